@@ -1,0 +1,1 @@
+"""Command lines: each module parses, calls the library, and prints."""

@@ -1,0 +1,33 @@
+"""What every command line shares: how an exception becomes a message and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Callable, NoReturn, Optional
+
+from gluon_resnet.errors import GluonResnetError, UsageError
+
+
+def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
+    """Call `main(None)` and exit: 0, or what it returns; 2 for bad arguments, 1 for a failure.
+
+    A user's mistake or a bad file never shows a traceback: set GLUON_RESNET_TRACEBACK=1 to see one.
+    """
+    try:
+        status = main(None) or 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output went away: nothing is left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except (GluonResnetError, OSError) as error:
+        if os.environ.get("GLUON_RESNET_TRACEBACK"):
+            raise
+        program = os.path.basename(sys.argv[0])
+        print(f"{program}: error: {error}", file=sys.stderr)
+        status = 2 if isinstance(error, UsageError) else 1
+    sys.exit(status)

@@ -1,0 +1,51 @@
+"""The exceptions of this package: every one is a user's or a file's fault and explains itself."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+
+class GluonResnetError(Exception):
+    """Base class. ``str(error)`` is a message for the user: what is wrong, where, and what to do."""
+
+
+class UsageError(GluonResnetError):
+    """An argument or a combination of arguments that cannot work (command lines exit with status 2)."""
+
+
+class DataError(GluonResnetError):
+    """A file holds something other than expected.
+
+    Attributes:
+        path: the file, or ``None`` for bytes in memory.
+        offset: where in the file, in bytes, or ``None`` where that has no meaning.
+        key: the key of the record in its record file, or ``None``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        path: Optional[str] = None,
+        offset: Optional[int] = None,
+        key: Optional[int] = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+        self.key = key
+
+
+class RecordError(DataError):
+    """A ``.rec`` or ``.idx`` file is truncated, corrupt, or has no such record."""
+
+
+class ImageError(DataError):
+    """An image is broken, truncated, or of a format that cannot be decoded."""
+
+
+class ModelError(DataError):
+    """A network, a checkpoint or an exported model does not fit its description."""
+
+
+class EnvironmentProblem(GluonResnetError):
+    """Something outside the program is missing: MXNet, a GPU that it has kernels for, a library."""

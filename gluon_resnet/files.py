@@ -1,0 +1,46 @@
+"""Files appear under their final name only when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, Union
+
+
+@contextlib.contextmanager
+def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
+    """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
+
+    For writers that open a file by its name themselves. On an exception the temporary file is
+    removed and what stood at `path` before is untouched.
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder or ".")
+    os.close(handle)
+    try:
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open `path` for writing (mode ``'w'`` or ``'wb'``); it appears, complete, when the block ends well."""
+    with temporary_name(path) as temporary:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
