@@ -9,7 +9,7 @@ class GluonResnetError(Exception):
     """Base class. ``str(error)`` is a message for the user: what is wrong, where, and what to do."""
 
 
-class UsageError(GluonResnetError):
+class UsageError(GluonResnetError, ValueError):
     """An argument or a combination of arguments that cannot work (command lines exit with status 2)."""
 
 

@@ -28,6 +28,12 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
         if os.environ.get("GLUON_RESNET_TRACEBACK"):
             raise
         program = os.path.basename(sys.argv[0])
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UsageError) else 1
     sys.exit(status)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

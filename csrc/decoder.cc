@@ -1,0 +1,302 @@
+#include "decoder.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+// The C headers of the codecs need <cstdio> before them.
+#include <jerror.h>
+#include <jpeglib.h>
+#include <png.h>
+
+#include "error.h"
+
+namespace gluon_resnet {
+namespace {
+
+[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kImage, message); }
+
+void check_size(int64_t width, int64_t height) {
+  if (width * height > kMaxPixels) {
+    fail(concat("the image has ", width, "x", height, " pixels; at most ", kMaxPixels,
+                " are decoded"));
+  }
+}
+
+// The orientation, 1 to 8, in EXIF data that starts with a TIFF header; 1 where it has none.
+int exif_orientation(const uint8_t* tiff, size_t size) {
+  if (size < 14) return 1;
+  const bool little = tiff[0] == 'I' && tiff[1] == 'I';
+  if (!little && !(tiff[0] == 'M' && tiff[1] == 'M')) return 1;
+  const auto number = [&](size_t at, size_t bytes) {
+    size_t value = 0;
+    for (size_t i = 0; i < bytes; ++i) {
+      value |= size_t{tiff[at + i]} << 8 * (little ? i : bytes - 1 - i);
+    }
+    return value;
+  };
+  const size_t directory = number(4, 4);
+  if (directory > size - 2) return 1;
+  const size_t count = number(directory, 2);
+  for (size_t i = 0, at = directory + 2; i < count && at + 12 <= size; ++i, at += 12) {
+    if (number(at, 2) != 0x0112) continue;
+    const size_t value = number(at + 8, 2);
+    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+  }
+  return 1;
+}
+
+// Orientations 5 to 8 exchange width and height.
+bool turns(int orientation) { return orientation >= 5; }
+
+void make_upright(const Image& source, int orientation, Image* target) {
+  const int channels = source.channels;
+  target->reshape(turns(orientation) ? source.height : source.width,
+                  turns(orientation) ? source.width : source.height, channels);
+  const int last_x = source.width - 1;
+  const int last_y = source.height - 1;
+  for (int y = 0; y < target->height; ++y) {
+    uint8_t* out = target->row(y);
+    for (int x = 0; x < target->width; ++x, out += channels) {
+      int from_x = turns(orientation) ? y : x;
+      int from_y = turns(orientation) ? x : y;
+      if (orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8) {
+        from_x = last_x - from_x;
+      }
+      if (orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7) {
+        from_y = last_y - from_y;
+      }
+      std::memcpy(out, source.row(from_y) + static_cast<size_t>(from_x) * channels, channels);
+    }
+  }
+}
+
+// As OpenCV does it: Adobe's CMYK is stored inverted.
+void cmyk_row_to_rgb(const uint8_t* cmyk, int width, uint8_t* rgb) {
+  for (int x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
+    const int k = cmyk[3];
+    for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(k - (((255 - cmyk[c]) * k) >> 8));
+  }
+}
+
+uint8_t luma(const uint8_t* rgb) {
+  return static_cast<uint8_t>((rgb[0] * 4899 + rgb[1] * 9617 + rgb[2] * 1868 + (1 << 13)) >> 14);
+}
+
+// libjpeg reports by callbacks that must not return, and it is C: we leave by longjmp.
+struct JpegErrors {
+  jpeg_error_mgr manager;  // first, so that a pointer to it is a pointer to this
+  std::jmp_buf leave;
+  char message[JMSG_LENGTH_MAX];
+};
+
+[[noreturn]] void jpeg_leave(j_common_ptr codec) {
+  auto* errors = reinterpret_cast<JpegErrors*>(codec->err);
+  (*errors->manager.format_message)(codec, errors->message);
+  std::longjmp(errors->leave, 1);
+}
+
+void jpeg_message(j_common_ptr codec, int level) {
+  if (level >= 0) return;  // a trace
+  switch (codec->err->msg_code) {
+    case JWRN_JPEG_EOF:
+    case JWRN_HIT_MARKER:
+    case JWRN_HUFF_BAD_CODE:
+    case JWRN_MUST_RESYNC:
+    case JWRN_NOT_SEQUENTIAL:
+      jpeg_leave(codec);  // pixels would be missing
+    default:
+      return;  // oddities that cost no pixel: extraneous bytes, Adobe markers of an unknown version
+  }
+}
+
+struct PngInput {
+  const uint8_t* at;
+  size_t left;
+  char message[128];
+};
+
+[[noreturn]] void png_leave(png_structp png, png_const_charp message) {
+  auto* input = static_cast<PngInput*>(png_get_error_ptr(png));
+  std::snprintf(input->message, sizeof(input->message), "%s", message);
+  png_longjmp(png, 1);
+}
+
+void png_read(png_structp png, png_bytep out, png_size_t size) {
+  auto* input = static_cast<PngInput*>(png_get_io_ptr(png));
+  if (input->left < size) png_error(png, "the data ends early; the file has been cut short");
+  std::memcpy(out, input->at, size);
+  input->at += size;
+  input->left -= size;
+}
+
+}  // namespace
+
+struct Decoder::Impl {
+  Impl() {
+    jpeg.err = jpeg_std_error(&jpeg_errors.manager);
+    jpeg_errors.manager.error_exit = jpeg_leave;
+    jpeg_errors.manager.emit_message = jpeg_message;
+    jpeg_create_decompress(&jpeg);
+    jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xffff);  // EXIF
+  }
+  ~Impl() {
+    jpeg_destroy_decompress(&jpeg);
+    close_png();
+  }
+
+  ImageSize open_jpeg(const uint8_t* bytes, size_t size) {
+    jpeg_abort_decompress(&jpeg);
+    if (setjmp(jpeg_errors.leave) != 0) fail(concat("bad JPEG: ", jpeg_errors.message));
+    jpeg_mem_src(&jpeg, bytes, size);
+    jpeg_read_header(&jpeg, TRUE);
+    orientation = 1;
+    for (jpeg_saved_marker_ptr marker = jpeg.marker_list; marker != nullptr;
+         marker = marker->next) {
+      if (marker->data_length > 6 && std::memcmp(marker->data, "Exif\0\0", 6) == 0) {
+        orientation = exif_orientation(marker->data + 6, marker->data_length - 6);
+        break;
+      }
+    }
+    return {static_cast<int>(jpeg.image_width), static_cast<int>(jpeg.image_height)};
+  }
+
+  // No object with a destructor may live in here: a longjmp would pass it over.
+  void run_jpeg(bool gray, Image* image) {
+    if (setjmp(jpeg_errors.leave) != 0) {
+      jpeg_abort_decompress(&jpeg);
+      fail(concat("bad JPEG: ", jpeg_errors.message));
+    }
+    const bool cmyk = jpeg.num_components == 4;
+    jpeg.out_color_space = cmyk ? JCS_CMYK : gray ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_start_decompress(&jpeg);
+    while (jpeg.output_scanline < jpeg.output_height) {
+      const int y = static_cast<int>(jpeg.output_scanline);
+      JSAMPROW row = cmyk ? cmyk_row.data() : image->row(y);
+      jpeg_read_scanlines(&jpeg, &row, 1);
+      if (cmyk) store_cmyk_row(gray, image->row(y));
+    }
+    // Not jpeg_finish_decompress: every pixel is there, even if the end-of-image marker is not.
+    jpeg_abort_decompress(&jpeg);
+  }
+
+  void store_cmyk_row(bool gray, uint8_t* out) {
+    const int width = static_cast<int>(jpeg.image_width);
+    if (!gray) {
+      cmyk_row_to_rgb(cmyk_row.data(), width, out);
+      return;
+    }
+    for (int x = 0; x < width; ++x) {
+      uint8_t rgb[3];
+      cmyk_row_to_rgb(cmyk_row.data() + 4 * x, 1, rgb);
+      out[x] = luma(rgb);
+    }
+  }
+
+  ImageSize open_png(const uint8_t* bytes, size_t size) {
+    close_png();
+    png_input = {bytes, size, {}};
+    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &png_input, png_leave,
+                                 [](png_structp, png_const_charp) {});
+    if (png == nullptr) throw std::bad_alloc();
+    png_info = png_create_info_struct(png);
+    if (png_info == nullptr) throw std::bad_alloc();
+    if (setjmp(png_jmpbuf(png)) != 0) fail(concat("bad PNG: ", png_input.message));
+    png_set_read_fn(png, &png_input, png_read);
+    png_read_info(png, png_info);
+    orientation = 1;
+#ifdef PNG_eXIf_SUPPORTED
+    png_uint_32 exif_size = 0;
+    png_bytep exif = nullptr;
+    if (png_get_eXIf_1(png, png_info, &exif_size, &exif) != 0) {
+      orientation = exif_orientation(exif, exif_size);
+    }
+#endif
+    return {static_cast<int>(png_get_image_width(png, png_info)),
+            static_cast<int>(png_get_image_height(png, png_info))};
+  }
+
+  bool png_is_gray() const {
+    return (png_get_color_type(png, png_info) & PNG_COLOR_MASK_COLOR) == 0;
+  }
+
+  void run_png(bool gray, Image* image) {
+    if (setjmp(png_jmpbuf(png)) != 0) {
+      fail(concat("bad PNG: ", png_input.message));
+    }
+    const bool source_gray = png_is_gray();
+    if (png_get_bit_depth(png, png_info) == 16) png_set_strip_16(png);
+    png_set_strip_alpha(png);
+    if (png_get_color_type(png, png_info) == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
+    if (source_gray) png_set_expand_gray_1_2_4_to_8(png);
+    if (source_gray && !gray) png_set_gray_to_rgb(png);
+    if (!source_gray && gray) png_set_rgb_to_gray(png, PNG_ERROR_ACTION_NONE, 0.299, 0.587);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, png_info);
+    if (png_get_rowbytes(png, png_info) != image->row_bytes()) {
+      png_error(png, "rows of an unexpected length");
+    }
+    png_read_image(png, rows.data());
+    png_read_end(png, nullptr);
+  }
+
+  void close_png() {
+    if (png != nullptr) png_destroy_read_struct(&png, &png_info, nullptr);
+  }
+
+  Format format = Format::kOther;
+  ImageSize stored;  // before it is turned upright
+  int orientation = 1;
+  Image turned;
+
+  jpeg_decompress_struct jpeg;
+  JpegErrors jpeg_errors;
+  std::vector<uint8_t> cmyk_row;
+
+  png_structp png = nullptr;
+  png_infop png_info = nullptr;
+  PngInput png_input{};
+  std::vector<png_bytep> rows;
+};
+
+Decoder::Decoder() : impl_(new Impl) {}
+Decoder::~Decoder() = default;
+
+ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
+  Impl& impl = *impl_;
+  impl.format = sniff_format(bytes, size);
+  switch (impl.format) {
+    case Format::kJpeg:
+      impl.stored = impl.open_jpeg(bytes, size);
+      break;
+    case Format::kPng:
+      impl.stored = impl.open_png(bytes, size);
+      break;
+    case Format::kOther:
+      fail(concat("expected a JPEG or PNG image, found a format that is ",
+                  describe_format(bytes, size),
+                  "; pack it anew with tools/im2rec.py, which converts other formats"));
+  }
+  check_size(impl.stored.width, impl.stored.height);
+  if (turns(impl.orientation)) return {impl.stored.height, impl.stored.width};
+  return impl.stored;
+}
+
+void Decoder::decode(Color color, Image* image) {
+  Impl& impl = *impl_;
+  const bool jpeg = impl.format == Format::kJpeg;
+  const bool source_gray = jpeg ? impl.jpeg.num_components == 1 : impl.png_is_gray();
+  const bool gray = color == Color::kGray || (color == Color::kSource && source_gray);
+  Image* const stored = impl.orientation == 1 ? image : &impl.turned;
+  stored->reshape(impl.stored.width, impl.stored.height, gray ? 1 : 3);
+  if (jpeg) {
+    if (impl.jpeg.num_components == 4) impl.cmyk_row.resize(size_t{impl.jpeg.image_width} * 4);
+    impl.run_jpeg(gray, stored);
+  } else {
+    impl.rows.resize(stored->height);
+    for (int y = 0; y < stored->height; ++y) impl.rows[y] = stored->row(y);
+    impl.run_png(gray, stored);
+  }
+  if (impl.orientation != 1) make_upright(impl.turned, impl.orientation, image);
+}
+
+}  // namespace gluon_resnet

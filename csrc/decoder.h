@@ -1,0 +1,42 @@
+// From JPEG (libjpeg-turbo) and PNG (libpng) bytes to pixels.
+#ifndef GLUON_RESNET_DECODER_H_
+#define GLUON_RESNET_DECODER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "image.h"
+
+namespace gluon_resnet {
+
+enum class Color { kGray, kRgb, kSource };  // kSource: gray for a gray file, RGB for any other
+
+// Decodes JPEG (baseline, progressive; gray, YCbCr, RGB, CMYK, YCCK) and PNG (all kinds; alpha is
+// dropped, 16 bits are cut to 8), turned upright by EXIF orientation: what OpenCV's imdecode gives,
+// in RGB. Owns the codec's memory; one per thread.
+//
+// Throws Error(kImage) for anything but a whole image. A JPEG whose data ends early or is corrupt
+// is an error, too, although libjpeg only warns.
+class Decoder {
+ public:
+  Decoder();
+  ~Decoder();
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  // Reads the header of the image in `bytes`, which must stay until decode() is done, and returns
+  // the size of the upright image.
+  ImageSize open(const uint8_t* bytes, size_t size);
+
+  // Decodes what open() looked at.
+  void decode(Color color, Image* image);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_DECODER_H_

@@ -1,0 +1,53 @@
+// Exceptions that explain themselves: which file, which offset, what was expected and found.
+//
+// Everything in csrc/ throws these, or std::bad_alloc; nothing exits or prints.
+#ifndef GLUON_RESNET_ERROR_H_
+#define GLUON_RESNET_ERROR_H_
+
+#include <cstdint>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace gluon_resnet {
+
+enum class ErrorKind { kUsage, kRecord, kImage, kSystem };
+
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& message, std::string path = "", int64_t offset = -1)
+      : std::runtime_error(message), kind(kind), path(std::move(path)), offset(offset) {}
+
+  ErrorKind kind;
+  std::string path;     // empty: bytes in memory
+  int64_t offset;       // in bytes; -1: has no meaning here
+  int64_t key = -1;     // of the record; -1: not known
+  int system_code = 0;  // errno, for kSystem
+};
+
+// The exception now being handled, as plain values for a binding. Call it inside a catch block.
+struct ErrorReport {
+  ErrorKind kind;
+  std::string message;
+  std::string path;
+  int64_t offset;
+  int64_t key;
+  int system_code;
+};
+ErrorReport current_error();
+
+// Joins its arguments: concat("expected ", 3, " bytes").
+template <typename... Parts>
+std::string concat(const Parts&... parts) {
+  std::ostringstream stream;
+  (stream << ... << parts);
+  return stream.str();
+}
+
+// "PATH: WHAT: No such file or directory", from errno.
+[[noreturn]] void throw_system_error(const std::string& path, const std::string& what);
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_ERROR_H_

@@ -1,0 +1,59 @@
+// Images in memory: their kinds, their sizes, their resizing.
+#ifndef GLUON_RESNET_IMAGE_H_
+#define GLUON_RESNET_IMAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gluon_resnet {
+
+enum class Format { kJpeg, kPng, kOther };
+
+// By the first bytes. For kOther, describe_format() has words: "GIF", "WebP", "unknown (89 50 4e)".
+Format sniff_format(const uint8_t* bytes, size_t size);
+std::string describe_format(const uint8_t* bytes, size_t size);
+
+enum class Interpolation { kNearest, kLinear, kCubic, kArea, kLanczos };
+
+struct ImageSize {
+  int width = 0;
+  int height = 0;
+};
+
+// 8 bits a channel, rows packed without padding. Keeps its memory when it is resized.
+struct Image {
+  int width = 0;
+  int height = 0;
+  int channels = 3;  // 3: RGB, 1: gray
+  std::vector<uint8_t> pixels;
+
+  void reshape(int new_width, int new_height, int new_channels) {
+    width = new_width;
+    height = new_height;
+    channels = new_channels;
+    const size_t size = static_cast<size_t>(width) * height * channels;
+    if (pixels.size() < size) pixels.resize(size);
+  }
+  size_t row_bytes() const { return static_cast<size_t>(width) * channels; }
+  const uint8_t* row(int y) const { return pixels.data() + y * row_bytes(); }
+  uint8_t* row(int y) { return pixels.data() + y * row_bytes(); }
+};
+
+// Larger images are refused before their memory is asked for: a file of a few bytes can claim any
+// size. 2^28 pixels are 768 MiB of RGB.
+constexpr int64_t kMaxPixels = int64_t{1} << 28;
+
+// OpenCV's resize of the region (x, y, width, height) of `source` to the size of `target`, which
+// has been reshaped to the same channels.
+void resize_region(const Image& source, int x, int y, int width, int height,
+                   Interpolation interpolation, Image* target);
+
+// The size with the shorter side `shorter`; the longer one is rounded down, as in MXNet's
+// resize_short.
+ImageSize resize_short(ImageSize size, int shorter);
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_IMAGE_H_

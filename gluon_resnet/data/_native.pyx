@@ -1,0 +1,569 @@
+# cython: language_level=3, binding=True
+# distutils: language = c++
+"""The C++ core for Python: translates arguments, errors and lifetimes, and computes nothing."""
+
+import math
+import os
+
+import numpy as np
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from libcpp cimport bool as cbool
+from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
+from libcpp.string cimport string
+from libcpp.utility cimport move
+from libcpp.vector cimport vector
+
+from gluon_resnet.errors import ImageError, RecordError, UsageError
+
+
+cdef extern from "error.h" namespace "gluon_resnet" nogil:
+    cdef enum class CErrorKind "gluon_resnet::ErrorKind":
+        kUsage, kRecord, kImage, kSystem
+
+    cdef struct ErrorReport:
+        CErrorKind kind
+        string message
+        string path
+        int64_t offset
+        int64_t key
+        int system_code
+
+    ErrorReport current_error()
+
+
+cdef int raise_error() except *:
+    """Turn the C++ exception being handled into the Python exception it stands for."""
+    cdef ErrorReport report = current_error()
+    message = report.message.decode("utf-8", "replace")
+    path = os.fsdecode(report.path) if report.path.size() else None
+    if report.kind == CErrorKind.kUsage:
+        raise UsageError(message)
+    if report.kind == CErrorKind.kSystem:
+        if report.system_code == 12:  # ENOMEM
+            raise MemoryError(message)
+        if report.system_code:
+            raise OSError(report.system_code, os.strerror(report.system_code), path)
+        raise RuntimeError(message)
+    details = {
+        "path": path,
+        "offset": report.offset if report.offset >= 0 else None,
+        "key": report.key if report.key >= 0 else None,
+    }
+    raise (ImageError if report.kind == CErrorKind.kImage else RecordError)(message, **details)
+
+
+cdef extern from "record_file.h" namespace "gluon_resnet" nogil:
+    cdef struct CRecord "gluon_resnet::Record":
+        uint32_t flag
+        const float* labels
+        size_t num_labels
+        uint64_t id
+        uint64_t id2
+        const uint8_t* payload
+        size_t payload_size
+
+    cdef cppclass RecordBuffer:
+        pass
+
+    cdef cppclass CRecordFile "gluon_resnet::RecordFile":
+        CRecordFile(const string& path, const string& index_path) except +raise_error
+        size_t size() const
+        int64_t key(size_t index) except +raise_error
+        uint64_t offset(size_t index) except +raise_error
+        size_t find(int64_t key) except +raise_error
+        CRecord read(size_t index, RecordBuffer* buffer) except +raise_error
+        void check() except +raise_error
+
+
+cdef extern from "record_writer.h" namespace "gluon_resnet" nogil:
+    void write_index_of "gluon_resnet::write_index"(
+        const CRecordFile& file, const string& index_path) except +raise_error
+
+
+cdef class NativeRecordFile:
+    """An open .rec file; see gluon_resnet.data.RecordFile."""
+
+    cdef shared_ptr[CRecordFile] file
+
+    def __cinit__(self, path, index_path):
+        cdef string c_path = os.fsencode(path)
+        cdef string c_index_path = os.fsencode(index_path) if index_path is not None else b""
+        with nogil:
+            self.file = make_shared[CRecordFile](c_path, c_index_path)
+
+    def __len__(self):
+        return self.file.get().size()
+
+    def key(self, size_t index):
+        return self.file.get().key(index)
+
+    def offset(self, size_t index):
+        return self.file.get().offset(index)
+
+    def find(self, int64_t key):
+        return self.file.get().find(key)
+
+    def read(self, size_t index):
+        """(labels, id, id2, payload) of record `index`."""
+        cdef RecordBuffer buffer
+        cdef CRecord record
+        with nogil:
+            record = self.file.get().read(index, &buffer)
+        labels = np.empty(record.num_labels, dtype=np.float32)
+        cdef float[::1] view = labels
+        cdef size_t i
+        for i in range(record.num_labels):
+            view[i] = record.labels[i]
+        return labels, record.id, record.id2, record.payload[:record.payload_size]
+
+    def check(self):
+        with nogil:
+            self.file.get().check()
+
+    def write_index(self, index_path):
+        cdef string path = os.fsencode(index_path)
+        with nogil:
+            write_index_of(self.file.get()[0], path)
+
+
+cdef extern from "image.h" namespace "gluon_resnet" nogil:
+    cdef enum class CInterpolation "gluon_resnet::Interpolation":
+        kNearest, kLinear, kCubic, kArea, kLanczos
+
+    cdef struct ImageSize:
+        int width
+        int height
+
+    cdef cppclass Image:
+        int width
+        int height
+        int channels
+        vector[uint8_t] pixels
+        void reshape(int width, int height, int channels) except +raise_error
+
+
+cdef extern from "decoder.h" namespace "gluon_resnet" nogil:
+    cdef enum class Color:
+        kGray, kRgb, kSource
+
+    cdef cppclass Decoder:
+        Decoder() except +raise_error
+        ImageSize open(const uint8_t* bytes, size_t size) except +raise_error
+        void decode(Color color, Image* image) except +raise_error
+
+
+cdef extern from "random.h" namespace "gluon_resnet" nogil:
+    cdef cppclass Random:
+        Random(uint64_t seed, uint64_t epoch, uint64_t record)
+
+
+cdef extern from "augment.h" namespace "gluon_resnet" nogil:
+    cdef enum class CCrop "gluon_resnet::Crop":
+        kCenter, kRandomResized, kScaleJitter, kPad
+
+    cdef enum class DType:
+        kUint8, kFloat16, kFloat32
+
+    cdef enum class CLayout "gluon_resnet::Layout":
+        kNchw, kNhwc
+
+    cdef cppclass TransformPlan:
+        CCrop crop
+        int size
+        int resize
+        double[2] area
+        double[2] ratio
+        int[2] scale
+        int padding
+        uint8_t[3] fill
+        cbool flip
+        float brightness
+        float contrast
+        float saturation
+        float pca_noise
+        CInterpolation interpolation
+        float[3] mean
+        float[3] std
+
+    cdef cppclass CGeometry "gluon_resnet::Geometry":
+        int x, y, width, height
+        ImageSize scaled
+        int crop_x, crop_y
+        cbool flip
+
+    cdef cppclass ColorDraw:
+        float brightness, contrast, saturation
+        float[3] offset
+
+    cdef cppclass AugmentScratch:
+        pass
+
+    CGeometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random) except +raise_error
+    ColorDraw draw_color(const TransformPlan& plan, Random* random)
+    size_t element_size(DType dtype)
+    void apply(const TransformPlan& plan, const CGeometry& geometry, const ColorDraw& color, const Image& image,
+               DType dtype, CLayout layout, AugmentScratch* scratch, void* out) except +raise_error
+
+
+CROPS = {"center": <int>CCrop.kCenter, "random-resized": <int>CCrop.kRandomResized,
+         "scale-jitter": <int>CCrop.kScaleJitter, "pad": <int>CCrop.kPad}
+INTERPOLATIONS = {"nearest": <int>CInterpolation.kNearest, "linear": <int>CInterpolation.kLinear,
+                  "cubic": <int>CInterpolation.kCubic, "area": <int>CInterpolation.kArea,
+                  "lanczos": <int>CInterpolation.kLanczos}
+DTYPES = {"uint8": <int>DType.kUint8, "float16": <int>DType.kFloat16, "float32": <int>DType.kFloat32}
+LAYOUTS = {"NCHW": <int>CLayout.kNchw, "NHWC": <int>CLayout.kNhwc}
+
+
+cdef class NativePlan:
+    """A transform as the C++ core knows it, from a dict of TransformPlan's fields."""
+
+    cdef TransformPlan plan
+
+    def __cinit__(self, dict fields):
+        self.plan.crop = <CCrop><int>CROPS[fields["crop"]]
+        self.plan.size = fields["size"]
+        self.plan.resize = fields["resize"]
+        self.plan.padding = fields["padding"]
+        self.plan.flip = fields["flip"]
+        self.plan.brightness = fields["brightness"]
+        self.plan.contrast = fields["contrast"]
+        self.plan.saturation = fields["saturation"]
+        self.plan.pca_noise = fields["pca_noise"]
+        self.plan.interpolation = <CInterpolation><int>INTERPOLATIONS[fields["interpolation"]]
+        cdef int i
+        for i in range(2):
+            self.plan.area[i] = fields["area"][i]
+            self.plan.ratio[i] = fields["ratio"][i]
+            self.plan.scale[i] = fields["scale"][i]
+        for i in range(3):
+            self.plan.fill[i] = fields["fill"][i]
+            self.plan.mean[i] = fields["mean"][i]
+            self.plan.std[i] = fields["std"][i]
+
+    def draw(self, int width, int height, uint64_t seed, uint64_t epoch, uint64_t record):
+        """What is drawn for one record, as (geometry, colour) dicts; for oracles in tests."""
+        cdef Random* random = new Random(seed, epoch, record)
+        cdef CGeometry g
+        cdef ColorDraw c
+        try:
+            g = draw_geometry(self.plan, ImageSize(width, height), random)
+            c = draw_color(self.plan, random)
+        finally:
+            del random
+        geometry = {"x": g.x, "y": g.y, "width": g.width, "height": g.height,
+                    "scaled": (g.scaled.width, g.scaled.height), "crop_x": g.crop_x, "crop_y": g.crop_y,
+                    "flip": g.flip}
+        colour = {"brightness": c.brightness, "contrast": c.contrast, "saturation": c.saturation,
+                  "offset": (c.offset[0], c.offset[1], c.offset[2])}
+        return geometry, colour
+
+    def transform(self, image, dtype, layout, uint64_t seed, uint64_t epoch, uint64_t record):
+        """One image, encoded (bytes) or decoded (H, W, 3) uint8, as an array of `dtype` and `layout`."""
+        cdef Image decoded
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            decode_into(image, Color.kRgb, &decoded)
+        else:
+            copy_into(image, &decoded)
+        cdef DType c_dtype = <DType><int>DTYPES[dtype]
+        cdef CLayout c_layout = <CLayout><int>LAYOUTS[layout]
+        out = np.empty(image_shape(self.plan.size, c_layout), dtype=dtype)
+        cdef uint8_t[::1] view = out.reshape(-1).view(np.uint8)
+        cdef void* pointer = &view[0]
+        cdef Random* random = new Random(seed, epoch, record)
+        cdef CGeometry geometry
+        cdef ColorDraw color
+        cdef AugmentScratch scratch
+        try:
+            with nogil:
+                geometry = draw_geometry(self.plan, ImageSize(decoded.width, decoded.height), random)
+                color = draw_color(self.plan, random)
+                apply(self.plan, geometry, color, decoded, c_dtype, c_layout, &scratch, pointer)
+        finally:
+            del random
+        return out
+
+
+cdef tuple image_shape(size, CLayout layout):
+    if layout == CLayout.kNchw:
+        return (3, size, size)
+    return (size, size, 3)
+
+
+cdef int decode_into(payload, Color color, Image* image) except -1:
+    cdef const uint8_t[::1] view = payload
+    cdef size_t size = view.shape[0]
+    cdef const uint8_t* data = &view[0] if size else NULL
+    cdef unique_ptr[Decoder] decoder
+    decoder.reset(new Decoder())
+    with nogil:
+        decoder.get().open(data, size)
+        decoder.get().decode(color, image)
+    return 0
+
+
+cdef int copy_into(array, Image* image) except -1:
+    array = np.ascontiguousarray(array)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise UsageError(f"expected an image of shape (H, W, 3) and dtype uint8, found {array.shape} {array.dtype}")
+    image.reshape(array.shape[1], array.shape[0], 3)
+    cdef const uint8_t[::1] view = array.reshape(-1)
+    image.pixels.assign(&view[0], &view[0] + view.shape[0])
+    return 0
+
+
+def decode(payload, colour="rgb"):
+    """See gluon_resnet.data.decode."""
+    colours = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}
+    if colour not in colours:
+        raise UsageError(f"expected a colour of {sorted(colours)}, found {colour!r}")
+    cdef Image image
+    decode_into(payload, colours[colour], &image)
+    out = np.empty((image.height, image.width, image.channels), dtype=np.uint8)
+    cdef uint8_t[::1] view = out.reshape(-1)
+    memcpy(&view[0], image.pixels.data(), view.shape[0])
+    return out
+
+
+cdef extern from "batch.h" namespace "gluon_resnet" nogil:
+    cdef cppclass BatchMemory:
+        uint8_t* raw "data.get"()
+        size_t label_width
+        vector[float] labels
+        vector[uint64_t] ids
+        size_t rows
+        size_t pad
+
+
+cdef extern from "dlpack.h" namespace "gluon_resnet" nogil:
+    cdef struct DLManagedTensor:
+        void (*deleter)(DLManagedTensor*) noexcept
+
+    DLManagedTensor* make_dlpack(shared_ptr[BatchMemory] batch, const vector[int64_t]& shape,
+                                 DType dtype) except +raise_error
+
+
+cdef extern from "order.h" namespace "gluon_resnet" nogil:
+    cdef enum class CLastBatch "gluon_resnet::LastBatch":
+        kPad, kDiscard, kKeep
+
+
+cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
+    cdef cppclass LoaderOptions:
+        size_t batch_size
+        TransformPlan plan
+        cbool shuffle
+        uint64_t seed
+        size_t threads
+        size_t rank
+        size_t world_size
+        CLastBatch last_batch
+        DType dtype
+        CLayout layout
+        cbool skip_errors
+        size_t prefetch
+
+    cdef struct CSkippedRecord "gluon_resnet::SkippedRecord":
+        uint64_t epoch
+        string path
+        int64_t key
+        string reason
+
+    cdef enum class CStatus "gluon_resnet::EpochRun::Status":
+        kBatch, kEnd, kNotYet
+
+    cdef cppclass CEpochRun "gluon_resnet::EpochRun":
+        CStatus next(int milliseconds, shared_ptr[BatchMemory]* batch) except +raise_error
+
+    cdef cppclass CBatchLoader "gluon_resnet::BatchLoader":
+        CBatchLoader(vector[shared_ptr[CRecordFile]] files, const LoaderOptions& options) except +raise_error
+        uint64_t num_records()
+        uint64_t num_batches()
+        size_t label_width()
+        unique_ptr[CEpochRun] start(uint64_t epoch, uint64_t first_batch) except +raise_error
+        vector[CSkippedRecord] skipped() except +raise_error
+
+
+LAST_BATCHES = {"pad": <int>CLastBatch.kPad, "discard": <int>CLastBatch.kDiscard, "keep": <int>CLastBatch.kKeep}
+
+
+cdef class _Lease:
+    """Bytes of a batch as a buffer, which keeps its memory lent for as long as an array looks at it."""
+
+    cdef shared_ptr[BatchMemory] memory
+    cdef void* start
+    cdef size_t size
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.start, self.size, 0, flags)
+
+
+cdef void delete_capsule(object capsule) noexcept:
+    # A capsule that was used has another name, and its tensor another owner.
+    cdef DLManagedTensor* tensor
+    if PyCapsule_IsValid(capsule, "dltensor"):
+        tensor = <DLManagedTensor*>PyCapsule_GetPointer(capsule, "dltensor")
+        tensor.deleter(tensor)
+
+
+cdef class Batch:
+    """Some records, ready for a network. It belongs to the consumer, for as long as he wants.
+
+    Its memory is used again for a later batch when the batch, every array taken from it and every
+    tensor made from it by DLPack are gone, and never earlier.
+
+    Attributes:
+        data: ``(n, 3, size, size)`` (NCHW) or ``(n, size, size, 3)`` (NHWC) in the loader's dtype, RGB,
+            C-contiguous, writable; a view, not a copy.
+        label: float32 ``(n,)``, or ``(n, label_width)`` for records with several labels; a view.
+        ids: uint64 ``(n,)``, the ids in the records' headers; a view.
+        pad: the last `pad` rows only repeat other records, and do not count.
+    """
+
+    cdef shared_ptr[BatchMemory] memory
+    cdef object dtype
+    cdef tuple row_shape
+
+    cdef BatchMemory* get(self) except NULL:
+        if not self.memory:
+            raise UsageError("this batch has been released")
+        return self.memory.get()
+
+    cdef array(self, void* start, tuple shape, dtype):
+        cdef _Lease lease = _Lease()
+        lease.memory = self.memory
+        lease.start = start
+        lease.size = math.prod(shape) * dtype().itemsize
+        return np.frombuffer(lease, dtype).reshape(shape) if lease.size else np.empty(shape, dtype)
+
+    @property
+    def data(self):
+        cdef BatchMemory* memory = self.get()
+        return self.array(memory.raw(), (memory.rows, *self.row_shape), self.dtype)
+
+    @property
+    def label(self):
+        cdef BatchMemory* memory = self.get()
+        cdef tuple shape = (memory.rows,)
+        if memory.label_width > 1:
+            shape += (memory.label_width,)
+        return self.array(memory.labels.data(), shape, np.float32)
+
+    @property
+    def ids(self):
+        cdef BatchMemory* memory = self.get()
+        return self.array(memory.ids.data(), (memory.rows,), np.uint64)
+
+    @property
+    def pad(self):
+        return self.get().pad
+
+    def __len__(self):
+        return self.get().rows
+
+    def __dlpack__(self, *, stream=None):
+        """The data as a DLPack capsule, without a copy: ``torch.from_dlpack(batch)``, ``mx.nd.from_dlpack(…)``."""
+        cdef vector[int64_t] shape
+        shape.push_back(self.get().rows)
+        for side in self.row_shape:
+            shape.push_back(side)
+        cdef DLManagedTensor* tensor = make_dlpack(self.memory, shape, <DType><int>DTYPES[self.dtype.__name__])
+        return PyCapsule_New(tensor, "dltensor", delete_capsule)
+
+    def __dlpack_device__(self):
+        return (1, 0)  # the CPU
+
+    def release(self):
+        """Give the memory back now; arrays and tensors already taken from it stay valid and keep it."""
+        self.memory.reset()
+
+
+cdef class NativeEpoch:
+    """The batches of one epoch; see gluon_resnet.data.Loader."""
+
+    cdef unique_ptr[CEpochRun] run
+    cdef object dtype
+    cdef tuple row_shape
+
+    def __dealloc__(self):
+        with nogil:
+            self.run.reset()
+
+    def close(self):
+        """Stop the workers."""
+        with nogil:
+            self.run.reset()
+
+    def next(self):
+        """The next Batch, or None at the end. Ctrl-C is heard while it waits."""
+        cdef Batch batch = Batch.__new__(Batch)
+        batch.dtype = self.dtype
+        batch.row_shape = self.row_shape
+        cdef CStatus status
+        if not self.run:
+            return None
+        while True:
+            with nogil:
+                status = self.run.get().next(100, &batch.memory)
+            if status == CStatus.kBatch:
+                return batch
+            if status == CStatus.kEnd:
+                return None
+            PyErr_CheckSignals()
+
+
+cdef class NativeLoader:
+    """Record files and a plan; see gluon_resnet.data.Loader, which has checked the arguments."""
+
+    cdef unique_ptr[CBatchLoader] loader
+    cdef LoaderOptions options
+    cdef object dtype
+
+    def __cinit__(self, files, NativePlan plan, *, batch_size, shuffle, seed, threads, rank, world_size, last_batch,
+                  dtype, layout, skip_errors, prefetch):
+        self.options.batch_size = batch_size
+        self.options.plan = plan.plan
+        self.options.shuffle = shuffle
+        self.options.seed = seed
+        self.options.threads = threads
+        self.options.rank = rank
+        self.options.world_size = world_size
+        self.options.last_batch = <CLastBatch><int>LAST_BATCHES[last_batch]
+        self.options.dtype = <DType><int>DTYPES[dtype]
+        self.dtype = getattr(np, dtype)
+        self.options.layout = <CLayout><int>LAYOUTS[layout]
+        self.options.skip_errors = skip_errors
+        self.options.prefetch = prefetch
+        cdef vector[shared_ptr[CRecordFile]] c_files
+        for file in files:
+            c_files.push_back((<NativeRecordFile?>file).file)
+        with nogil:
+            self.loader.reset(new CBatchLoader(c_files, self.options))
+
+    @property
+    def num_records(self):
+        return self.loader.get().num_records()
+
+    @property
+    def num_batches(self):
+        return self.loader.get().num_batches()
+
+    @property
+    def label_width(self):
+        return self.loader.get().label_width()
+
+    def start(self, uint64_t epoch, uint64_t first_batch):
+        cdef NativeEpoch run = NativeEpoch.__new__(NativeEpoch)
+        run.row_shape = image_shape(self.options.plan.size, self.options.layout)
+        run.dtype = self.dtype
+        with nogil:
+            run.run = move(self.loader.get().start(epoch, first_batch))
+        return run
+
+    def skipped(self):
+        """[(epoch, path, key, reason)] of the records left out so far."""
+        return [(s.epoch, os.fsdecode(s.path), s.key, s.reason.decode("utf-8", "replace"))
+                for s in self.loader.get().skipped()]

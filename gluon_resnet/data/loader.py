@@ -1,0 +1,210 @@
+"""Batches of augmented images out of record files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Optional, Union
+
+from gluon_resnet.data import _native
+from gluon_resnet.data._native import Batch
+from gluon_resnet.data.records import Path, RecordFile
+from gluon_resnet.data.transforms import Transform
+from gluon_resnet.errors import DataError, UsageError
+
+Records = Union[Path, RecordFile]
+
+
+class SkippedRecord(NamedTuple):
+    """A record that ``on_error='skip'`` left out of an epoch."""
+
+    epoch: int
+    path: str
+    key: int
+    reason: str
+
+
+class Loader:
+    """Reads, decodes and augments records in C++ threads.
+
+    ``for batch in loader:`` runs one epoch; the next loop runs the next one. What a record looks like depends on
+    (seed, epoch, record) alone, and the order on (seed, epoch): the same for any number of threads.
+
+    Args:
+        records: a `RecordFile` or a path, or several of them, which count as one sequence of records.
+        batch_size: records a batch, for this rank.
+        transform: a `TrainTransform` or an `EvalTransform`.
+        shuffle: a new random order of all records of all files for each epoch.
+        seed: of the order and of the augmentation.
+        threads: workers; by default one for each processor that this process may use.
+        rank, world_size: this process's part. All ranks have the same number of batches, and together every record
+            once an epoch. The ranks' batches of one step, joined, are the batch that one process with
+            ``batch_size * world_size`` has.
+        last_batch: ``'pad'``: the last batch has full size, and `Batch.pad` rows at its end only repeat records.
+            ``'discard'``: what does not fill a batch on every rank is left out of this epoch. ``'keep'``: the last
+            batch is shorter (with several ranks it may be empty).
+        dtype: ``'float32'``, ``'float16'`` or ``'uint8'`` (rounded; mean 0 and std 1 only).
+        layout: ``'NCHW'`` or ``'NHWC'``.
+        on_error: ``'raise'``: a record that cannot be read or decoded raises from ``next()``, with its file, key and
+            offset; one may go on with the batch after it. ``'skip'``: it is left out, and listed in `skipped`; in its
+            stead the batch has one more row of padding, or with ``last_batch='keep'`` one row less.
+        prefetch: batches made ready ahead of the consumer.
+
+    Raises:
+        UsageError: an argument is out of range.
+        OSError, RecordError: a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        records: Union[Records, Sequence[Records]],
+        batch_size: int,
+        transform: Transform,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        threads: Optional[int] = None,
+        rank: int = 0,
+        world_size: int = 1,
+        last_batch: str = "pad",
+        dtype: str = "float32",
+        layout: str = "NCHW",
+        on_error: str = "raise",
+        prefetch: int = 3,
+    ) -> None:
+        if isinstance(records, (str, os.PathLike, RecordFile)):
+            records = [records]
+        threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        _expect_choice("last_batch", last_batch, _native.LAST_BATCHES)
+        _expect_choice("dtype", dtype, _native.DTYPES)
+        _expect_choice("layout", layout, _native.LAYOUTS)
+        _expect_choice("on_error", on_error, ("raise", "skip"))
+        _expect_range("batch_size", batch_size, 1, 1 << 20)
+        _expect_range("threads", threads, 1, 1024)
+        _expect_range("world_size", world_size, 1, 1 << 20)
+        _expect_range("rank", rank, 0, world_size - 1)
+        _expect_range("seed", seed, 0, (1 << 64) - 1)
+        _expect_range("prefetch", prefetch, 1, 1024)
+        if dtype == "uint8" and (tuple(transform.mean) != (0, 0, 0) or tuple(transform.std) != (1, 1, 1)):
+            raise UsageError("dtype: uint8 has no room for normalized values; expected mean 0 and std 1")
+        if not records:
+            raise UsageError("records: expected at least one record file, found none")
+        self.files = [file if isinstance(file, RecordFile) else RecordFile(file) for file in records]
+        self.batch_size = batch_size
+        self.transform = transform
+        self.seed = seed
+        self._native = _native.NativeLoader(
+            [file.native for file in self.files],
+            transform.native,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            threads=threads,
+            rank=rank,
+            world_size=world_size,
+            last_batch=last_batch,
+            dtype=dtype,
+            layout=layout,
+            skip_errors=on_error == "skip",
+            prefetch=prefetch,
+        )
+        if len(self) == 0:
+            raise UsageError(
+                f"batch_size: {self.num_records} records do not fill one batch of {batch_size} on each of {world_size} "
+                "rank(s), and last_batch='discard' leaves the rest out"
+            )
+        self._next_epoch = 0
+        self._next_batch = 0
+        self._current: Optional[_Epoch] = None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self._native.num_batches
+
+    @property
+    def num_records(self) -> int:
+        """Records in all files, for all ranks."""
+        return self._native.num_records
+
+    @property
+    def label_width(self) -> int:
+        """Labels of each record."""
+        return self._native.label_width
+
+    @property
+    def skipped(self) -> list[SkippedRecord]:
+        """The records that ``on_error='skip'`` has left out so far, in the order in which they were met."""
+        return [SkippedRecord(*record) for record in self._native.skipped()]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Begin the next epoch, or go on where a loaded state says. An epoch still under way ends."""
+        if self._current is not None:
+            self._current.close()
+        self._current = _Epoch(self._native, self._next_epoch, self._next_batch, len(self))
+        self._next_epoch, self._next_batch = self._next_epoch + 1, 0
+        return self._current
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, that the next ``iter()`` begins; without it they count up."""
+        _expect_range("epoch", epoch, 0, (1 << 63) - 1)
+        self._current = None
+        self._next_epoch, self._next_batch = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the loader stands, between two batches: small, and of values that JSON knows."""
+        epoch, batch = self._next_epoch, self._next_batch
+        if self._current is not None and not self._current.ended:
+            epoch, batch = self._current.epoch, self._current.batch
+        return {"seed": self.seed, "records": self.num_records, "epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next ``iter()`` go on from `state`, with the same batches as if it had never stopped.
+
+        Raises:
+            UsageError: the state is of a loader with another seed or other records.
+        """
+        for name, ours in (("seed", self.seed), ("records", self.num_records)):
+            if state.get(name) != ours:
+                raise UsageError(f"this state is of another loader: expected {name} {ours}, found {state.get(name)}")
+        _expect_range("epoch", state["epoch"], 0, (1 << 63) - 1)
+        _expect_range("batch", state["batch"], 0, len(self))
+        self._current = None
+        self._next_epoch, self._next_batch = state["epoch"], state["batch"]
+
+
+class _Epoch(Iterator[Batch]):
+    """The batches of one epoch; its workers end with it."""
+
+    def __init__(self, loader: _native.NativeLoader, epoch: int, batch: int, length: int) -> None:
+        self.epoch = epoch
+        self.batch = batch  # the next one
+        self._length = length
+        self._native = loader.start(epoch, batch)
+
+    @property
+    def ended(self) -> bool:
+        return self.batch == self._length
+
+    def __next__(self) -> Batch:
+        try:
+            batch = self._native.next()
+        except (DataError, OSError):
+            self.batch += 1
+            raise
+        if batch is None:
+            raise StopIteration
+        self.batch += 1
+        return batch
+
+    def close(self) -> None:
+        self._native.close()
+
+
+def _expect_range(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise UsageError(f"{name}: expected a whole number from {least} to {most}, found {value!r}")
+
+
+def _expect_choice(name: str, value: str, choices: object) -> None:
+    if value not in choices:  # type: ignore[operator]
+        raise UsageError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")  # type: ignore[call-overload]

@@ -1,0 +1,103 @@
+"""RecordIO files of images: MXNet's .rec with its .idx."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+
+from gluon_resnet.data import _native
+
+Path = Union[str, "os.PathLike[str]"]
+
+
+class Header(NamedTuple):
+    """What stands before the image in a record.
+
+    Attributes:
+        label: float32 ``(label_width,)``, a vector also where there is one label.
+        id: usually the line of the image in the list that was packed.
+        id2: always 0 so far, in MXNet's files and ours.
+    """
+
+    label: np.ndarray
+    id: int
+    id2: int
+
+
+class Record(NamedTuple):
+    """One record: ``header, payload = file[i]``, as ``mxnet.recordio.unpack`` gives it."""
+
+    header: Header
+    payload: bytes
+
+
+class RecordFile:
+    """A ``.rec`` file, opened for reading.
+
+    Reads are positioned: one object serves any number of threads, forked workers included; a spawned
+    worker opens the file anew when the object is unpickled.
+
+    Args:
+        path: the ``.rec`` file.
+        index_path: its ``.idx``; by default the file beside it of that name. Where there is none the file is
+            scanned, which reads a few bytes of each record; then a record's key is its id where these are unique,
+            and its position where not.
+
+    Raises:
+        OSError: the file cannot be opened.
+        RecordError: it is empty, truncated, corrupt, or its index is not its index.
+    """
+
+    def __init__(self, path: Path, index_path: Optional[Path] = None) -> None:
+        self.path = os.fspath(path)
+        beside = os.path.splitext(self.path)[0] + ".idx"
+        if index_path is None and os.path.exists(beside):
+            index_path = beside
+        self.index_path = None if index_path is None else os.fspath(index_path)
+        self.native = _native.NativeRecordFile(self.path, self.index_path)
+
+    def __len__(self) -> int:
+        return len(self.native)
+
+    def __getitem__(self, index: int) -> Record:
+        """The record at position `index` (from the end where it is negative)."""
+        index = self._position(index)
+        labels, identity, identity2, payload = self.native.read(index)
+        return Record(Header(labels, identity, identity2), payload)
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    def by_key(self, key: int) -> Record:
+        """The record with this key in the index; KeyError where there is none."""
+        return self[self.native.find(key)]
+
+    def key(self, index: int) -> int:
+        """The key of the record at position `index`."""
+        return self.native.key(self._position(index))
+
+    def offset(self, index: int) -> int:
+        """Where the record at position `index` starts in the file, in bytes."""
+        return self.native.offset(self._position(index))
+
+    def check(self) -> None:
+        """Walk through the whole file and compare it with its index; RecordError at the first difference."""
+        self.native.check()
+
+    def write_index(self, index_path: Path) -> None:
+        """Write the ``.idx`` for this file to `index_path`."""
+        self.native.write_index(os.fspath(index_path))
+
+    def __repr__(self) -> str:
+        return f"RecordFile({self.path!r}, {len(self)} records)"
+
+    def __reduce__(self) -> tuple[type[RecordFile], tuple[str, Optional[str]]]:
+        return RecordFile, (self.path, self.index_path)
+
+    def _position(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.path}: expected an index below {len(self)}, found {index}")
+        return index % len(self)

@@ -1,0 +1,161 @@
+"""Decoding against OpenCV: equal for PNG, within 1 level for JPEG; and everything that is no image."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import oracle
+import pytest
+from conftest import encode, picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gluon_resnet.data import decode
+from gluon_resnet.errors import ImageError, UsageError
+
+
+def difference(payload: bytes) -> int:
+    ours, theirs = decode(payload), oracle.decode(payload)
+    assert ours.shape == theirs.shape
+    assert ours.dtype == np.uint8
+    return int(np.abs(ours.astype(int) - theirs).max())
+
+
+def pil(image: Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 64), (131, 77)])
+def test_jpeg(subsampling: str, progressive: bool, size: tuple[int, int]) -> None:
+    image = Image.fromarray(picture(*size))
+    payload = pil(image, format="JPEG", quality=90, subsampling=subsampling, progressive=progressive)
+    assert difference(payload) <= 1
+
+
+def test_jpeg_gray_and_cmyk() -> None:
+    image = Image.fromarray(picture(50, 41))
+    assert difference(pil(image.convert("L"), format="JPEG")) <= 1
+    assert difference(pil(image.convert("CMYK"), format="JPEG")) <= 1
+    gray = decode(pil(image.convert("L"), format="JPEG"), "source")
+    assert gray.shape == (50, 41, 1)
+    assert decode(pil(image, format="JPEG"), "gray").shape == (50, 41, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("extension", ["JPEG", "PNG"])
+def test_exif_orientation(orientation: int, extension: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    payload = pil(Image.fromarray(picture(20, 33)), format=extension, exif=exif.tobytes())
+    assert difference(payload) <= (1 if extension == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_png(mode: str) -> None:
+    image = Image.fromarray(picture(37, 29))
+    if mode == "I;16":
+        image = Image.fromarray((np.arange(37 * 29, dtype=np.uint16) * 61).reshape(37, 29))
+    else:
+        image = image.convert(mode)
+    assert difference(pil(image, format="PNG")) == 0
+
+
+def test_png_with_transparency_16_bit_rgb_and_interlacing() -> None:
+    palette = Image.fromarray(picture(16, 16)).convert("P")
+    assert difference(pil(palette, format="PNG", transparency=3)) == 0
+    deep = (picture(16, 16).astype(np.uint16) << 8) + 77
+    assert difference(encode(deep, ".png")) == 0
+    assert difference(encode(np.dstack([deep, deep[:, :, 0]]), ".png")) == 0
+    assert difference(interlaced_png(picture(13, 11))) == 0
+
+
+def interlaced_png(image: np.ndarray) -> bytes:
+    """Adam7, which neither Pillow nor OpenCV writes."""
+    height, width = image.shape[:2]
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = b"".join(
+        b"\0" + image[y, x0::dx].tobytes() for x0, y0, dx, dy in passes for y in range(y0, height, dy) if x0 < width
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_every_real_image(imagenet_images: list[tuple[str, bytes]]) -> None:
+    worst = {name: difference(payload) for name, payload in imagenet_images}
+    assert len(worst) == 691
+    assert max(worst.values()) <= 1
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_an_image_cut_short_is_an_error(extension: str) -> None:
+    payload = encode(picture(64, 64), extension)
+    for part in (0.1, 0.5, 0.9, 0.99):
+        with pytest.raises(ImageError, match="bad (JPEG|PNG)"):
+            decode(payload[: int(len(payload) * part)])
+
+
+def test_a_progressive_jpeg_cut_short_is_an_error() -> None:
+    payload = pil(Image.fromarray(picture(64, 64)), format="JPEG", progressive=True)
+    with pytest.raises(ImageError, match="bad JPEG"):
+        decode(payload[: len(payload) // 2])
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"", "empty"),
+        (b"GIF89a" + bytes(20), "GIF"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+        (b"<html>", "3c 68 74 6d 6c 3e"),
+        (b"\xff\xd8\xff\xd9", "bad JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "bad PNG"),
+    ],
+)
+def test_what_is_no_image_is_named(payload: bytes, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        decode(payload)
+
+
+def test_a_png_that_claims_a_huge_size_is_refused() -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    with pytest.raises(ImageError, match="60000x60000"):
+        decode(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
+
+
+def test_an_unknown_colour_is_a_usage_error(photographs: list[bytes]) -> None:
+    with pytest.raises(UsageError, match="'bgr'"):
+        decode(photographs[0], "bgr")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.sampled_from([".jpg", ".png"]))
+def test_damaged_bytes_never_crash(data: st.DataObject, extension: str) -> None:
+    payload = bytearray(encode(picture(24, 24), extension))
+    for _ in range(data.draw(st.integers(1, 8))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        image = decode(bytes(payload))
+    except ImageError:
+        return
+    assert image.ndim == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
+def test_random_bytes_never_crash(payload: bytes, prefix: bytes) -> None:
+    with pytest.raises(ImageError):
+        decode(prefix + payload)
