@@ -117,12 +117,12 @@ uint64_t RecordFile::walk(uint64_t offset, Part part) const {
                           ", found a part with cflag ", cflag));
     }
     const uint64_t data = offset + kPartHeader;
-    if (file_size_ - data < length) {
-      fail(offset, concat("expected ", length, " bytes of data, found ", file_size_ - data,
+    if (file_size_ - data < padded(length)) {
+      fail(offset, concat("expected ", padded(length), " bytes of data, found ", file_size_ - data,
                           " before the end of the file; it has been cut short"));
     }
     part(data, length);
-    offset = std::min(data + padded(length), file_size_);
+    offset = data + padded(length);
     if (cflag == 0 || cflag == 3) return offset;
   }
 }
@@ -232,7 +232,7 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
   size_t size;
   const bool simple = first_read >= kPartHeader && load_u32(bytes) == kRecordMagic &&
                       load_u32(bytes + 4) >> 29 == 0 &&
-                      load_u32(bytes + 4) + kPartHeader <= entry.extent;
+                      kPartHeader + padded(load_u32(bytes + 4)) <= entry.extent;
   if (simple) {
     size = load_u32(bytes + 4);
     const size_t whole = kPartHeader + size;

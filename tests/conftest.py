@@ -33,7 +33,9 @@ def encode(image: np.ndarray, extension: str = ".jpg", *options: int) -> bytes:
     return data.tobytes()
 
 
-def write_records(path: pathlib.Path, payloads: list[bytes], labels: list | None = None, index: bool = True) -> str:
+def write_records(
+    path: pathlib.Path, payloads: list[bytes], labels: list | None = None, index: bool = True
+) -> str:
     """A .rec file and its .idx by the oracle's writer."""
     labels = list(range(len(payloads))) if labels is None else labels
     offset, lines = 0, []

@@ -49,7 +49,9 @@ def evaluate(image: np.ndarray, resize: int, size: int, interpolation: str = "li
     return image[top : top + size, left : left + size]
 
 
-def cut(image: np.ndarray, geometry: dict, size: int, fill: tuple, interpolation: str = "linear") -> np.ndarray:
+def cut(
+    image: np.ndarray, geometry: dict, size: int, fill: tuple, interpolation: str = "linear"
+) -> np.ndarray:
     """The (size, size, 3) uint8 image of a drawn geometry."""
     x, y, width, height = (geometry[name] for name in ("x", "y", "width", "height"))
     region = np.ascontiguousarray(image[y : y + height, x : x + width])

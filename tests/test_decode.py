@@ -80,9 +80,20 @@ def test_png_with_transparency_16_bit_rgb_and_interlacing() -> None:
 def interlaced_png(image: np.ndarray) -> bytes:
     """Adam7, which neither Pillow nor OpenCV writes."""
     height, width = image.shape[:2]
-    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    passes = [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ]
     rows = b"".join(
-        b"\0" + image[y, x0::dx].tobytes() for x0, y0, dx, dy in passes for y in range(y0, height, dy) if x0 < width
+        b"\0" + image[y, x0::dx].tobytes()
+        for x0, y0, dx, dy in passes
+        for y in range(y0, height, dy)
+        if x0 < width
     )
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -133,7 +144,13 @@ def test_a_png_that_claims_a_huge_size_is_refused() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
     with pytest.raises(ImageError, match="60000x60000"):
-        decode(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
+        decode(
+            b"\x89PNG\r\n\x1a\n"
+            + chunk
+            + struct.pack(">I", 0)
+            + b"IDAT"
+            + struct.pack(">I", zlib.crc32(b"IDAT"))
+        )
 
 
 def test_an_unknown_colour_is_a_usage_error(photographs: list[bytes]) -> None:

@@ -12,7 +12,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsul
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
-from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
+from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport move
 from libcpp.vector cimport vector
@@ -93,7 +93,7 @@ cdef class NativeRecordFile:
         cdef string c_path = os.fsencode(path)
         cdef string c_index_path = os.fsencode(index_path) if index_path is not None else b""
         with nogil:
-            self.file = make_shared[CRecordFile](c_path, c_index_path)
+            self.file.reset(new CRecordFile(c_path, c_index_path))
 
     def __len__(self):
         return self.file.get().size()
