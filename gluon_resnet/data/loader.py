@@ -93,6 +93,9 @@ class Loader:
         self.batch_size = batch_size
         self.transform = transform
         self.seed = seed
+        self.last_batch = last_batch
+        self.dtype = dtype
+        self.layout = layout
         self._native = _native.NativeLoader(
             [file.native for file in self.files],
             transform.native,
@@ -125,6 +128,12 @@ class Loader:
     def num_records(self) -> int:
         """Records in all files, for all ranks."""
         return self._native.num_records
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of one row of `Batch.data`."""
+        size = self.transform.size
+        return (3, size, size) if self.layout == "NCHW" else (size, size, 3)
 
     @property
     def label_width(self) -> int:
@@ -165,7 +174,9 @@ class Loader:
         """
         for name, ours in (("seed", self.seed), ("records", self.num_records)):
             if state.get(name) != ours:
-                raise UsageError(f"this state is of another loader: expected {name} {ours}, found {state.get(name)}")
+                raise UsageError(
+                    f"this state is of another loader: expected {name} {ours}, found {state.get(name)}"
+                )
         _expect_range("epoch", state["epoch"], 0, (1 << 63) - 1)
         _expect_range("batch", state["batch"], 0, len(self))
         self._current = None

@@ -156,7 +156,9 @@ class TrainTransform(_Transform):
         _expect(0 < low <= high, "ratio", "two growing positive numbers", self.ratio)
         low, high = self.scale
         if self.crop == "scale-jitter":
-            _expect(self.size <= low <= high, "scale", f"two growing numbers from size ({self.size})", self.scale)
+            _expect(
+                self.size <= low <= high, "scale", f"two growing numbers from size ({self.size})", self.scale
+            )
         _expect(0 <= self.padding <= 1 << 15, "padding", "from 0 to 32768", self.padding)
         _expect(all(0 <= v <= 255 for v in self.fill), "fill", "three levels from 0 to 255", self.fill)
 

@@ -1,0 +1,67 @@
+"""A loader as MXNet's DataIter, for users of Module and of old training scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+
+from gluon_resnet.data.loader import Batch, Loader
+from gluon_resnet.errors import UsageError
+
+if TYPE_CHECKING:
+    import mxnet
+
+
+def mxnet_iter(
+    loader: Loader, data_name: str = "data", label_name: str = "softmax_label"
+) -> mxnet.io.DataIter:
+    """Wrap `loader` as an ``mx.io.DataIter``: one pass is one epoch, `reset` begins the next.
+
+    The arrays share the loader's memory, which is used again only when MXNet's asynchronous engine has no pending
+    reader of them any more.
+
+    Args:
+        loader: with ``last_batch`` ``'pad'`` or ``'discard'``: a DataIter's batches have one shape.
+        data_name, label_name: the names of the network's inputs, as in ``mx.io.ImageRecordIter``.
+    """
+    from gluon_resnet._mxnet import mx  # only here: the data half works without MXNet
+
+    if loader.last_batch == "keep":
+        raise UsageError(
+            "last_batch: a DataIter's batches have one size; expected 'pad' or 'discard', found 'keep'"
+        )
+
+    class LoaderIter(mx.io.DataIter):
+        def __init__(self) -> None:
+            super().__init__(loader.batch_size)
+            self._epoch: Optional[Iterator[Batch]] = None
+
+        @property
+        def provide_data(self) -> list[mx.io.DataDesc]:
+            shape = (loader.batch_size, *loader.image_shape)
+            return [mx.io.DataDesc(data_name, shape, np.dtype(loader.dtype).type, loader.layout)]
+
+        @property
+        def provide_label(self) -> list[mx.io.DataDesc]:
+            width = () if loader.label_width == 1 else (loader.label_width,)
+            return [mx.io.DataDesc(label_name, (loader.batch_size, *width), np.float32)]
+
+        def reset(self) -> None:
+            self._epoch = None
+
+        def next(self) -> mx.io.DataBatch:
+            if self._epoch is None:
+                self._epoch = iter(loader)
+            batch = next(self._epoch)
+            return mx.io.DataBatch(
+                data=[mx.nd.from_dlpack(batch.__dlpack__())],
+                label=[mx.nd.array(batch.label)],
+                pad=batch.pad,
+                index=batch.ids.copy(),
+                provide_data=self.provide_data,
+                provide_label=self.provide_label,
+            )
+
+    return LoaderIter()
