@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Optional, Union
 
 from gluon_resnet.data import _native
@@ -216,6 +216,6 @@ def _expect_range(name: str, value: int, least: int, most: int) -> None:
         raise UsageError(f"{name}: expected a whole number from {least} to {most}, found {value!r}")
 
 
-def _expect_choice(name: str, value: str, choices: object) -> None:
-    if value not in choices:  # type: ignore[operator]
-        raise UsageError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")  # type: ignore[call-overload]
+def _expect_choice(name: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")

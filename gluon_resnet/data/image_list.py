@@ -1,0 +1,164 @@
+"""Image lists: MXNet's ``.lst`` files, a line a picture: ``KEY<tab>LABEL…<tab>PATH``."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import random
+from collections.abc import Iterable, Sequence
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from gluon_resnet.errors import DataError
+from gluon_resnet.files import whole_file
+
+
+class Entry(NamedTuple):
+    """One picture of a list.
+
+    Attributes:
+        key: its key in the index and its record's id, 0 to 2^63 - 1, unique in the list.
+        labels: at least one.
+        path: below the folder or inside the archive that the list is about, with ``/``.
+    """
+
+    key: int
+    labels: Tuple[float, ...]
+    path: str
+
+
+def read_list(path: str) -> List[Entry]:
+    """Read a ``.lst`` file, in its order; empty lines do not count.
+
+    Raises DataError, with the number of the line, for a line that is not as it should be or has the key of
+    an earlier one, and for a list without any.
+    """
+    entries = []
+    lines: Dict[int, int] = {}  # of the keys
+    # Names of files are bytes; the handler keeps those that are no UTF-8.
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                entry = _parse(line)
+            except ValueError as error:
+                raise DataError(f"{path}: line {number}: {error}", path=path) from None
+            first = lines.setdefault(entry.key, number)
+            if first != number:
+                raise DataError(f"{path}: line {number}: line {first} has the key {entry.key}, too", path=path)
+            entries.append(entry)
+    if not entries:
+        raise DataError(f"{path}: the list is empty", path=path)
+    return entries
+
+
+def _parse(line: str) -> Entry:
+    fields = [field.strip() for field in line.split("\t")]
+    if len(fields) < 3 or not fields[-1]:
+        raise ValueError(f"expected KEY<tab>LABEL<tab>PATH, found {line.strip()!r}")
+    try:
+        key = int(fields[0])
+    except ValueError:
+        raise ValueError(f"expected a whole number as key, found {fields[0]!r}") from None
+    if not 0 <= key < 1 << 63:
+        raise ValueError(f"expected a key from 0 to 2^63 - 1, found {key}")
+    try:
+        labels = tuple(float(field) for field in fields[1:-1])
+    except ValueError:
+        raise ValueError(f"expected numbers as labels, found {fields[1:-1]}") from None
+    return Entry(key, labels, fields[-1])
+
+
+def format_list(entries: Iterable[Entry]) -> str:
+    """The text of a ``.lst`` file, byte for byte as MXNet's im2rec.py writes it.
+
+    Raises DataError for a path that such a file cannot hold.
+    """
+    lines = []
+    for key, labels, path in entries:
+        if path != path.strip() or any(c in path for c in "\t\n\r"):
+            raise DataError(f"{path!r}: a .lst file cannot hold this name; rename it")
+        lines.append(f"{key}\t" + "".join(f"{label:f}\t" for label in labels) + f"{path}\n")
+    return "".join(lines)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write `path` whole, keeping names of files that are no UTF-8."""
+    with whole_file(path, "wb") as stream:
+        stream.write(text.encode("utf-8", "surrogateescape"))
+
+
+def list_flat(paths: Iterable[str]) -> List[Entry]:
+    """The pictures that stand in no folder, with label 0, in the order of `paths`."""
+    flat = [path for path in paths if "/" not in path]
+    return [Entry(key, (0.0,), path) for key, path in enumerate(flat)]
+
+
+def list_by_folder(paths: Iterable[str]) -> List[Entry]:
+    """All of `paths`, in their order; each folder that has pictures is a class.
+
+    Folders are numbered as they come: in the order of folder_order(), that is alphabetically.
+    """
+    labels: Dict[str, int] = {}
+    return [
+        Entry(key, (float(labels.setdefault(posixpath.dirname(path), len(labels))),), path)
+        for key, path in enumerate(paths)
+    ]
+
+
+def folder_order(path: str) -> Tuple[List[str], str]:
+    """The sorting key of the order in which a walk through sorted folders comes across `path`."""
+    *folders, name = path.split("/")
+    return folders, name
+
+
+def class_names(entries: Iterable[Entry]) -> Optional[Tuple[str, ...]]:
+    """Names of the classes in the order of their labels: their folders, below the folder they share.
+
+    None where the folders are no classes: unless the labels are 0, 1, … without a gap and each
+    belongs to one folder, and each folder to one label.
+    """
+    folders: Dict[float, str] = {}
+    for _, labels, path in entries:
+        folder = posixpath.dirname(path)
+        if len(labels) != 1 or folders.setdefault(labels[0], folder) != folder:
+            return None
+    names = [folders.get(float(label)) for label in range(len(folders))]
+    if not names or None in names or "" in names or len(set(names)) != len(names):
+        return None
+    above = os.path.commonpath([posixpath.dirname(name) for name in names])
+    return tuple(posixpath.relpath(name, above or ".") for name in names)
+
+
+def split(
+    entries: Sequence[Entry],
+    *,
+    shuffle: bool = True,
+    chunks: int = 1,
+    train_ratio: float = 1.0,
+    test_ratio: float = 0.0,
+) -> List[Tuple[str, List[Entry]]]:
+    """The lists that MXNet's im2rec.py makes of `entries`, each with what it adds to the prefix.
+
+    The shuffle is MXNet's own (Python's, seeded with 100). `chunks` lists are numbered; each becomes
+    ``_test``, ``_val`` and ``_train`` where `train_ratio` is below 1.
+    """
+    entries = list(entries)
+    if shuffle:
+        random.Random(100).shuffle(entries)
+    size = (len(entries) + chunks - 1) // chunks
+    train = int(size * train_ratio)
+    test = int(size * test_ratio)
+    lists = []
+    for i in range(chunks):
+        chunk = entries[i * size : (i + 1) * size]
+        name = f"_{i}" if chunks > 1 else ""
+        if train_ratio == 1.0:
+            lists.append((name, chunk))
+            continue
+        if test_ratio:
+            lists.append((name + "_test", chunk[:test]))
+        if train_ratio + test_ratio < 1.0:
+            lists.append((name + "_val", chunk[test + train :]))
+        lists.append((name + "_train", chunk[test : test + train]))
+    return lists
