@@ -1,0 +1,77 @@
+"""The only place that writes `import mxnet`: what MXNet 1.9.1 needs today before it is imported.
+
+``from gluon_resnet._mxnet import mx, gluon, nd``; MXNetUnavailable, an ImportError, says what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+
+import numpy
+
+from gluon_resnet.errors import EnvironmentProblem, UsageError
+
+
+class MXNetUnavailable(EnvironmentProblem, ImportError):
+    """MXNet is not installed, or cannot be loaded here."""
+
+
+def _set_environment() -> None:
+    """MXNet and its OpenMP read these when they are loaded, or at the first graph; later is too late."""
+    if "GLUON_RESNET_OMP_THREADS" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = os.environ["GLUON_RESNET_OMP_THREADS"]
+    # Unset, MXNet takes half of the processors; not a number, it ends the process.
+    threads = os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    if not re.fullmatch("[1-9][0-9]{0,3}", threads):
+        raise UsageError(f"OMP_NUM_THREADS has to be a number of threads, not {threads!r}")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # How long a thread spins before it sleeps. A ResNet-20 step (batch 128, 2 cores) alone and beside a
+        # busy process: default 0.18 and 1 to 9 s, OMP_WAIT_POLICY=passive 0.9 and 1.4 to 3, this 0.2 and 0.8.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Hybridized networks are static graphs here; a build without CUDA does not read this.
+    os.environ.setdefault("MXNET_ENABLE_CUDA_GRAPHS", "1")
+
+
+@contextlib.contextmanager
+def _distutils() -> Iterator[None]:
+    """While it is imported, MXNet compares versions by `distutils.version`, which Python 3.12 dropped."""
+    if importlib.util.find_spec("distutils"):  # setuptools brings it back
+        yield
+        return
+    package, version = types.ModuleType("distutils"), types.ModuleType("distutils.version")
+    for name in ("LooseVersion", "StrictVersion"):
+        setattr(version, name, lambda text: tuple(map(int, re.findall(r"\d+", text))))
+    sys.modules.update({"distutils": package, "distutils.version": version})
+    try:
+        yield
+    finally:
+        del sys.modules["distutils"], sys.modules["distutils.version"]
+
+
+if importlib.util.find_spec("mxnet") is None:
+    raise MXNetUnavailable("this needs MXNet, which is not installed: pip install gluon-resnet[cpu]")
+if int(numpy.__version__.split(".")[0]) >= 2:
+    raise MXNetUnavailable(
+        f"MXNet 1.9.1 needs numpy 1, and {numpy.__version__} is installed: pip install 'numpy<2'"
+    )
+
+_set_environment()
+numpy.bool = bool  # type: ignore[attr-defined]  # as it was until numpy 1.24; MXNet uses it at run time, too
+with _distutils(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # names that numpy and Python deprecated since 2022
+    try:
+        import mxnet as mx
+        from mxnet import gluon, nd
+    except OSError as error:  # a shared library that the wheel expects of the system
+        raise MXNetUnavailable(
+            f"MXNet cannot be loaded: {error} (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"
+        ) from error
+
+__all__ = ["MXNetUnavailable", "gluon", "mx", "nd"]

@@ -1,0 +1,71 @@
+"""The network around the units: stem, stages, global average pooling, and one fully connected layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from gluon_resnet._mxnet import gluon
+from gluon_resnet.models.units import Kind, Unit, convolution, he_initializer
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a column of Table 1, or §4.2, says about a network."""
+
+    kind: Kind
+    stem_channels: int
+    pooled_stem: bool  # 7x7 convolution, stride 2, and 3x3 max pooling, stride 2; else one 3x3 convolution
+    units: tuple[int, ...]  # per stage
+    channels: tuple[int, ...]  # of the output of each stage
+
+
+class ResNet(gluon.HybridBlock):
+    """A plain or residual network of He et al. 2015 (Table 1, Fig. 3; §4.2).
+
+    Input (N, 3, H, W) of any size, normalized; output (N, classes), before the softmax. Every stage but the
+    first halves the size in its first unit. `features` ends with the pooling; `output` is the last layer.
+    Plain ``net.initialize()`` gives He initialization.
+
+    Args:
+        architecture: the table entry.
+        classes: number of outputs.
+        shortcut: 'A', 'B' or 'C' (§4.1), or None for the plain network.
+        strided: which convolution of a unit carries its stride (units.VARIANTS).
+    """
+
+    def __init__(
+        self, architecture: Architecture, classes: int, shortcut: Optional[str], strided: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        channels = architecture.stem_channels
+        with self.name_scope():
+            self.features = gluon.nn.HybridSequential(prefix="")
+            if architecture.pooled_stem:
+                self.features.add(*convolution(3, channels, 7, 2), gluon.nn.Activation("relu"))
+                self.features.add(gluon.nn.MaxPool2D(3, 2, padding=1))
+            else:
+                self.features.add(*convolution(3, channels, 3), gluon.nn.Activation("relu"))
+            for number, (units, width) in enumerate(zip(architecture.units, architecture.channels), 1):
+                stage = gluon.nn.HybridSequential(prefix=f"stage{number}_")
+                with stage.name_scope():
+                    for index in range(units):
+                        stride = 2 if number > 1 and index == 0 else 1
+                        stage.add(
+                            Unit(
+                                architecture.kind,
+                                channels,
+                                width,
+                                stride,
+                                strided,
+                                shortcut,
+                                prefix=f"unit{index + 1}_",
+                            )
+                        )
+                        channels = width
+                self.features.add(stage)
+            self.features.add(gluon.nn.GlobalAvgPool2D())
+            self.output = gluon.nn.Dense(classes, in_units=channels, weight_initializer=he_initializer())
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.output(self.features(x))

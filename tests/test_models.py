@@ -1,0 +1,246 @@
+"""Whole networks: the paper's tables, counted by hand; names; initialization; export."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from gluon_resnet._mxnet import gluon, mx
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models import get_model, model_names, with_normalization
+
+# He et al. 2015, Table 1, as printed: for each stage (kernel, channels) of a unit's layers, and repeats.
+TABLE_1 = {
+    18: [([(3, 64), (3, 64)], 2), ([(3, 128)] * 2, 2), ([(3, 256)] * 2, 2), ([(3, 512)] * 2, 2)],
+    34: [([(3, 64), (3, 64)], 3), ([(3, 128)] * 2, 4), ([(3, 256)] * 2, 6), ([(3, 512)] * 2, 3)],
+    50: [
+        ([(1, 64), (3, 64), (1, 256)], 3),
+        ([(1, 128), (3, 128), (1, 512)], 4),
+        ([(1, 256), (3, 256), (1, 1024)], 6),
+        ([(1, 512), (3, 512), (1, 2048)], 3),
+    ],
+    101: [
+        ([(1, 64), (3, 64), (1, 256)], 3),
+        ([(1, 128), (3, 128), (1, 512)], 4),
+        ([(1, 256), (3, 256), (1, 1024)], 23),
+        ([(1, 512), (3, 512), (1, 2048)], 3),
+    ],
+    152: [
+        ([(1, 64), (3, 64), (1, 256)], 3),
+        ([(1, 128), (3, 128), (1, 512)], 8),
+        ([(1, 256), (3, 256), (1, 1024)], 36),
+        ([(1, 512), (3, 512), (1, 2048)], 3),
+    ],
+}
+CIFAR_DEPTHS = [20, 32, 44, 56, 110, 1202]
+
+
+def count_by_hand(stem, stages, option, classes):
+    """Trained numbers, layer by layer: each convolution's weights and its normalization's gamma and beta."""
+    kernel, channels = stem
+    total = kernel * kernel * 3 * channels + 2 * channels
+    for convolutions, repeats in stages:
+        for _ in range(repeats):
+            entering = channels
+            for kernel, width in convolutions:
+                total += kernel * kernel * channels * width + 2 * width
+                channels = width
+            if option == "C" or (option == "B" and entering != channels):
+                total += entering * channels + 2 * channels
+    return total + channels * classes + classes
+
+
+def stages_of(depth):
+    """§4.2: 2n layers of 3x3 for each of the map sizes 32, 16, 8, with 16, 32, 64 filters."""
+    if depth in TABLE_1:
+        return (7, 64), TABLE_1[depth]
+    n = (depth - 2) // 6
+    return (3, 16), [([(3, width)] * 2, n) for width in (16, 32, 64)]
+
+
+def trained(net):
+    return sum(math.prod(p.shape) for p in net.collect_params().values() if p.grad_req != "null")
+
+
+# Every one but the larger 1202-layer nets, which would take seconds to build.
+COUNTED = [(depth, option) for depth in (*TABLE_1, *CIFAR_DEPTHS[:-1]) for option in (None, "A", "B", "C")]
+
+
+@pytest.mark.parametrize(("depth", "option"), [*COUNTED, (1202, "A"), (1202, None)])
+def test_parameters_are_those_of_the_tables(depth, option):
+    classes = 1000 if depth in TABLE_1 else 10
+    net = get_model(f"{'resnet' if option else 'plain'}{depth}", classes, option)
+    stem, stages = stages_of(depth)
+    assert trained(net) == count_by_hand(stem, stages, option, classes)
+    moving = [p for p in net.collect_params().values() if p.grad_req == "null"]
+    assert all(p.name.endswith(("running_mean", "running_var")) for p in moving)
+    # "Depth" is the number of weighted layers on the way through, without projections.
+    weights = [n for n in net.collect_params() if n.endswith("weight") and "shortcut" not in n]
+    assert len(weights) == depth
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "parameters"),
+    [
+        ("resnet18", 1000, 11_689_512),
+        ("resnet34", 1000, 21_797_672),
+        ("resnet50", 1000, 25_557_032),
+        ("resnet101", 1000, 44_549_160),
+        ("resnet152", 1000, 60_192_808),
+        ("resnet20", 10, 269_722),
+        ("resnet56", 10, 853_018),
+        ("resnet110", 10, 1_727_962),
+    ],
+)
+def test_parameters_with_the_default_shortcut_are_the_published_ones(name, classes, parameters):
+    """Those of torchvision (option B) and of akamaster/pytorch_resnet_cifar10 (option A)."""
+    assert trained(get_model(name, classes)) == parameters
+
+
+@pytest.mark.parametrize("depth", [18, 50, 20])
+def test_option_a_adds_no_parameter(depth):
+    plain, residual = get_model(f"plain{depth}"), get_model(f"resnet{depth}", shortcut="A")
+    shapes = [[p.shape for p in net.collect_params().values()] for net in (plain, residual)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("name", [n for n in model_names() if not n.endswith("1202")])
+def test_maps_have_the_sizes_of_the_tables(name):
+    net = get_model(name, classes=7)
+    imagenet = net.output.weight.shape[1] >= 512
+    size, expected = (224, (56, 28, 14, 7)) if imagenet else (32, (32, 16, 8))
+    x = mx.sym.var("data")
+    stages = [block for block in net.features if isinstance(block, gluon.nn.HybridSequential)]
+    sizes = []
+    for index in range(len(net.features)):
+        x = net.features[index](x)
+        if net.features[index] in stages:
+            sizes.append(x.infer_shape(data=(2, 3, size, size))[1][0][2:])
+    assert sizes == [(s, s) for s in expected]
+    assert net.output(x).infer_shape(data=(2, 3, size, size))[1] == [(2, 7)]
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "strided"),
+    [("resnet50", "v1", 0), ("resnet50", "v1b", 1), ("resnet18", "v1", 0), ("resnet18", "v1b", 0)],
+)
+def test_which_convolution_carries_the_stride(name, variant, strided):
+    attributes = get_model(name, variant=variant)(mx.sym.var("data")).attr_dict()
+    with_stride = [node for node, values in attributes.items() if values.get("stride") == "(2, 2)"]
+    expected = [f"{name}_conv0_fwd", f"{name}_pool0_fwd"]
+    for stage in (2, 3, 4):
+        unit = f"{name}_stage{stage}_unit1_"
+        expected += [f"{unit}conv{strided}_fwd", f"{unit}shortcut_conv0_fwd"]
+    assert sorted(with_stride) == sorted(expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 3, 37, 50)])
+@pytest.mark.parametrize("name", ["resnet18", "resnet8", "plain8"])
+def test_any_size_and_batch(name, shape):
+    net = get_model(name, classes=3, shortcut="A" if "res" in name else None)
+    net.initialize()
+    assert net(mx.nd.random.normal(shape=shape)).shape == (shape[0], 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shortcut"), [("resnet20", "A"), ("resnet20", "C"), ("plain20", None), ("resnet50", "B")]
+)
+def test_the_gradient_reaches_every_parameter(name, shortcut):
+    mx.random.seed(0)
+    net = get_model(name, 5, shortcut)
+    net.initialize()
+    net.hybridize(static_alloc=True, static_shape=True)
+    x = mx.nd.random.normal(shape=(4, 3, 33, 33))
+    with mx.autograd.record():
+        loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(x), mx.nd.array([0, 1, 2, 3]))
+    loss.backward()
+    for parameter in net.collect_params().values():
+        if parameter.grad_req != "null":
+            gradient = parameter.grad().asnumpy()
+            assert np.isfinite(gradient).all(), parameter.name
+            assert np.abs(gradient).max() > 0, parameter.name
+
+
+def test_hybridized_equals_imperative():
+    net = get_model("resnet20", 10)
+    net.initialize()
+    x = mx.nd.random.normal(shape=(2, 3, 32, 32))
+    imperative = net(x).asnumpy()
+    net.hybridize(static_alloc=True, static_shape=True)
+    np.testing.assert_allclose(net(x).asnumpy(), imperative, rtol=1e-5, atol=1e-5)
+
+
+def test_he_initialization():
+    """He et al. 2015b, Eq. 10: normal with mean 0 and variance 2 / (k * k * input channels); biases are 0."""
+    mx.random.seed(5)
+    net = get_model("resnet50")
+    net.initialize(mx.init.Zero())  # the layers' own initialization goes first
+    for name in ("stage1_unit1_conv1", "stage3_unit2_conv0", "stage4_unit1_shortcut_conv0", "dense0"):
+        weight = net.collect_params()[f"resnet50_{name}_weight"].data().asnumpy()
+        variance = 2 / math.prod(weight.shape[1:])
+        # The standard error of a normal sample's variance is sqrt(2 / n) of it: 5 of them.
+        assert weight.var() == pytest.approx(variance, rel=5 * math.sqrt(2 / weight.size))
+        assert abs(weight.mean()) < 5 * math.sqrt(variance / weight.size)
+        kurtosis = (weight.astype("float64") ** 4).mean() / weight.var() ** 2
+        assert kurtosis == pytest.approx(3, rel=0.1)
+    assert (net.output.bias.data().asnumpy() == 0).all()
+
+
+@pytest.mark.parametrize(("name", "shortcut"), [("resnet20", "A"), ("resnet20", "B"), ("plain20", None)])
+def test_an_exported_network_is_the_same(tmp_path, name, shortcut):
+    def export(path):
+        mx.random.seed(1)
+        net = with_normalization(get_model(name, 10, shortcut), (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+        net.initialize()
+        net.hybridize()
+        y = net(x)
+        net.export(str(path))
+        return y.asnumpy()
+
+    x = mx.nd.array(np.random.default_rng(0).uniform(0, 255, (2, 3, 32, 32)))
+    expected = export(tmp_path / "a")
+    files = [str(tmp_path / file) for file in ("a-symbol.json", "a-0000.params")]
+    imported = gluon.SymbolBlock.imports(files[0], ["data"], files[1])
+    np.testing.assert_array_equal(imported(x).asnumpy(), expected)
+
+    export(tmp_path / "b")  # names and bytes do not depend on what else was built in this process
+    for suffix in ("-symbol.json", "-0000.params"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    nodes = json.loads((tmp_path / "a-symbol.json").read_text())["nodes"]
+    assert len({node["name"] for node in nodes}) == len(nodes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "resnet",
+            "vgg16",
+            "ResNet18",
+            "resnet50_v1",
+            "resnet 18",
+            "resnet18\n",
+            "resnet018",
+            "resnet-8",
+        ),
+        *("resnet0", "resnet2", "resnet21", "plain19", "resnet20000", "resnet\u0662\u0660"),
+    ],
+)
+def test_unknown_names(name):
+    with pytest.raises(UsageError, match=r"resnet101.*plain20.*6n"):
+        get_model(name)
+
+
+def test_arguments_that_do_not_fit():
+    with pytest.raises(UsageError, match="plain18 is a plain network without shortcuts"):
+        get_model("plain18", shortcut="A")
+    with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
+        get_model("resnet18", shortcut="D")
+    with pytest.raises(UsageError, match=r"'v2'.*v1, v1b"):
+        get_model("resnet18", variant="v2")
+    with pytest.raises(UsageError, match="at least one class"):
+        get_model("resnet18", classes=0)
