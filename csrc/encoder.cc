@@ -86,8 +86,10 @@ struct Encoder::Impl {
     png_set_write_fn(png, &png_output, png_append, nullptr);
     png_set_compression_level(png, level);
     png_set_IHDR(png, info, image.width, image.height, 8,
-                 image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+                 image.channels == 1   ? PNG_COLOR_TYPE_GRAY
+                 : image.channels == 4 ? PNG_COLOR_TYPE_RGB_ALPHA
+                                       : PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(png, info);
     for (int y = 0; y < image.height; ++y) png_write_row(png, image.row(y));
     png_write_end(png, info);

@@ -26,7 +26,7 @@ struct ImageSize {
 struct Image {
   int width = 0;
   int height = 0;
-  int channels = 3;  // 3: RGB, 1: gray
+  int channels = 3;  // 3: RGB, 1: gray; 4: RGBA, while packing
   std::vector<uint8_t> pixels;
 
   void reshape(int new_width, int new_height, int new_channels) {

@@ -567,3 +567,202 @@ cdef class NativeLoader:
         """[(epoch, path, key, reason)] of the records left out so far."""
         return [(s.epoch, os.fsdecode(s.path), s.key, s.reason.decode("utf-8", "replace"))
                 for s in self.loader.get().skipped()]
+
+
+cdef extern from "image.h" namespace "gluon_resnet" nogil:
+    cdef enum class CFormat "gluon_resnet::Format":
+        kJpeg, kPng
+
+
+cdef extern from "packer.h" namespace "gluon_resnet" nogil:
+    cdef cppclass CPackOptions "gluon_resnet::PackOptions":
+        cbool pass_through
+        cbool verify
+        cbool center_crop
+        int resize
+        Color color
+        CFormat encoding
+        int quality
+        size_t threads
+
+    cdef enum class CContent "gluon_resnet::Picture::Content":
+        kFile, kBytes, kPixels, kNone
+
+    cdef cppclass CPicture "gluon_resnet::Picture":
+        int64_t key
+        vector[float] labels
+        string name
+        CContent content
+        string path
+        uint64_t offset
+        int64_t size
+        vector[uint8_t] bytes
+        Image pixels
+        string problem
+
+    cdef struct CPackFailure "gluon_resnet::Packer::Failure":
+        string name
+        string reason
+
+    ctypedef void (*Converter)(void* context, const uint8_t* bytes, size_t size, Image* image, string* problem) noexcept
+
+    cdef cppclass CPacker "gluon_resnet::Packer":
+        CPacker(const string& path, const string& index_path, const CPackOptions& options, Converter converter,
+                void* context) except +raise_error
+        cbool submit(CPicture* picture, int milliseconds) except +raise_error
+        cbool finish(int milliseconds) except +raise_error
+        size_t done()
+        uint64_t bytes()
+        vector[CPackFailure] failures() except +raise_error
+
+
+cdef int copy_pixels(array, Image* image) except -1:
+    """uint8 (H, W) or (H, W, channels)."""
+    cdef const uint8_t[::1] view = np.ascontiguousarray(array).reshape(-1)
+    image.reshape(array.shape[1], array.shape[0], array.shape[2] if array.ndim == 3 else 1)
+    memcpy(image.pixels.data(), &view[0], view.shape[0])
+    return 0
+
+
+cdef void convert_in_python(void* context, const uint8_t* data, size_t size, Image* image,
+                            string* problem) noexcept with gil:
+    try:
+        array = (<object>context)(data[:size])
+        if array is not None:
+            copy_pixels(array, image)
+    except Exception as error:
+        problem[0] = str(error).encode("utf-8", "replace")
+
+
+cdef class NativePacker:
+    """Writes a .rec and its .idx in C++ threads; see gluon_resnet.data.pack, which has checked the arguments.
+
+    `convert` takes the bytes of an image that the C++ decoder does not know, and returns its pixels or None.
+    """
+
+    cdef unique_ptr[CPacker] packer
+    cdef object convert
+
+    def __cinit__(self, path, index_path, convert, *, pass_through, verify, center_crop, resize, colour, png,
+                  quality, threads):
+        cdef CPackOptions options
+        options.pass_through = pass_through
+        options.verify = verify
+        options.center_crop = center_crop
+        options.resize = resize
+        options.color = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}[colour]
+        options.encoding = CFormat.kPng if png else CFormat.kJpeg
+        options.quality = quality
+        options.threads = threads
+        cdef string c_path = os.fsencode(path)
+        cdef string c_index_path = os.fsencode(index_path)
+        self.convert = convert
+        self.packer.reset(new CPacker(c_path, c_index_path, options, convert_in_python, <void*>convert))
+
+    def __dealloc__(self):
+        with nogil:
+            self.packer.reset()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with nogil:
+            self.packer.reset()
+
+    cdef CPacker* get(self) except NULL:
+        if not self.packer:
+            raise UsageError("this packer has been closed")
+        return self.packer.get()
+
+    def submit(self, int64_t key, labels, name, content):
+        """Hand in a Picture; waits while many are under way. Ctrl-C is heard."""
+        cdef CPacker* packer = self.get()
+        cdef CPicture picture
+        cdef const uint8_t[::1] view
+        cdef cbool taken = False
+        picture.key = key
+        for label in labels:
+            picture.labels.push_back(label)
+        picture.name = os.fsencode(name)
+        if isinstance(content, tuple):
+            picture.content = CContent.kFile
+            path, picture.offset, picture.size = content
+            picture.path = os.fsencode(path)
+        elif isinstance(content, bytes):
+            picture.content = CContent.kBytes
+            view = content
+            if view.shape[0]:
+                picture.bytes.assign(&view[0], &view[0] + view.shape[0])
+        elif isinstance(content, np.ndarray):
+            picture.content = CContent.kPixels
+            copy_pixels(content, &picture.pixels)
+        else:
+            picture.problem = os.fsencode(str(content))
+        while not taken:
+            with nogil:
+                taken = packer.submit(&picture, 100)
+            PyErr_CheckSignals()
+
+    def finish(self, double seconds):
+        """Wait at most so long for all to be written and flushed; whether it is done. No submit() after it."""
+        cdef CPacker* packer = self.get()
+        cdef int milliseconds = <int>(1000 * seconds)
+        cdef cbool done
+        with nogil:
+            done = packer.finish(milliseconds)
+        return done
+
+    def done(self):
+        """The number of pictures written or failed."""
+        return self.get().done()
+
+    def bytes_written(self):
+        """The number of bytes in the .rec so far."""
+        return self.get().bytes()
+
+    def failures(self):
+        """[(name, reason)] so far."""
+        return [(os.fsdecode(f.name), os.fsdecode(f.reason)) for f in self.get().failures()]
+
+
+cdef extern from "checker.h" namespace "gluon_resnet" nogil:
+    cdef struct CCheckFailure "gluon_resnet::Checker::Failure":
+        int64_t key
+        uint64_t offset
+        string reason
+
+    cdef cppclass CChecker "gluon_resnet::Checker":
+        CChecker(shared_ptr[CRecordFile] file, size_t threads) except +raise_error
+        cbool wait(int milliseconds) except +raise_error
+        size_t done()
+        vector[CCheckFailure] failures() except +raise_error
+
+
+cdef class NativeChecker:
+    """Decodes every image of a record file in C++ threads; see gluon_resnet.data.checking.check."""
+
+    cdef unique_ptr[CChecker] checker
+
+    def __cinit__(self, NativeRecordFile file not None, size_t threads):
+        self.checker.reset(new CChecker(file.file, threads))
+
+    def __dealloc__(self):
+        with nogil:
+            self.checker.reset()
+
+    def wait(self, double seconds):
+        """Wait at most so long for the end; whether every record has been looked at."""
+        cdef int milliseconds = <int>(1000 * seconds)
+        cdef cbool ended
+        with nogil:
+            ended = self.checker.get().wait(milliseconds)
+        return ended
+
+    def done(self):
+        """The number of records looked at."""
+        return self.checker.get().done()
+
+    def failures(self):
+        """[(key, offset, reason)] so far, in the order of the index."""
+        return [(f.key, f.offset, f.reason.decode("utf-8", "replace")) for f in self.checker.get().failures()]

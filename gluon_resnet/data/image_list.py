@@ -6,7 +6,7 @@ import os
 import posixpath
 import random
 from collections.abc import Iterable, Sequence
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
@@ -22,18 +22,18 @@ class Entry(NamedTuple):
     """
 
     key: int
-    labels: Tuple[float, ...]
+    labels: tuple[float, ...]
     path: str
 
 
-def read_list(path: str) -> List[Entry]:
+def read_list(path: str) -> list[Entry]:
     """Read a ``.lst`` file, in its order; empty lines do not count.
 
     Raises DataError, with the number of the line, for a line that is not as it should be or has the key of
     an earlier one, and for a list without any.
     """
     entries = []
-    lines: Dict[int, int] = {}  # of the keys
+    lines: dict[int, int] = {}  # of the keys
     # Names of files are bytes; the handler keeps those that are no UTF-8.
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
         for number, line in enumerate(stream, 1):
@@ -45,7 +45,9 @@ def read_list(path: str) -> List[Entry]:
                 raise DataError(f"{path}: line {number}: {error}", path=path) from None
             first = lines.setdefault(entry.key, number)
             if first != number:
-                raise DataError(f"{path}: line {number}: line {first} has the key {entry.key}, too", path=path)
+                raise DataError(
+                    f"{path}: line {number}: line {first} has the key {entry.key}, too", path=path
+                )
             entries.append(entry)
     if not entries:
         raise DataError(f"{path}: the list is empty", path=path)
@@ -88,43 +90,45 @@ def write_text(path: str, text: str) -> None:
         stream.write(text.encode("utf-8", "surrogateescape"))
 
 
-def list_flat(paths: Iterable[str]) -> List[Entry]:
+def list_flat(paths: Iterable[str]) -> list[Entry]:
     """The pictures that stand in no folder, with label 0, in the order of `paths`."""
     flat = [path for path in paths if "/" not in path]
     return [Entry(key, (0.0,), path) for key, path in enumerate(flat)]
 
 
-def list_by_folder(paths: Iterable[str]) -> List[Entry]:
+def list_by_folder(paths: Iterable[str]) -> list[Entry]:
     """All of `paths`, in their order; each folder that has pictures is a class.
 
     Folders are numbered as they come: in the order of folder_order(), that is alphabetically.
     """
-    labels: Dict[str, int] = {}
+    labels: dict[str, int] = {}
     return [
         Entry(key, (float(labels.setdefault(posixpath.dirname(path), len(labels))),), path)
         for key, path in enumerate(paths)
     ]
 
 
-def folder_order(path: str) -> Tuple[List[str], str]:
+def folder_order(path: str) -> tuple[list[str], str]:
     """The sorting key of the order in which a walk through sorted folders comes across `path`."""
     *folders, name = path.split("/")
     return folders, name
 
 
-def class_names(entries: Iterable[Entry]) -> Optional[Tuple[str, ...]]:
+def class_names(entries: Iterable[Entry]) -> Optional[tuple[str, ...]]:
     """Names of the classes in the order of their labels: their folders, below the folder they share.
 
     None where the folders are no classes: unless the labels are 0, 1, … without a gap and each
     belongs to one folder, and each folder to one label.
     """
-    folders: Dict[float, str] = {}
+    folders: dict[float, str] = {}
     for _, labels, path in entries:
         folder = posixpath.dirname(path)
         if len(labels) != 1 or folders.setdefault(labels[0], folder) != folder:
             return None
-    names = [folders.get(float(label)) for label in range(len(folders))]
-    if not names or None in names or "" in names or len(set(names)) != len(names):
+    names = [folders.get(float(label), "") for label in range(len(folders))]
+    if not names or "" in names or len(set(names)) != len(names):
+        return None
+    if len({posixpath.isabs(name) for name in names}) != 1:
         return None
     above = os.path.commonpath([posixpath.dirname(name) for name in names])
     return tuple(posixpath.relpath(name, above or ".") for name in names)
@@ -137,7 +141,7 @@ def split(
     chunks: int = 1,
     train_ratio: float = 1.0,
     test_ratio: float = 0.0,
-) -> List[Tuple[str, List[Entry]]]:
+) -> list[tuple[str, list[Entry]]]:
     """The lists that MXNet's im2rec.py makes of `entries`, each with what it adds to the prefix.
 
     The shuffle is MXNet's own (Python's, seeded with 100). `chunks` lists are numbered; each becomes

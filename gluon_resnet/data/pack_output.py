@@ -1,0 +1,101 @@
+"""The files that packing writes: they appear together, whole, under their final names."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Optional
+
+from gluon_resnet.errors import DataError
+
+_PARTIAL = ".partial"
+_SUFFIXES = (".rec", ".idx", ".lst", ".classes")
+
+
+class PackOutput:
+    """A record file and its companions, PREFIX.rec …, while they are being written as PREFIX.rec.partial ….
+
+    Use it as a context: on entering what a killed run left behind is removed, on leaving whatever was not
+    committed. A lock keeps a second writer away; it ends with the process, however that ends.
+
+    Attributes:
+        record: the temporary name of the ``.rec``.
+        index: the temporary name of the ``.idx``.
+
+    Raises:
+        OSError: the folder cannot be written to.
+        DataError: there is no such folder, or another process is writing the same files.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.record = prefix + ".rec" + _PARTIAL
+        self.index = prefix + ".idx" + _PARTIAL
+        self._lock = -1
+
+    def __enter__(self) -> PackOutput:
+        folder = os.path.dirname(self.prefix) or os.curdir
+        if not os.path.isdir(folder):
+            raise DataError(f"{folder}: there is no such folder to write to", path=folder)
+        for suffix in _SUFFIXES:
+            if os.path.isdir(self.prefix + suffix):
+                raise DataError(
+                    f"{self.prefix}{suffix}: a folder of this name is in the way", path=self.prefix
+                )
+        self._lock = _lock(self.record)
+        self._remove(suffix for suffix in _SUFFIXES if suffix != ".rec")
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._remove(_SUFFIXES)
+        os.close(self._lock)
+
+    def commit(self, texts: Mapping[str, str]) -> None:
+        """Give the record file, its index and `texts` (content by suffix) their final names.
+
+        Record file and index must have been flushed to the disk.
+        """
+        for suffix, text in texts.items():
+            with open(self.prefix + suffix + _PARTIAL, "wb") as stream:
+                stream.write(text.encode("utf-8", "surrogateescape"))
+                stream.flush()
+                os.fsync(stream.fileno())
+        # Two files cannot be replaced at once, and an index of another file would lead astray. So for a
+        # moment there is none: readers then scan the record file, the old or the new one.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.prefix + ".idx")
+        for suffix in (".rec", ".idx", *texts):
+            os.replace(self.prefix + suffix + _PARTIAL, self.prefix + suffix)
+        folder = os.open(os.path.dirname(self.prefix) or os.curdir, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _remove(self, suffixes: Iterable[str]) -> None:
+        for suffix in suffixes:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.prefix + suffix + _PARTIAL)
+
+
+def _lock(path: str) -> int:
+    """An open descriptor of `path`, locked against other processes."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held the lock before may have renamed or removed the file in between.
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise DataError(f"{path}: another process is writing this file", path=path) from None
+        os.close(descriptor)

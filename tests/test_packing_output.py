@@ -1,0 +1,129 @@
+"""The files that packing writes: whole or not at all, whatever ends it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from collections_of_pictures import Pictures, jpegs
+from conftest import encode, picture
+
+from gluon_resnet.data import RecordFile
+from gluon_resnet.data.packing import pack
+from gluon_resnet.data.sources import Picture
+from gluon_resnet.errors import DataError
+
+
+def test_a_full_disk_ends_it(tmp_path: pathlib.Path) -> None:
+    code = """
+import resource, sys
+from gluon_resnet.data.packing import PackOptions, pack
+from gluon_resnet.data.sources import FilePart, Picture
+class Endless:
+    classes = None
+    def __len__(self): return 10**9
+    def __iter__(self): return (Picture(i, (0.0,), 'x', FilePart(sys.argv[1])) for i in range(10**9))
+resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
+try:
+    pack(Endless(), sys.argv[2], PackOptions(pass_through=True))
+except OSError as error:
+    print(error)
+"""
+    (tmp_path / "a.jpg").write_bytes(encode(picture(300, 300)))
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.jpg", tmp_path / "p"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == f"[Errno 27] File too large: '{tmp_path / 'p.rec.partial'}'\n"
+    assert not done.stderr
+    assert os.listdir(tmp_path) == ["a.jpg"]
+
+
+def test_only_one_writer(tmp_path: pathlib.Path) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    class Waiting(Pictures):
+        def __iter__(self) -> Iterator[Picture]:
+            entered.set()
+            leave.wait(60)
+            return iter(self.items)
+
+    first = threading.Thread(target=pack, args=(Waiting(*jpegs(3)), str(tmp_path / "p")))
+    first.start()
+    entered.wait(60)
+    try:
+        with pytest.raises(DataError, match=r"p\.rec\.partial: another process is writing this file"):
+            pack(Pictures(*jpegs(5)), str(tmp_path / "p"))
+    finally:
+        leave.set()
+        first.join()
+    assert len(RecordFile(tmp_path / "p.rec")) == 3
+    pack(Pictures(*jpegs(5)), str(tmp_path / "p"))
+    assert len(RecordFile(tmp_path / "p.rec")) == 5
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: pathlib.Path) -> None:
+    for suffix in (".rec", ".idx", ".lst", ".classes"):
+        (tmp_path / f"p{suffix}.partial").write_bytes(b"stale" * 100_000)
+    pack(Pictures(*jpegs(3)), str(tmp_path / "p"))
+    assert sorted(os.listdir(tmp_path)) == ["p.idx", "p.rec"]
+    RecordFile(tmp_path / "p.rec").check()
+
+
+def test_killed_at_any_time_it_starts_clean(tmp_path: pathlib.Path) -> None:
+    code = """
+import sys, time
+from gluon_resnet.data.packing import pack
+from gluon_resnet.data.sources import FilePart, Picture
+class Slow:
+    classes = ("a",)
+    def __len__(self): return 10**9
+    def __iter__(self):
+        for i in range(10**9):
+            if i == 200:
+                print("going", flush=True)
+            time.sleep(i // 200 * 0.01)
+            yield Picture(i, (0.0,), "x", FilePart(sys.argv[1]))
+pack(Slow(), sys.argv[2])
+"""
+    (tmp_path / "a.jpg").write_bytes(encode(picture(100, 100)))
+    pack(Pictures(*jpegs(3)), str(tmp_path / "p"))
+    before = (tmp_path / "p.rec").read_bytes()
+    command = [sys.executable, "-c", code, tmp_path / "a.jpg", tmp_path / "p"]
+    for how in (signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"going\n"
+            started = time.monotonic()
+            process.send_signal(how)
+            process.wait(timeout=60)
+            assert time.monotonic() - started < 5
+        assert (tmp_path / "p.rec").read_bytes() == before
+        assert (tmp_path / "p.rec.partial").exists() == (how == signal.SIGKILL)
+    RecordFile(tmp_path / "p.rec").check()
+    with open(tmp_path / "p.rec.partial", "w") as stream:  # nobody holds the lock
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    pack(Pictures(*jpegs(5)), str(tmp_path / "p"))
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg", "p.idx", "p.rec"]
+
+
+def test_outputs_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
+    source = Pictures(*jpegs(1))
+    with pytest.raises(DataError, match="none: there is no such folder to write to"):
+        pack(source, str(tmp_path / "none" / "p"))
+    (tmp_path / "p.idx").mkdir()
+    with pytest.raises(DataError, match=r"p\.idx: a folder of this name is in the way"):
+        pack(source, str(tmp_path / "p"))
+    with pytest.raises(OSError, match=r"q\.rec\.partial"):
+        pack(source, "/proc/self/q")
+    assert os.listdir(tmp_path) == ["p.idx"]
