@@ -129,7 +129,7 @@ def test_a_file_cut_anywhere_is_an_error(tmp_path: pathlib.Path) -> None:
             assert len(RecordFile(path)) == ends.index(length)
             continue
         with pytest.raises(RecordError, match="a.rec: at offset .*cut short") as caught:
-            [record for record in RecordFile(path)]
+            list(RecordFile(path))
         assert caught.value.path == str(path)
         assert caught.value.offset <= length
 

@@ -104,7 +104,7 @@ def test_damaged_archives(tmp_path: pathlib.Path, compressed: bool) -> None:
     assert "cut short" in failure(whole[: 512 + 3072])  # at the end of a member
     torn = whole[:3600] + b"xxxx" + whole[3604:]
     assert "at offset 3584: expected a member of a tar archive" in failure(torn)
-    assert "at offset 0" in failure(b"no tar archive" * 100)
+    assert "not a whole tar archive, or none: invalid header" in failure(b"no tar archive" * 100)
     if compressed:
         assert "not a whole gzip file" in failure(whole, cut=-100)
         path.write_bytes(b"\x1f\x8bnonsense")

@@ -1,20 +1,34 @@
 """Reading and packing RecordIO files of images; works without MXNet."""
 
+from gluon_resnet.data.checking import check, rebuild_index
+from gluon_resnet.data.cifar10 import cifar10_sources
 from gluon_resnet.data.loader import Batch, Loader, SkippedRecord
 from gluon_resnet.data.mxnet_adapter import mxnet_iter
+from gluon_resnet.data.packing import BadImagesError, PackOptions, PackReport, pack
 from gluon_resnet.data.records import Header, Record, RecordFile
+from gluon_resnet.data.sources import Folder
+from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode
 
 __all__ = [
+    "BadImagesError",
     "Batch",
     "ColourJitter",
     "EvalTransform",
+    "Folder",
     "Header",
     "Loader",
+    "PackOptions",
+    "PackReport",
     "Record",
     "RecordFile",
     "SkippedRecord",
+    "TarArchive",
     "TrainTransform",
+    "check",
+    "cifar10_sources",
     "decode",
     "mxnet_iter",
+    "pack",
+    "rebuild_index",
 ]

@@ -16,17 +16,6 @@ from gluon_resnet.data.image_list import Entry, folder_order
 from gluon_resnet.data.sources import EXTENSIONS, FilePart, Picture, has_extension
 from gluon_resnet.errors import DataError, ImageError
 
-_BLOCK = tarfile.BLOCKSIZE
-# Some writers give links the size of what they mean, without its data.
-_WITHOUT_DATA = (
-    tarfile.LNKTYPE,
-    tarfile.SYMTYPE,
-    tarfile.DIRTYPE,
-    tarfile.FIFOTYPE,
-    tarfile.CHRTYPE,
-    tarfile.BLKTYPE,
-)
-
 
 class Member(NamedTuple):
     """Where a file stands in the archive, once that is uncompressed."""
@@ -58,8 +47,7 @@ class TarArchive:
         self._members: dict[str, Member] = {}
         self._links: dict[str, str] = {}
         with self._open() as stream:
-            size = None if self.ordered else os.path.getsize(path)
-            self._scan(stream, 0, size, folder="")
+            self._scan(stream, 0, folder="")
 
     def paths(self, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
         """See Collection."""
@@ -112,54 +100,45 @@ class TarArchive:
             self._fail(offset, f"expected {size} bytes, found {len(data)}; the archive has been cut short")
         return data
 
-    def _scan(self, stream: IO[bytes], start: int, end: Optional[int], folder: str) -> None:
-        """Note the members of the archive between `start` and `end`, as files in `folder`."""
-        for kind, name, link, member in self._headers(stream, start, end):
-            full = posixpath.normpath(posixpath.join(folder, name))
-            if kind == tarfile.SYMTYPE:
-                self._links[full] = posixpath.normpath(posixpath.join(posixpath.dirname(full), link))
-            elif kind == tarfile.LNKTYPE:
-                self._links[full] = posixpath.normpath(posixpath.join(folder, link))
-            elif kind == tarfile.GNUTYPE_SPARSE:
-                self._fail(member.offset, f"{name} is a sparse file; make the archive without --sparse")
-            elif kind in tarfile.REGULAR_TYPES and full.lower().endswith(".tar"):
-                self._scan(stream, member.offset, sum(member), folder=full[: -len(".tar")])
-            elif kind in tarfile.REGULAR_TYPES:
-                self._members[full] = member
+    def _scan(self, stream: IO[bytes], start: int, folder: str) -> None:
+        """Note the members of the archive that `stream` is, as files in `folder`; it starts at `start` in ours."""
+        try:
+            with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+                for info in tar:
+                    self._note(tar, info, start, folder)
+                # tarfile takes a damaged header, and the end of the file, for the end of the archive.
+                stream.seek(tar.offset)
+                mark = stream.read(tarfile.BLOCKSIZE)
+        except tarfile.TarError as error:
+            what = f"not a whole tar archive, or none: {error}"
+            raise DataError(f"{self._place(folder)}: {what}", path=self.path) from None
+        if mark != bytes(tarfile.BLOCKSIZE):
+            what = "expected a member of a tar archive or the mark of its end"
+            found = (
+                "something else"
+                if len(mark) == tarfile.BLOCKSIZE
+                else f"{len(mark)} bytes; it has been cut short"
+            )
+            self._fail(start + tar.offset, f"{what}, found {found}")
 
-    def _headers(
-        self, stream: IO[bytes], offset: int, end: Optional[int]
-    ) -> Iterator[tuple[bytes, str, str, Member]]:
-        """Type, name, link and data of each member; tarfile itself would take a bad header for the end."""
-        extended: dict[str, bytes] = {}  # what one header says about the next one
-        while True:
-            if end is not None and offset + _BLOCK > end:
-                self._fail(offset, "expected the mark of the archive's end; it has been cut short")
-            block = self._read_at(stream, offset, _BLOCK)
-            if not any(block):
-                return
-            try:
-                info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-                size = 0 if info.type in _WITHOUT_DATA else int(extended.get("size", info.size))
-            except (tarfile.HeaderError, ValueError) as error:
-                self._fail(offset, f"expected a member of a tar archive: {error}")
-            data = offset + _BLOCK
-            offset = data + -(-size // _BLOCK) * _BLOCK
-            if end is not None and data + size > end:
-                self._fail(data, f"expected {size} bytes of {info.name}; the archive has been cut short")
-            if info.type == tarfile.XHDTYPE:
-                try:
-                    extended.update(_pax_records(self._read_at(stream, data, size)))
-                except ValueError as error:
-                    self._fail(data, f"expected an extended header: {error}")
-            elif info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
-                key = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
-                extended[key] = self._read_at(stream, data, size).rstrip(b"\0")
-            elif info.type != tarfile.XGLTYPE:
-                name = _decode(extended.get("path")) or info.name
-                link = _decode(extended.get("linkpath")) or info.linkname
-                yield info.type, name, link, Member(data, size)
-                extended = {}
+    def _note(self, tar: tarfile.TarFile, info: tarfile.TarInfo, start: int, folder: str) -> None:
+        full = posixpath.normpath(posixpath.join(folder, info.name))
+        if info.issym():
+            self._links[full] = posixpath.normpath(posixpath.join(posixpath.dirname(full), info.linkname))
+        elif info.islnk():
+            self._links[full] = posixpath.normpath(posixpath.join(folder, info.linkname))
+        elif info.issparse():
+            self._fail(
+                start + info.offset, f"{info.name} is a sparse file; make the archive without --sparse"
+            )
+        elif info.isreg() and full.lower().endswith(".tar"):
+            inner = cast(IO[bytes], tar.extractfile(info))
+            self._scan(inner, start + info.offset_data, full[: -len(".tar")])
+        elif info.isreg():
+            self._members[full] = Member(start + info.offset_data, info.size)
+
+    def _place(self, folder: str) -> str:
+        return f"{self.path}: {folder}.tar" if folder else self.path
 
     def _fail(self, offset: int, message: str) -> NoReturn:
         raise DataError(f"{self.path}: at offset {offset}: {message}", path=self.path, offset=offset)
@@ -197,18 +176,3 @@ class TarSource:
 
     def _parts(self, members: Sequence[Member]) -> Iterator[FilePart]:
         return (FilePart(self.archive.path, *member) for member in members)
-
-
-def _decode(name: Optional[bytes]) -> str:
-    return (name or b"").decode("utf-8", "surrogateescape")
-
-
-def _pax_records(data: bytes) -> dict[str, bytes]:
-    """Records of the form ``LENGTH KEY=VALUE\\n``, where the length counts itself."""
-    records = {}
-    while data:
-        length = int(data[: data.index(b" ")])
-        key, _, value = data[data.index(b" ") + 1 : length - 1].partition(b"=")
-        records[key.decode()] = value
-        data = data[length:]
-    return records
