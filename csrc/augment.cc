@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <numeric>
 #include <opencv2/core.hpp>
 
 #include "error.h"
@@ -17,8 +17,7 @@ constexpr float kEigenvectors[3][3] = {
     {-0.5675f, 0.7192f, 0.4009f}, {-0.5808f, -0.0045f, -0.8140f}, {-0.5836f, -0.6948f, 0.4203f}};
 
 void whole_image(ImageSize size, ImageSize scaled, Geometry* geometry) {
-  geometry->width = size.width;
-  geometry->height = size.height;
+  geometry->source = {0, 0, size.width, size.height};
   geometry->scaled = scaled;
 }
 
@@ -26,33 +25,32 @@ void whole_image(ImageSize size, ImageSize scaled, Geometry* geometry) {
 void draw_random_resized(const TransformPlan& plan, ImageSize size, Random* random,
                          Geometry* geometry) {
   geometry->scaled = {plan.size, plan.size};
+  Region& region = geometry->source;
   const double area = static_cast<double>(size.width) * size.height;
   const double log_low = std::log(plan.ratio[0]);
   const double log_high = std::log(plan.ratio[1]);
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double target = area * random->uniform(plan.area[0], plan.area[1]);
     const double ratio = std::exp(random->uniform(log_low, log_high));
-    const int width = static_cast<int>(std::lround(std::sqrt(target * ratio)));
-    const int height = static_cast<int>(std::lround(std::sqrt(target / ratio)));
-    if (width < 1 || height < 1 || width > size.width || height > size.height) continue;
-    geometry->width = width;
-    geometry->height = height;
-    geometry->x = static_cast<int>(random->integer(0, size.width - width));
-    geometry->y = static_cast<int>(random->integer(0, size.height - height));
+    region.width = static_cast<int>(std::lround(std::sqrt(target * ratio)));
+    region.height = static_cast<int>(std::lround(std::sqrt(target / ratio)));
+    const bool fits = region.width <= size.width && region.height <= size.height;
+    if (region.width < 1 || region.height < 1 || !fits) continue;
+    region.x = static_cast<int>(random->integer(0, size.width - region.width));
+    region.y = static_cast<int>(random->integer(0, size.height - region.height));
     return;
   }
   const double ratio = static_cast<double>(size.width) / size.height;
-  geometry->width = size.width;
-  geometry->height = size.height;
+  region = {0, 0, size.width, size.height};
   if (ratio < plan.ratio[0]) {
-    geometry->height = static_cast<int>(std::lround(size.width / plan.ratio[0]));
+    region.height = static_cast<int>(std::lround(size.width / plan.ratio[0]));
   } else if (ratio > plan.ratio[1]) {
-    geometry->width = static_cast<int>(std::lround(size.height * plan.ratio[1]));
+    region.width = static_cast<int>(std::lround(size.height * plan.ratio[1]));
   }
-  geometry->width = std::clamp(geometry->width, 1, size.width);
-  geometry->height = std::clamp(geometry->height, 1, size.height);
-  geometry->x = (size.width - geometry->width) / 2;
-  geometry->y = (size.height - geometry->height) / 2;
+  region.width = std::clamp(region.width, 1, size.width);
+  region.height = std::clamp(region.height, 1, size.height);
+  region.x = (size.width - region.width) / 2;
+  region.y = (size.height - region.height) / 2;
 }
 
 // out = matrix * rgb + offset, for every pixel: colour changes and normalization in one.
@@ -89,29 +87,6 @@ Affine make_affine(const TransformPlan& plan, const ColorDraw& color,
   return affine;
 }
 
-// Row `y` of the square output as RGB, mirrored and with its padding, in `row`.
-void fetch_row(const TransformPlan& plan, const Geometry& geometry, const Image& scaled, int y,
-               uint8_t* row) {
-  const int from_y = geometry.crop_y + y;
-  const bool inside = from_y >= 0 && from_y < scaled.height;
-  const int first = inside ? std::clamp(-geometry.crop_x, 0, plan.size) : plan.size;
-  const int last = inside ? std::clamp(scaled.width - geometry.crop_x, first, plan.size) : first;
-  const auto fill = [&](int begin, int end) {
-    for (int x = begin; x < end; ++x) std::memcpy(row + 3 * x, plan.fill.data(), 3);
-  };
-  fill(0, first);
-  if (last > first) {
-    const size_t from = 3 * static_cast<size_t>(geometry.crop_x + first);
-    std::memcpy(row + 3 * first, scaled.row(from_y) + from, 3 * static_cast<size_t>(last - first));
-  }
-  fill(last, plan.size);
-  if (geometry.flip) {
-    for (int a = 0, b = plan.size - 1; a < b; ++a, --b) {
-      std::swap_ranges(row + 3 * a, row + 3 * a + 3, row + 3 * b);
-    }
-  }
-}
-
 template <typename T>
 T to_element(float value);
 template <>
@@ -127,34 +102,46 @@ uint8_t to_element<uint8_t>(float value) {
   return static_cast<uint8_t>(std::lrintf(std::clamp(value, 0.0f, 255.0f)));
 }
 
-// Writes one row; `step` elements lie between two pixels of a channel, `plane` between channels.
-template <typename T>
-void write_row(const Affine& affine, bool diagonal, const uint8_t* row, int width, size_t step,
-               size_t plane, T* out) {
+// Element i of channel c goes to out[c * plane + i * step].
+template <typename T, size_t step>
+void write(const Affine& affine, const uint8_t* planes, size_t count, size_t plane, T* out) {
+  const bool diagonal = affine.diagonal();
+  const uint8_t* const red = planes;
+  const uint8_t* const green = planes + count;
+  const uint8_t* const blue = planes + 2 * count;
   for (int c = 0; c < 3; ++c) {
-    const std::array<float, 3>& m = affine.matrix[c];
+    const std::array<float, 3> m = affine.matrix[c];
     const float offset = affine.offset[c];
-    T* channel = out + c * plane;
+    T* const channel = out + c * plane;
     if (diagonal) {
-      for (int x = 0; x < width; ++x) {
-        channel[x * step] = to_element<T>(m[c] * row[3 * x + c] + offset);
-      }
+      const float scale = m[c];
+      const uint8_t* const own = planes + c * count;
+      for (size_t i = 0; i < count; ++i) channel[i * step] = to_element<T>(scale * own[i] + offset);
     } else {
-      for (int x = 0; x < width; ++x) {
-        const uint8_t* p = row + 3 * x;
-        channel[x * step] = to_element<T>(m[0] * p[0] + m[1] * p[1] + m[2] * p[2] + offset);
+      for (size_t i = 0; i < count; ++i) {
+        channel[i * step] =
+            to_element<T>(m[0] * red[i] + m[1] * green[i] + m[2] * blue[i] + offset);
       }
     }
   }
 }
 
-std::array<float, 3> mean_of(const uint8_t* pixels, size_t count) {
-  uint64_t sums[3] = {0, 0, 0};
-  for (size_t i = 0; i < count; ++i) {
-    for (int c = 0; c < 3; ++c) sums[c] += pixels[3 * i + c];
+template <typename T>
+void write(const Affine& affine, const uint8_t* planes, size_t count, Layout layout, void* out) {
+  if (layout == Layout::kNchw) {
+    write<T, 1>(affine, planes, count, count, static_cast<T*>(out));
+  } else {
+    write<T, 3>(affine, planes, count, 1, static_cast<T*>(out));
   }
+}
+
+std::array<float, 3> mean_of(const uint8_t* planes, size_t count) {
   std::array<float, 3> mean;
-  for (int c = 0; c < 3; ++c) mean[c] = static_cast<float>(sums[c]) / static_cast<float>(count);
+  for (int c = 0; c < 3; ++c) {
+    const uint8_t* const plane = planes + c * count;
+    mean[c] = static_cast<float>(std::accumulate(plane, plane + count, uint64_t{0})) /
+              static_cast<float>(count);
+  }
   return mean;
 }
 
@@ -162,6 +149,7 @@ std::array<float, 3> mean_of(const uint8_t* pixels, size_t count) {
 
 Geometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random) {
   Geometry geometry;
+  geometry.size = plan.size;
   const int shorter = std::min(size.width, size.height);
   switch (plan.crop) {
     case Crop::kCenter: {
@@ -229,46 +217,21 @@ size_t element_size(DType dtype) {
   return dtype == DType::kFloat32 ? 4 : dtype == DType::kFloat16 ? 2 : 1;
 }
 
-void apply(const TransformPlan& plan, const Geometry& geometry, const ColorDraw& color,
-           const Image& image, DType dtype, Layout layout, AugmentScratch* scratch, void* out) {
-  const Image* scaled = &image;
-  const bool same = geometry.width == geometry.scaled.width &&
-                    geometry.height == geometry.scaled.height && geometry.width == image.width &&
-                    geometry.height == image.height;
-  if (!same) {
-    scratch->scaled.reshape(geometry.scaled.width, geometry.scaled.height, 3);
-    resize_region(image, geometry.x, geometry.y, geometry.width, geometry.height,
-                  plan.interpolation, &scratch->scaled);
-    scaled = &scratch->scaled;
-  }
-
-  const auto size = static_cast<size_t>(plan.size);
-  scratch->square.resize(3 * size * size);
-  for (int y = 0; y < plan.size; ++y) {
-    fetch_row(plan, geometry, *scaled, y, scratch->square.data() + 3 * size * y);
-  }
+void finish(const TransformPlan& plan, const ColorDraw& color, const uint8_t* planes, DType dtype,
+            Layout layout, void* out) {
+  const size_t count = static_cast<size_t>(plan.size) * plan.size;
   std::array<float, 3> mean{0, 0, 0};
-  if (color.contrast != 1) mean = mean_of(scratch->square.data(), size * size);
+  if (color.contrast != 1) mean = mean_of(planes, count);
   const Affine affine = make_affine(plan, color, mean);
-  const bool diagonal = affine.diagonal();
-
-  const size_t step = layout == Layout::kNchw ? 1 : 3;
-  const size_t plane = layout == Layout::kNchw ? size * size : 1;
-  const auto write = [&](auto* elements) {
-    for (size_t y = 0; y < size; ++y) {
-      write_row(affine, diagonal, scratch->square.data() + 3 * size * y, plan.size, step, plane,
-                elements + y * size * step);
-    }
-  };
   switch (dtype) {
     case DType::kUint8:
-      write(static_cast<uint8_t*>(out));
+      write<uint8_t>(affine, planes, count, layout, out);
       break;
     case DType::kFloat16:
-      write(static_cast<cv::float16_t*>(out));
+      write<cv::float16_t>(affine, planes, count, layout, out);
       break;
     case DType::kFloat32:
-      write(static_cast<float*>(out));
+      write<float>(affine, planes, count, layout, out);
       break;
   }
 }

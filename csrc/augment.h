@@ -1,15 +1,15 @@
-// From a decoded image to the network's input: draw parameters, turn them into one geometry, touch
-// the pixels.
+// What becomes of an image on its way to the network: parameters are drawn and turned into one
+// geometry for resample.h, and colours and normalization into one affine map.
 #ifndef GLUON_RESNET_AUGMENT_H_
 #define GLUON_RESNET_AUGMENT_H_
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "image.h"
 #include "random.h"
+#include "resample.h"
 
 namespace gluon_resnet {
 
@@ -42,16 +42,6 @@ struct TransformPlan {
   std::array<float, 3> std{1, 1, 1};   // and divided by
 };
 
-// One way for all kinds of crop: the region of the upright image is scaled to `scaled`, and the
-// square of TransformPlan::size whose corner is (crop_x, crop_y) is cut out of that. What lies
-// outside of it is filled. Then left and right are exchanged where `flip` is set.
-struct Geometry {
-  int x = 0, y = 0, width = 0, height = 0;
-  ImageSize scaled;
-  int crop_x = 0, crop_y = 0;
-  bool flip = false;
-};
-
 struct ColorDraw {
   float brightness = 1, contrast = 1, saturation = 1;
   std::array<float, 3> offset{0, 0, 0};  // the PCA noise, in RGB values of 0 to 255
@@ -63,16 +53,11 @@ ColorDraw draw_color(const TransformPlan& plan, Random* random);
 
 size_t element_size(DType dtype);
 
-// Memory for one image on its way, kept from call to call; one per thread.
-struct AugmentScratch {
-  Image scaled;
-  std::vector<uint8_t> square;  // the output as RGB bytes
-};
-
-// Writes 3 * size * size elements to `out`. `image` is RGB. uint8 values are rounded and clipped to
-// 0 to 255; floating-point values are not clipped.
-void apply(const TransformPlan& plan, const Geometry& geometry, const ColorDraw& color,
-           const Image& image, DType dtype, Layout layout, AugmentScratch* scratch, void* out);
+// Makes the network's input of three planes, R, G and B, of size * size bytes: colours,
+// normalization, dtype and layout. uint8 values are rounded and clipped to 0 to 255; floating-point
+// values are not clipped.
+void finish(const TransformPlan& plan, const ColorDraw& color, const uint8_t* planes, DType dtype,
+            Layout layout, void* out);
 
 }  // namespace gluon_resnet
 

@@ -10,8 +10,8 @@
 #include <thread>
 #include <utility>
 
-#include "decoder.h"
 #include "error.h"
+#include "image_pipeline.h"
 
 namespace gluon_resnet {
 
@@ -83,9 +83,7 @@ namespace {
 // What a worker owns, and allocates once.
 struct Workbench {
   RecordBuffer record;
-  Decoder decoder;
-  Image image;
-  AugmentScratch scratch;
+  ImagePipeline pipeline;
 };
 
 }  // namespace
@@ -227,12 +225,8 @@ struct EpochRun::State {
     memory->ids[row] = record.id;
 
     Random random(options.seed, epoch, number);
-    const ImageSize size = bench->decoder.open(record.payload, record.payload_size);
-    const Geometry geometry = draw_geometry(options.plan, size, &random);
-    const ColorDraw color = draw_color(options.plan, &random);
-    bench->decoder.decode(Color::kRgb, &bench->image);
-    apply(options.plan, geometry, color, bench->image, options.dtype, options.layout,
-          &bench->scratch, memory->data.get() + row * memory->row_bytes);
+    bench->pipeline.run(options.plan, record.payload, record.payload_size, &random, options.dtype,
+                        options.layout, memory->data.get() + row * memory->row_bytes);
   }
 
   // All rows are done. Where records were skipped, the others move up and the rows that get free at

@@ -1,5 +1,6 @@
 #include "decoder.h"
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -12,6 +13,9 @@
 
 namespace gluon_resnet {
 namespace {
+
+// In pixels: half of the coarsest chroma that libjpeg smooths, twice.
+constexpr int kChromaReach = 4;
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kImage, message); }
 
@@ -161,7 +165,7 @@ struct Decoder::Impl {
   }
 
   // No object with a destructor may live in here: a longjmp would pass it over.
-  void run_jpeg(bool gray, Image* image) {
+  void run_jpeg(bool gray, const Region& region, Image* image) {
     if (setjmp(jpeg_errors.leave) != 0) {
       jpeg_abort_decompress(&jpeg);
       fail(concat("bad JPEG: ", jpeg_errors.message));
@@ -169,25 +173,40 @@ struct Decoder::Impl {
     const bool cmyk = jpeg.num_components == 4;
     jpeg.out_color_space = cmyk ? JCS_CMYK : gray ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(&jpeg);
-    while (jpeg.output_scanline < jpeg.output_height) {
-      const int y = static_cast<int>(jpeg.output_scanline);
-      JSAMPROW row = cmyk ? cmyk_row.data() : image->row(y);
+    // Chroma is interpolated from neighbours: at the edge of what is decoded it would be wrong.
+    const int left = std::max(0, region.x - kChromaReach);
+    const int top = std::max(0, region.y - kChromaReach);
+    JDIMENSION first_column = static_cast<JDIMENSION>(left);
+    if (region.width < static_cast<int>(jpeg.output_width)) {
+      JDIMENSION columns = std::min<JDIMENSION>(region.x + region.width + kChromaReach - left,
+                                                jpeg.output_width - first_column);
+      jpeg_crop_scanline(&jpeg, &first_column, &columns);
+    }
+    if (top > 0) jpeg_skip_scanlines(&jpeg, static_cast<JDIMENSION>(top));
+    const size_t offset = (cmyk ? 4 : image->channels) * (region.x - size_t{first_column});
+    while (static_cast<int>(jpeg.output_scanline) < region.y + region.height) {
+      const int y = static_cast<int>(jpeg.output_scanline) - region.y;
+      JSAMPROW row = scanline.data();
       jpeg_read_scanlines(&jpeg, &row, 1);
-      if (cmyk) store_cmyk_row(gray, image->row(y));
+      if (y < 0) continue;
+      if (cmyk) {
+        store_cmyk_row(gray, scanline.data() + offset, region.width, image->row(y));
+      } else {
+        std::memcpy(image->row(y), scanline.data() + offset, image->row_bytes());
+      }
     }
     // Not jpeg_finish_decompress: every pixel is there, even if the end-of-image marker is not.
     jpeg_abort_decompress(&jpeg);
   }
 
-  void store_cmyk_row(bool gray, uint8_t* out) {
-    const int width = static_cast<int>(jpeg.image_width);
+  static void store_cmyk_row(bool gray, const uint8_t* cmyk, int width, uint8_t* out) {
     if (!gray) {
-      cmyk_row_to_rgb(cmyk_row.data(), width, out);
+      cmyk_row_to_rgb(cmyk, width, out);
       return;
     }
     for (int x = 0; x < width; ++x) {
       uint8_t rgb[3];
-      cmyk_row_to_rgb(cmyk_row.data() + 4 * x, 1, rgb);
+      cmyk_row_to_rgb(cmyk + 4 * x, 1, rgb);
       out[x] = luma(rgb);
     }
   }
@@ -246,11 +265,12 @@ struct Decoder::Impl {
   Format format = Format::kOther;
   ImageSize stored;  // before it is turned upright
   int orientation = 1;
-  Image turned;
+  Image turned;   // as it is stored
+  Image upright;  // of which a region is wanted
 
   jpeg_decompress_struct jpeg;
   JpegErrors jpeg_errors;
-  std::vector<uint8_t> cmyk_row;
+  std::vector<uint8_t> scanline;
 
   png_structp png = nullptr;
   png_infop png_info = nullptr;
@@ -282,21 +302,47 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
 }
 
 void Decoder::decode(Color color, Image* image) {
+  const ImageSize& stored = impl_->stored;
+  const bool turned = turns(impl_->orientation);
+  decode(color,
+         {0, 0, turned ? stored.height : stored.width, turned ? stored.width : stored.height},
+         image);
+}
+
+void Decoder::decode(Color color, const Region& region, Image* image) {
   Impl& impl = *impl_;
   const bool jpeg = impl.format == Format::kJpeg;
   const bool source_gray = jpeg ? impl.jpeg.num_components == 1 : impl.png_is_gray();
   const bool gray = color == Color::kGray || (color == Color::kSource && source_gray);
-  Image* const stored = impl.orientation == 1 ? image : &impl.turned;
-  stored->reshape(impl.stored.width, impl.stored.height, gray ? 1 : 3);
+  const int channels = gray ? 1 : 3;
   if (jpeg) {
-    if (impl.jpeg.num_components == 4) impl.cmyk_row.resize(size_t{impl.jpeg.image_width} * 4);
-    impl.run_jpeg(gray, stored);
+    impl.scanline.resize(size_t{4} * impl.stored.width);
+    if (impl.orientation == 1) {
+      image->reshape(region.width, region.height, channels);
+      impl.run_jpeg(gray, region, image);
+      return;
+    }
+  }
+  // Whole, and then cut: PNG, and the few that have to be turned.
+  const bool whole =
+      region.width * int64_t{region.height} == impl.stored.width * int64_t{impl.stored.height};
+  Image* const upright = whole ? image : &impl.upright;
+  Image* const stored = impl.orientation == 1 ? upright : &impl.turned;
+  stored->reshape(impl.stored.width, impl.stored.height, channels);
+  if (jpeg) {
+    impl.run_jpeg(gray, {0, 0, stored->width, stored->height}, stored);
   } else {
     impl.rows.resize(stored->height);
     for (int y = 0; y < stored->height; ++y) impl.rows[y] = stored->row(y);
     impl.run_png(gray, stored);
   }
-  if (impl.orientation != 1) make_upright(impl.turned, impl.orientation, image);
+  if (impl.orientation != 1) make_upright(impl.turned, impl.orientation, upright);
+  if (whole) return;
+  image->reshape(region.width, region.height, channels);
+  for (int y = 0; y < region.height; ++y) {
+    const size_t column = static_cast<size_t>(region.x) * channels;
+    std::memcpy(image->row(y), upright->row(region.y + y) + column, image->row_bytes());
+  }
 }
 
 }  // namespace gluon_resnet

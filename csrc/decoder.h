@@ -32,6 +32,10 @@ class Decoder {
   // Decodes what open() looked at.
   void decode(Color color, Image* image);
 
+  // Decodes a region of the upright image, which lies inside it: the same pixels as decode() gives
+  // there. What of the data is not needed for it is not looked at, and may be corrupt.
+  void decode(Color color, const Region& region, Image* image);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

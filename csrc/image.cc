@@ -65,14 +65,16 @@ ImageSize resize_short(ImageSize size, int shorter) {
   return {static_cast<int>(width * shorter / height), shorter};
 }
 
-void resize_region(const Image& source, int x, int y, int width, int height,
-                   Interpolation interpolation, Image* target) {
+void resize_region(const Image& source, const Region& region, Interpolation interpolation,
+                   Image* target) {
   // Our own workers use the cores; OpenCV's pool beside them would only get in their way.
   static const bool serial = (cv::setNumThreads(1), true);
   static_cast<void>(serial);
   const int type = CV_8UC(source.channels);
-  const uint8_t* const origin = source.row(y) + static_cast<size_t>(x) * source.channels;
-  const cv::Mat from(height, width, type, const_cast<uint8_t*>(origin), source.row_bytes());
+  const uint8_t* const origin =
+      source.row(region.y) + static_cast<size_t>(region.x) * source.channels;
+  const cv::Mat from(region.height, region.width, type, const_cast<uint8_t*>(origin),
+                     source.row_bytes());
   cv::Mat to(target->height, target->width, type, target->pixels.data(), target->row_bytes());
   cv::resize(from, to, to.size(), 0, 0, opencv_flag(interpolation));
 }

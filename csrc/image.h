@@ -22,6 +22,14 @@ struct ImageSize {
   int height = 0;
 };
 
+// A rectangle of pixels.
+struct Region {
+  int x = 0;
+  int y = 0;
+  int width = 0;
+  int height = 0;
+};
+
 // 8 bits a channel, rows packed without padding. Keeps its memory when it is resized.
 struct Image {
   int width = 0;
@@ -45,10 +53,10 @@ struct Image {
 // size. 2^28 pixels are 768 MiB of RGB.
 constexpr int64_t kMaxPixels = int64_t{1} << 28;
 
-// OpenCV's resize of the region (x, y, width, height) of `source` to the size of `target`, which
-// has been reshaped to the same channels.
-void resize_region(const Image& source, int x, int y, int width, int height,
-                   Interpolation interpolation, Image* target);
+// OpenCV's resize of a region of `source` to the size of `target`, which has been reshaped to the
+// same channels.
+void resize_region(const Image& source, const Region& region, Interpolation interpolation,
+                   Image* target);
 
 // The size with the shorter side `shorter`; the longer one is rounded down, as in MXNet's
 // resize_short.

@@ -158,7 +158,7 @@ class Packer::Worker {
     }
     if (target.width == image_.width && target.height == image_.height) return image_;
     scaled_.reshape(target.width, target.height, image_.channels);
-    resize_region(image_, x, y, size.width, size.height, Interpolation::kLinear, &scaled_);
+    resize_region(image_, {x, y, size.width, size.height}, Interpolation::kLinear, &scaled_);
     return scaled_;
   }
 

@@ -35,9 +35,9 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
 @contextlib.contextmanager
 def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[IO[Any]]:
     """Open `path` for writing (mode ``'w'`` or ``'wb'``); it appears, complete, when the block ends well."""
-    with temporary_name(path) as temporary:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as stream:
-            yield stream
+    encoding = None if "b" in mode else "utf-8"
+    with temporary_name(path) as temporary, open(temporary, mode, encoding=encoding) as stream:
+        yield stream
 
 
 def _umask() -> int:

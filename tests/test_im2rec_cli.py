@@ -145,8 +145,10 @@ def test_several_lists_in_one_command(pets: pathlib.Path, tmp_path: pathlib.Path
 
 def test_lists_in_a_folder(pets: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(UsageError, match=r"out: a folder without \.lst files; name a prefix"):
-        im2rec(tmp_path / "out", pets)
+    im2rec(tmp_path / "out", pets)  # without lists in it, it is a prefix like any other
+    assert len(RecordFile(tmp_path / "out.rec")) == 12
+    with pytest.raises(UsageError, match=r"expected a prefix, as in .*out/train, found the folder"):
+        im2rec(f"{tmp_path / 'out'}/", pets)
     for name in ("a", "b"):
         (tmp_path / "out" / f"{name}.lst").write_text("5\t1\tcat/3.jpg\n")
     im2rec(tmp_path / "out", pets)

@@ -114,10 +114,8 @@ def _listed_jobs(args: argparse.Namespace) -> Iterator[_Job]:
         yield _Job(prefix, collection.source(entries, _classes_of(prefix, entries)))
     if lists:
         return
-    if os.path.isdir(args.prefix):
-        raise UsageError(
-            f"{args.prefix}: a folder without .lst files; name a prefix, such as {args.prefix}/train"
-        )
+    if not os.path.basename(args.prefix):
+        raise UsageError(f"expected a prefix, as in {args.prefix}train, found the folder {args.prefix}")
     paths = _paths(collection, args)
     flat = list_flat(paths)
     if flat and len(flat) < len(paths) and not args.recursive:
@@ -171,7 +169,14 @@ def _split(
 
 def _existing_lists(prefix: str) -> list[str]:
     """The lists that MXNet's im2rec.py would pack: all whose path starts with `prefix`."""
-    folder, start = (prefix, "") if os.path.isdir(prefix) else os.path.split(prefix)
+    if os.path.isdir(prefix):
+        inside = _lists_in(prefix, "")
+        if inside:
+            return inside
+    return _lists_in(*os.path.split(prefix))
+
+
+def _lists_in(folder: str, start: str) -> list[str]:
     names = sorted(os.listdir(folder or os.curdir))
     lists = [os.path.join(folder, name) for name in names if name.startswith(start) and name.endswith(".lst")]
     return [path for path in lists if os.path.isfile(path)]

@@ -138,6 +138,9 @@ cdef extern from "image.h" namespace "gluon_resnet" nogil:
         int width
         int height
 
+    cdef struct Region:
+        int x, y, width, height
+
     cdef cppclass Image:
         int width
         int height
@@ -190,7 +193,7 @@ cdef extern from "augment.h" namespace "gluon_resnet" nogil:
         float[3] std
 
     cdef cppclass CGeometry "gluon_resnet::Geometry":
-        int x, y, width, height
+        Region source
         ImageSize scaled
         int crop_x, crop_y
         cbool flip
@@ -199,14 +202,18 @@ cdef extern from "augment.h" namespace "gluon_resnet" nogil:
         float brightness, contrast, saturation
         float[3] offset
 
-    cdef cppclass AugmentScratch:
-        pass
-
     CGeometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random) except +raise_error
     ColorDraw draw_color(const TransformPlan& plan, Random* random)
     size_t element_size(DType dtype)
-    void apply(const TransformPlan& plan, const CGeometry& geometry, const ColorDraw& color, const Image& image,
-               DType dtype, CLayout layout, AugmentScratch* scratch, void* out) except +raise_error
+
+
+cdef extern from "image_pipeline.h" namespace "gluon_resnet" nogil:
+    cdef cppclass ImagePipeline:
+        ImagePipeline() except +raise_error
+        void run(const TransformPlan& plan, const uint8_t* bytes, size_t size, Random* random, DType dtype,
+                 CLayout layout, void* out) except +raise_error
+        void run_decoded "run"(const TransformPlan& plan, const Image& image, Random* random, DType dtype,
+                               CLayout layout, void* out) except +raise_error
 
 
 CROPS = {"center": <int>CCrop.kCenter, "random-resized": <int>CCrop.kRandomResized,
@@ -246,15 +253,11 @@ cdef class NativePlan:
 
     def draw(self, int width, int height, uint64_t seed, uint64_t epoch, uint64_t record):
         """What is drawn for one record, as (geometry, colour) dicts; for oracles in tests."""
-        cdef Random* random = new Random(seed, epoch, record)
-        cdef CGeometry g
-        cdef ColorDraw c
-        try:
-            g = draw_geometry(self.plan, ImageSize(width, height), random)
-            c = draw_color(self.plan, random)
-        finally:
-            del random
-        geometry = {"x": g.x, "y": g.y, "width": g.width, "height": g.height,
+        cdef unique_ptr[Random] random
+        random.reset(new Random(seed, epoch, record))
+        cdef CGeometry g = draw_geometry(self.plan, ImageSize(width, height), random.get())
+        cdef ColorDraw c = draw_color(self.plan, random.get())
+        geometry = {"x": g.source.x, "y": g.source.y, "width": g.source.width, "height": g.source.height,
                     "scaled": (g.scaled.width, g.scaled.height), "crop_x": g.crop_x, "crop_y": g.crop_y,
                     "flip": g.flip}
         colour = {"brightness": c.brightness, "contrast": c.contrast, "saturation": c.saturation,
@@ -263,27 +266,30 @@ cdef class NativePlan:
 
     def transform(self, image, dtype, layout, uint64_t seed, uint64_t epoch, uint64_t record):
         """One image, encoded (bytes) or decoded (H, W, 3) uint8, as an array of `dtype` and `layout`."""
-        cdef Image decoded
-        if isinstance(image, (bytes, bytearray, memoryview)):
-            decode_into(image, Color.kRgb, &decoded)
-        else:
-            copy_into(image, &decoded)
         cdef DType c_dtype = <DType><int>DTYPES[dtype]
         cdef CLayout c_layout = <CLayout><int>LAYOUTS[layout]
         out = np.empty(image_shape(self.plan.size, c_layout), dtype=dtype)
         cdef uint8_t[::1] view = out.reshape(-1).view(np.uint8)
-        cdef void* pointer = &view[0]
-        cdef Random* random = new Random(seed, epoch, record)
-        cdef CGeometry geometry
-        cdef ColorDraw color
-        cdef AugmentScratch scratch
-        try:
+        cdef void* target = &view[0]
+        cdef Image decoded
+        cdef const uint8_t[::1] payload
+        cdef const uint8_t* data = NULL
+        cdef size_t size = 0
+        cdef unique_ptr[Random] random
+        cdef unique_ptr[ImagePipeline] pipeline
+        random.reset(new Random(seed, epoch, record))
+        pipeline.reset(new ImagePipeline())
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            payload = image
+            size = payload.shape[0]
+            if size:
+                data = &payload[0]
             with nogil:
-                geometry = draw_geometry(self.plan, ImageSize(decoded.width, decoded.height), random)
-                color = draw_color(self.plan, random)
-                apply(self.plan, geometry, color, decoded, c_dtype, c_layout, &scratch, pointer)
-        finally:
-            del random
+                pipeline.get().run(self.plan, data, size, random.get(), c_dtype, c_layout, target)
+        else:
+            copy_into(image, &decoded)
+            with nogil:
+                pipeline.get().run_decoded(self.plan, decoded, random.get(), c_dtype, c_layout, target)
         return out
 
 

@@ -1,0 +1,51 @@
+// The one geometric pass: scale, cut out and mirror, from pixels that may be a part of the image.
+#ifndef GLUON_RESNET_RESAMPLE_H_
+#define GLUON_RESNET_RESAMPLE_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "image.h"
+
+namespace gluon_resnet {
+
+// `source`, a region of the upright image, is scaled to `scaled`; the square of `size` whose corner
+// is (crop_x, crop_y) is cut out of that, and left and right are exchanged where `flip` is set.
+// What lies outside of the scaled region is filled.
+struct Geometry {
+  Region source;
+  ImageSize scaled;
+  int crop_x = 0;
+  int crop_y = 0;
+  int size = 0;
+  bool flip = false;
+};
+
+// The part of the upright image that resample() looks at; it has at least one pixel.
+Region footprint(const Geometry& geometry, Interpolation interpolation);
+
+// Memory kept from call to call; one per thread.
+struct ResampleScratch {
+  struct Tap {  // two neighbours and their weights, of 2048
+    int first;
+    int second;
+    int16_t first_weight;
+    int16_t second_weight;
+  };
+  std::vector<Tap> columns;
+  std::vector<Tap> rows;
+  std::array<std::vector<int16_t>, 2> lines;
+  std::array<int, 2> line_rows;
+  Image scaled;
+};
+
+// Writes the square as three planes, R, G and B, of size * size bytes. `image` is RGB and holds the
+// footprint. The pixels are those of OpenCV's resize of the whole region: equal for kLinear and
+// kNearest without scaling, and computed by OpenCV itself for the other kinds.
+void resample(const Geometry& geometry, Interpolation interpolation, const Image& image,
+              const std::array<uint8_t, 3>& fill, ResampleScratch* scratch, uint8_t* planes);
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_RESAMPLE_H_
