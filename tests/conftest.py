@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 import tarfile
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import oracle
 import pytest
+from PIL import Image
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -31,6 +33,13 @@ def encode(image: np.ndarray, extension: str = ".jpg", *options: int) -> bytes:
     done, data = cv2.imencode(extension, image, list(options))
     assert done
     return data.tobytes()
+
+
+def to_bytes(image: Image.Image, **options: object) -> bytes:
+    """An image as a file's bytes, by Pillow, which writes more kinds than OpenCV."""
+    stream = io.BytesIO()
+    image.save(stream, **options)
+    return stream.getvalue()
 
 
 def write_records(

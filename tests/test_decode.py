@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 
 import numpy as np
 import oracle
 import pytest
-from conftest import encode, picture
+from conftest import encode, picture, to_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,28 +24,22 @@ def difference(payload: bytes) -> int:
     return int(np.abs(ours.astype(int) - theirs).max())
 
 
-def pil(image: Image.Image, **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, **options)
-    return stream.getvalue()
-
-
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 64), (131, 77)])
 def test_jpeg(subsampling: str, progressive: bool, size: tuple[int, int]) -> None:
     image = Image.fromarray(picture(*size))
-    payload = pil(image, format="JPEG", quality=90, subsampling=subsampling, progressive=progressive)
+    payload = to_bytes(image, format="JPEG", quality=90, subsampling=subsampling, progressive=progressive)
     assert difference(payload) <= 1
 
 
 def test_jpeg_gray_and_cmyk() -> None:
     image = Image.fromarray(picture(50, 41))
-    assert difference(pil(image.convert("L"), format="JPEG")) <= 1
-    assert difference(pil(image.convert("CMYK"), format="JPEG")) <= 1
-    gray = decode(pil(image.convert("L"), format="JPEG"), "source")
+    assert difference(to_bytes(image.convert("L"), format="JPEG")) <= 1
+    assert difference(to_bytes(image.convert("CMYK"), format="JPEG")) <= 1
+    gray = decode(to_bytes(image.convert("L"), format="JPEG"), "source")
     assert gray.shape == (50, 41, 1)
-    assert decode(pil(image, format="JPEG"), "gray").shape == (50, 41, 1)
+    assert decode(to_bytes(image, format="JPEG"), "gray").shape == (50, 41, 1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -54,7 +47,7 @@ def test_jpeg_gray_and_cmyk() -> None:
 def test_exif_orientation(orientation: int, extension: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    payload = pil(Image.fromarray(picture(20, 33)), format=extension, exif=exif.tobytes())
+    payload = to_bytes(Image.fromarray(picture(20, 33)), format=extension, exif=exif.tobytes())
     assert difference(payload) <= (1 if extension == "JPEG" else 0)
 
 
@@ -65,12 +58,12 @@ def test_png(mode: str) -> None:
         image = Image.fromarray((np.arange(37 * 29, dtype=np.uint16) * 61).reshape(37, 29))
     else:
         image = image.convert(mode)
-    assert difference(pil(image, format="PNG")) == 0
+    assert difference(to_bytes(image, format="PNG")) == 0
 
 
 def test_png_with_transparency_16_bit_rgb_and_interlacing() -> None:
     palette = Image.fromarray(picture(16, 16)).convert("P")
-    assert difference(pil(palette, format="PNG", transparency=3)) == 0
+    assert difference(to_bytes(palette, format="PNG", transparency=3)) == 0
     deep = (picture(16, 16).astype(np.uint16) << 8) + 77
     assert difference(encode(deep, ".png")) == 0
     assert difference(encode(np.dstack([deep, deep[:, :, 0]]), ".png")) == 0
@@ -119,7 +112,7 @@ def test_an_image_cut_short_is_an_error(extension: str) -> None:
 
 
 def test_a_progressive_jpeg_cut_short_is_an_error() -> None:
-    payload = pil(Image.fromarray(picture(64, 64)), format="JPEG", progressive=True)
+    payload = to_bytes(Image.fromarray(picture(64, 64)), format="JPEG", progressive=True)
     with pytest.raises(ImageError, match="bad JPEG"):
         decode(payload[: len(payload) // 2])
 

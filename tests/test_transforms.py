@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 
+import cv2
 import numpy as np
 import oracle
 import pytest
-from conftest import encode, picture
+from conftest import encode, picture, to_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from gluon_resnet.data import ColourJitter, EvalTransform, TrainTransform, decode
 from gluon_resnet.errors import ImageError, UsageError
@@ -116,6 +118,56 @@ def test_pad_draws_every_corner_equally() -> None:
     assert set(corners) == {(x, y) for x in range(-4, 5) for y in range(-4, 5)}
     assert min(corners.values()) > 120  # of 200 expected
     assert max(corners.values()) < 290
+
+
+SAMPLING_FACTORS = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+    "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    subsampling=st.sampled_from(
+        ["4:4:4", "4:2:2", "4:2:0", "4:1:1", "4:4:0", "gray", "cmyk", "turned", "png"]
+    ),
+    progressive=st.booleans(),
+    transform=st.builds(
+        TrainTransform,
+        size=st.sampled_from([1, 8, 24]),
+        crop=st.sampled_from(["random-resized", "scale-jitter"]),
+        area=st.sampled_from([(0.01, 0.1), (0.08, 1.0)]),
+        scale=st.sampled_from([(24, 40), (100, 150)]),
+        interpolation=st.sampled_from(["linear", "cubic"]),
+    ),
+    record=st.integers(0, 10**6),
+)
+def test_decoding_a_region_changes_no_pixel(
+    size: tuple[int, int], subsampling: str, progressive: bool, transform: TrainTransform, record: int
+) -> None:
+    """Only what a crop needs is decoded, and it is what decoding all gives, whatever the chroma."""
+    image = picture(*size, seed=record % 7)
+    pillow = Image.fromarray(image)
+    if subsampling == "gray":
+        payload = to_bytes(pillow.convert("L"), format="JPEG", progressive=progressive)
+    elif subsampling == "cmyk":
+        payload = to_bytes(pillow.convert("CMYK"), format="JPEG", progressive=progressive)
+    elif subsampling == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        payload = to_bytes(pillow, format="JPEG", progressive=progressive, exif=exif.tobytes())
+    elif subsampling == "png":
+        payload = to_bytes(pillow, format="PNG")
+    else:
+        options = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLING_FACTORS[subsampling])
+        payload = encode(image, ".jpg", *options, cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive))
+    np.testing.assert_array_equal(
+        transform(payload, record=record), transform(decode(payload), record=record)
+    )
 
 
 def torchvision_region(random: np.random.Generator, width: int, height: int) -> tuple[int, int]:
