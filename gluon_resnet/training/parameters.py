@@ -1,0 +1,167 @@
+"""MXNet's ``.params`` files, read strictly and written whole.
+
+    uint64 0x112, uint64 0, uint64 number of arrays, the arrays, uint64 number of names, the names
+    array: uint32 0xF993FAC9, int32 storage type (0: dense), int32 ndim, int64 shape[ndim],
+           int32 device type, int32 device id, int32 data type, the values in C order
+    name:  uint64 length, bytes in UTF-8
+
+All little-endian. MXNet's own reader asks for as much memory as a damaged length says, and nothing in its
+errors says where.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Union
+
+import numpy as np
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.errors import ModelError
+from gluon_resnet.files import whole_file
+
+Path = Union[str, "os.PathLike[str]"]
+
+_LIST_MAGIC = 0x112
+_ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # the second one: saved under MXNet's numpy semantics
+_DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
+_DTYPE_FLAGS = {np.dtype(name): flag for flag, name in _DTYPES.items()}
+_CPU = 1
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write `arrays` as `mx.nd.save` would; an array must have one of its dtypes, without bfloat16."""
+    with whole_file(path, "wb") as stream:
+        stream.write(struct.pack("<3Q", _LIST_MAGIC, 0, len(arrays)))
+        for array in arrays.values():
+            array = np.ascontiguousarray(array)
+            stream.write(struct.pack("<Iii", _ARRAY_MAGICS[0], 0, array.ndim))
+            stream.write(struct.pack(f"<{array.ndim}q", *array.shape))
+            stream.write(struct.pack("<3i", _CPU, 0, _DTYPE_FLAGS[array.dtype]))
+            stream.write(array.data)
+        stream.write(struct.pack("<Q", len(arrays)))
+        for name in map(str.encode, arrays):
+            stream.write(struct.pack("<Q", len(name)) + name)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read a file of named dense arrays; ModelError with path and offset when it is anything else."""
+    path = os.fspath(path)
+    with open(path, "rb") as stream:
+        reader = _Reader(path, stream.read())
+    if reader.numbers("2Q", "the header") != (_LIST_MAGIC, 0):
+        raise reader.error("this is not an MXNet parameter file", 0)
+    arrays = [reader.array() for _ in range(reader.count("arrays"))]
+    names = [reader.name() for _ in range(reader.count("names"))]
+    if len(names) != len(arrays) or len(set(names)) != len(names):
+        raise reader.error(f"expected {len(arrays)} different names, found {len(set(names))}", reader.offset)
+    if reader.offset != len(reader.data):
+        raise reader.error(f"{len(reader.data) - reader.offset} bytes follow the end", reader.offset)
+    return dict(zip(names, arrays))
+
+
+def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Sequence[int]]) -> None:
+    """Raise ModelError unless `arrays`, read from `path`, have exactly the `expected` names and shapes.
+
+    A dimension that is expected to be 0 or less is not known yet and fits anything.
+    """
+
+    def fail(message: str) -> ModelError:
+        return ModelError(f"{os.fspath(path)}: {message}", path=os.fspath(path))
+
+    for name, shape in expected.items():
+        if name not in arrays:
+            raise fail(f"parameter {name} is missing, expected with shape {tuple(shape)}")
+        found = arrays[name].shape
+        if len(found) != len(shape) or any(e not in (f, 0, -1) for e, f in zip(shape, found)):
+            raise fail(f"parameter {name}: expected shape {tuple(shape)}, found {found}")
+    extra = [name for name in arrays if name not in expected]
+    if extra:
+        raise fail(f"parameter {extra[0]} (one of {len(extra)}) does not belong to this network")
+
+
+def save_parameters(net: Any, path: Path) -> None:
+    """Write the parameters of the Gluon block `net` under the names that its `load_parameters` expects.
+
+    Weights are those of the first context; running statistics are averaged over the contexts.
+    """
+    parameters = net._collect_params_with_prefix()
+    write_arrays(path, {name: parameter_value(parameter) for name, parameter in parameters.items()})
+
+
+def parameter_value(parameter: Any) -> np.ndarray:
+    """The value of a Gluon parameter: of the first context, or for running statistics the mean over all.
+
+    A net hybridized with static_alloc changes running statistics without telling MXNet's engine: reading them
+    alone would not wait for the steps that are queued, so all work is waited for.
+    """
+    mx.nd.waitall()
+    values = parameter.list_data() if parameter.grad_req == "null" else parameter.list_data()[:1]
+    mean = np.mean([value.asnumpy() for value in values], axis=0, dtype=np.float64)
+    return mean.astype(values[0].dtype)
+
+
+def load_parameters(net: Any, path: Path) -> None:
+    """Set the parameters of the initialized Gluon block `net`, on all its contexts, to those in `path`.
+
+    ModelError, with path, parameter, expected and found, unless names and shapes are exactly those of `net`.
+    """
+    arrays = read_arrays(path)
+    parameters = net._collect_params_with_prefix()
+    check_arrays(path, arrays, {name: parameter.shape for name, parameter in parameters.items()})
+    for name, parameter in parameters.items():
+        parameter.set_data(mx.nd.array(arrays[name], dtype=parameter.dtype))
+
+
+class _Reader:
+    """A position in the bytes of a file; every read is checked against its end."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.data = data
+        self.offset = 0
+
+    def error(self, message: str, offset: int) -> ModelError:
+        return ModelError(f"{self.path}: {message} (at byte {offset})", path=self.path, offset=offset)
+
+    def take(self, size: int, what: str) -> memoryview:
+        start, left = self.offset, len(self.data) - self.offset
+        if size > left:
+            raise self.error(f"expected {size} bytes of {what}, found {left}", start)
+        self.offset += size
+        return memoryview(self.data)[start : self.offset]
+
+    def numbers(self, layout: str, what: str) -> tuple[int, ...]:
+        return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout), what))
+
+    def count(self, what: str) -> int:
+        (count,) = self.numbers("Q", f"the number of {what}")
+        if count > len(self.data):  # each takes at least a byte
+            raise self.error(f"impossible number of {what}: {count}", self.offset - 8)
+        return count
+
+    def array(self) -> np.ndarray:
+        start = self.offset
+        magic, storage, dimensions = self.numbers("Iii", "an array's header")
+        if magic not in _ARRAY_MAGICS or storage != 0 or not 1 <= dimensions <= 32:
+            raise self.error(
+                "expected a dense array as MXNet 1.5 or later writes it, found something else", start
+            )
+        shape = self.numbers(f"{dimensions}q", "an array's shape")
+        _, _, flag = self.numbers("3i", "an array's device and data type")
+        if flag not in _DTYPES or min(shape) < 0:
+            raise self.error(f"impossible array: data type {flag}, shape {shape}", start)
+        dtype = np.dtype(_DTYPES[flag])
+        values = self.take(math.prod(shape) * dtype.itemsize, f"values of an array of shape {shape}")
+        return np.frombuffer(values, dtype).reshape(shape)
+
+    def name(self) -> str:
+        (length,) = self.numbers("Q", "a name's length")
+        start = self.offset
+        try:
+            return bytes(self.take(length, "a name")).decode()
+        except UnicodeDecodeError:
+            raise self.error("a name is not UTF-8", start) from None

@@ -1,0 +1,233 @@
+"""One network on its devices: a training step, an evaluation, and the state between two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Protocol
+
+import numpy as np
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.training.metrics import Meter, Sums
+from gluon_resnet.training.parameters import check_arrays, parameter_value
+
+
+class Batch(Protocol):
+    """What a Trainer takes: images with labels. The last `pad` rows, never all of them, do not count.
+
+    `__dlpack__` gives the images: (n, 3, H, W), float32 or uint8, RGB, 0 to 255.
+    """
+
+    @property
+    def label(self) -> np.ndarray: ...  # (n,) or (n, 1)
+
+    @property
+    def ids(self) -> np.ndarray: ...  # (n,), of the records
+
+    @property
+    def pad(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __dlpack__(self) -> Any: ...
+
+
+class Trainer:
+    """SGD with momentum on softmax cross entropy, data-parallel over contexts of one kind.
+
+    A batch is dealt out in equal parts (the first get a row more where it does not divide), and an update is
+    that of one device with the whole batch. Batch normalization differs: in training its statistics are those
+    of each device's part.
+
+    Args:
+        net: a HybridBlock, images (n, 3, H, W) to scores (n, classes), initialized, its shapes known.
+        contexts: where its parameters are.
+        classes: labels are 0 to classes - 1; another one raises DataError with the record's id.
+        momentum, weight_decay: of SGD; recipes.Recipe has the paper's.
+        decay_bn_and_bias: False spares betas, gammas and biases from weight decay.
+        kvstore: a name, or an open store of a cluster (see devices.open_kvstore).
+        dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
+            checkpoints stay float32; the choice holds for everything that the process builds afterwards.
+        top_k: which error is measured beside top-1.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        contexts: Sequence[Any],
+        classes: int,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        decay_bn_and_bias: bool = True,
+        kvstore: Any = "device",
+        dtype: str = "float32",
+        top_k: int = 5,
+    ) -> None:
+        if dtype == "float16" and contexts[0].device_type == "cpu":
+            raise UsageError("float16 needs a GPU: on CPUs MXNet multiplies float32 matrices only")
+        self.net = net
+        self.contexts = list(contexts)
+        self.top_k = min(top_k, classes)
+        self._classes = classes
+        self._amp: Any = None
+        self._world_size = 1 if isinstance(kvstore, str) else kvstore.num_workers
+        self._loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+        self._parameters = net._collect_params_with_prefix()
+        # On CPUs MXNet's ReLU makes NaN 0: a net full of NaN has a finite loss, but not a finite variance.
+        # The gammas order this: they are updated after the variances, whose change MXNet does not track.
+        watched = [n for n in self._parameters if n.endswith(("gamma", "running_var"))]
+        self._watched = [self._parameters[name].data(contexts[0]) for name in watched]
+        if not decay_bn_and_bias:
+            for name, parameter in self._parameters.items():
+                if name.endswith(("gamma", "beta", "bias")):
+                    parameter.wd_mult = 0.0
+        if dtype != "float32":
+            from mxnet.contrib import amp  # not before _mxnet has prepared the import
+
+            self._amp = amp
+            amp.init(dtype)  # not after the graph is built
+        net.hybridize(static_alloc=True, static_shape=True)
+        self._loss.hybridize(static_alloc=True, static_shape=True)
+        self._sgd = mx.gluon.Trainer(
+            net.collect_params(),
+            "sgd",
+            {"learning_rate": 0.0, "momentum": momentum, "wd": weight_decay},
+            kvstore=kvstore,
+            update_on_kvstore=False,  # momentum and its checkpoint stay here; rates may change at every step
+        )
+        if self._amp:
+            self._amp.init_trainer(self._sgd)
+        self._create_momenta()
+        # Left to the first step, handing out the initial values races with that step: running statistics lose
+        # their first update, and with a cluster the first pull can return gradients.
+        self._sgd._init_kvstore()
+        self._sgd._init_params()
+        mx.nd.waitall()
+        if not isinstance(kvstore, str):
+            kvstore._barrier()
+
+    def new_meter(self, start: Optional[Sums] = None) -> Meter:
+        """A meter for `step`, going on from the sums `start`."""
+        return Meter(self._classes, self.top_k, start)
+
+    def step(self, batch: Batch, lr: float, meter: Meter, where: str) -> None:
+        """Queue one update with learning rate `lr`; `meter` counts the batch, `where` names it in errors."""
+        parts = self._deal(batch)
+        with mx.autograd.record():
+            scores = [self.net(part.images) for part in parts]
+            losses = [self._loss(s, part.label) for s, part in zip(scores, parts)]
+            heads = self._scaled(losses)
+        # A device without a row of its own works on a copy whose gradient is nothing.
+        gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
+        mx.autograd.backward(heads, gradients)
+        self._sgd.set_learning_rate(lr)
+        self._sgd.step(self._world_size * sum(part.rows for part in parts))
+        meter.add(_counted(parts, scores, losses), where, self._watched)
+
+    def evaluate(self, batches: Iterable[Batch]) -> Sums:
+        """Loss and errors over `batches` in evaluation mode, every row that is not padding exactly once."""
+        meter = self.new_meter()
+        for number, batch in enumerate(batches, 1):
+            parts = self._deal(batch)
+            scores = [self.net(part.images) for part in parts]
+            losses = [self._loss(s, part.label) for s, part in zip(scores, parts)]
+            meter.add(_counted(parts, scores, losses), f"batch {number} of the validation")
+        return meter.sums()
+
+    def average_statistics(self) -> None:
+        """Give all devices the mean of their running statistics, which is what a saved network has."""
+        if len(self.contexts) > 1:
+            for parameter in self._parameters.values():
+                if parameter.grad_req == "null":
+                    parameter.set_data(mx.nd.array(parameter_value(parameter)))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on, by name: weights, running statistics of each device, momentum.
+
+        Waits for the queued steps. GluonResnetError when a value is not finite. The loss scale of float16
+        starts anew with a resumed run: it finds its value within some steps.
+        """
+        mx.nd.waitall()  # running statistics: see parameters.parameter_value
+        arrays = {name: copies[0].asnumpy() for name, copies in self._tensors().items()}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise GluonResnetError(f"{name} is not finite any more: the learning rate may be too high")
+        return arrays
+
+    def load_state(self, path: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state()` of as many devices, read from `path`; ModelError where it does not fit."""
+        tensors = self._tensors()
+        check_arrays(path, arrays, {name: copies[0].shape for name, copies in tensors.items()})
+        for name, copies in tensors.items():
+            for tensor in copies:
+                tensor[:] = arrays[name]
+
+    def _scaled(self, losses: list[Any]) -> list[Any]:
+        """The losses times the scale that keeps gradients within the range of float16."""
+        if not self._amp:
+            return losses
+        with self._amp.scale_loss(losses, self._sgd) as scaled:
+            return scaled
+
+    def _tensors(self) -> dict[str, list[Any]]:
+        """The arrays that make up the state, with their copies on all devices."""
+        tensors = {}
+        for name, parameter in self._parameters.items():
+            copies = parameter.list_data()
+            if parameter.grad_req == "null":  # running statistics: each device has its own
+                tensors.update({f"{name}@{device}": [copy] for device, copy in enumerate(copies)})
+                continue
+            tensors[name] = copies
+            index = self._sgd._param2idx[parameter.name]
+            momenta = [updater.states[index] for updater in self._sgd._updaters]
+            if momenta[0] is not None:
+                tensors[f"{name}:momentum"] = momenta
+        return tensors
+
+    def _create_momenta(self) -> None:
+        """Do now what MXNet does in the first step, so that a state can be loaded before it."""
+        for index, parameter in enumerate(self._sgd._params):
+            if parameter.grad_req != "null":
+                for updater, weight in zip(self._sgd._updaters, parameter.list_data()):
+                    updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
+                    updater.states_synced[index] = True
+
+    def _deal(self, batch: Batch) -> list[_Part]:
+        """The rows that count, spread over the devices; labels are checked."""
+        rows = len(batch) - batch.pad
+        labels = np.array(batch.label, "float32")
+        if labels.size != len(batch):
+            raise DataError(f"expected one label per image, found {labels.shape[1:]}", key=int(batch.ids[0]))
+        labels = labels.reshape(-1)
+        wrong = np.flatnonzero((labels < 0) | (labels >= self._classes) | (labels != np.floor(labels)))
+        if wrong.size:
+            record, label = int(batch.ids[wrong[0]]), labels[wrong[0]]
+            raise DataError(
+                f"record {record}: label {label:g} is not one of 0 to {self._classes - 1}", key=record
+            )
+        # Neither of these copies or waits for the engine, and MXNet keeps the memory while it needs it.
+        images, label = mx.nd.from_dlpack(batch.__dlpack__()), mx.nd.from_numpy(labels)
+        parts = []
+        begin = 0
+        for number, context in enumerate(self.contexts):
+            size = rows // len(self.contexts) + (number < rows % len(self.contexts))
+            part = slice(begin, begin + size) if size else slice(0, 1)
+            parts.append(_Part(images[part].as_in_context(context), label[part].as_in_context(context), size))
+            begin += size
+        return parts
+
+
+class _Part(NamedTuple):
+    """What one device works on."""
+
+    images: Any
+    label: Any
+    rows: int  # 0: none of its own
+
+
+def _counted(
+    parts: Sequence[_Part], scores: Sequence[Any], losses: Sequence[Any]
+) -> list[tuple[Any, Any, Any]]:
+    return [(s, loss, part.label) for part, s, loss in zip(parts, scores, losses) if part.rows]

@@ -1,0 +1,232 @@
+"""tools/train.py from the outside: a whole run, stops and resumes, and bad arguments in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import encode, write_records
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.cli.train import main
+from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
+from gluon_resnet.models import ModelCard
+from gluon_resnet.training.parameters import load_parameters
+
+TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
+CLASSES = ("top", "bottom", "red", "blue")
+
+
+def pack(path: pathlib.Path, count: int, seed: int, label=lambda index: index % 4) -> str:
+    """Noise, brighter in the half or the colour that the label says."""
+    random, payloads = np.random.default_rng(seed), []
+    for index in range(count):
+        image = random.integers(0, 90, (16, 16, 3), dtype=np.uint8)
+        part = (np.s_[:8], np.s_[8:], np.s_[..., 0], np.s_[..., 2])[index % 4]
+        image[part] += 120
+        payloads.append(encode(image, ".png"))
+    path.with_suffix(".classes").write_text("".join(f"{name}\n" for name in CLASSES))
+    return write_records(path, payloads, [label(index) for index in range(count)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> list[str]:
+    """The options that name training and validation records, for a small network."""
+    folder = tmp_path_factory.mktemp("records")
+    train, validation = pack(folder / "train.rec", 132, 0), pack(folder / "val.rec", 50, 1)
+    network = "--recipe cifar10 --network resnet --num-layers 8 --image-shape 3,16,16 --random-mirror 0"
+    training = "--batch-size 32 --lr 0.05 --data-nthreads 1"
+    return [*f"{network} {training}".split(), "--data-train", train, "--data-val", validation]
+
+
+def tool(arguments, **options) -> subprocess.Popen:
+    """The program itself, in a process of its own."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, str(TOOL), *arguments], **pipes, **options)
+
+
+def test_a_whole_run(data, tmp_path, capsys):
+    prefix = str(tmp_path / "new folder" / "net")
+    assert main([*data, "--model-prefix", prefix, "--num-epochs", "8", "--lr-step-epochs", "7"]) is None
+    out, err = capsys.readouterr()
+    lines = [line for line in out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 8
+    assert re.fullmatch(
+        r"epoch 8/8  lr 0\.005  +train: loss \S+ error \S+ % \(top-4 0\.00 %\)"
+        r"  val: loss \S+ error \S+ % \(top-4 0\.00 %\)  \d+ images/s",
+        lines[-1],
+    )
+    assert f"{prefix}-0008.params" in out
+    assert "Traceback" not in err
+
+    with open(f"{prefix}-log.jsonl", encoding="utf-8") as stream:
+        records = [json.loads(line) for line in stream]
+    assert [record["lr"] for record in records] == pytest.approx([0.05] * 7 + [0.005])
+    assert records[-1]["iteration"] == 8 * (132 // 32)
+    assert records[-1]["val_top1_error"] < 20  # 75 is chance
+    assert cv2.imread(f"{prefix}-curves.png") is not None
+
+    card = ModelCard.load(f"{prefix}-model.json")
+    assert (card.network, card.classes, card.size, card.resize) == ("resnet8", CLASSES, 16, None)
+    assert card.training["val_top1_error"] == records[-1]["val_top1_error"]
+    net = card.build()
+    net.initialize()
+    load_parameters(net, f"{prefix}-0008.params")
+    top = np.full((1, 3, 16, 16), 40, "float32")
+    top[:, :, :8] = 160
+    assert card.classes[int(net(mx.nd.array(top)).asnumpy().argmax())] == "top"
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """Options of a run on two devices with many steps, and the weights that it ends with."""
+    options = [*data, "--batch-size", "4", "--num-epochs", "3", "--cpus", "2"]
+    prefix = tmp_path_factory.mktemp("whole") / "a"
+    assert main([*options, "--model-prefix", str(prefix)]) is None
+    return options, pathlib.Path(f"{prefix}-0003.params").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_printed_command_goes_on(whole, tmp_path, number):
+    options, expected = whole
+    process = tool([*options, "--disp-batches", "1", "--model-prefix", "a"], cwd=tmp_path)
+    while not process.stderr.readline().startswith("epoch 1/3  "):
+        assert process.poll() is None
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "a-resume.json").read_text())["position"]["iteration"] < 3 * 33
+    command = re.search(r"stopped; the state is in a-resume\.json, go on with: (.*)", out)[1]
+    assert command.endswith(" --resume")
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "a-0003.params").read_bytes() == expected
+
+
+def test_going_on(data, tmp_path, capsys):
+    options = [*data, "--model-prefix", str(tmp_path / "a")]
+    assert main([*options, "--num-epochs", "1", "--resume"]) is None
+    assert "a-resume.json yet: a new run begins" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"not finished: go on with --resume"):
+        main([*options, "--num-epochs", "2"])
+    with pytest.raises(UsageError, match=r"another lr \(0\.05, now 0\.01\)"):
+        main([*options, "--num-epochs", "2", "--resume", "--lr", "0.01"])
+    with pytest.raises(UsageError, match=r"another network \(resnet8, now resnet14\)"):
+        main([*options, "--num-epochs", "2", "--resume", "--num-layers", "14"])
+    assert main([*options, "--num-epochs", "2", "--resume"]) is None
+    assert main([*options, "--num-epochs", "2", "--resume"]) is None
+    assert "all 2 epochs are done already" in capsys.readouterr().out
+    assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01"]) is None
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[:-1]] == ["3/3"]
+    assert len((tmp_path / "a-log.jsonl").read_text().splitlines()) == 3
+    os.remove(tmp_path / "a-resume.json")
+    with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):
+        main([*options, "--num-epochs", "4", "--resume"])
+
+
+def test_weights_that_do_not_fit(data, tmp_path):
+    options = [*data, "--model-prefix", str(tmp_path / "a"), "--num-epochs", "1"]
+    assert main(options) is None
+    path = tmp_path / "a-0001.params"
+    with pytest.raises(ModelError, match=r"a-0001\.params: parameter 1\.features\.\S+ is missing"):
+        main([*options, "--load-epoch", "1", "--num-epochs", "2", "--num-layers", "14"])
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match=r"a-0001\.params: expected \d+ bytes of .*, found \d+"):
+        main([*options, "--load-epoch", "1", "--num-epochs", "2"])
+    with pytest.raises(FileNotFoundError, match=r"a-0007\.params"):
+        main([*options, "--load-epoch", "7", "--num-epochs", "8"])
+
+
+def test_labels_that_are_no_class(data, tmp_path):
+    train = pack(tmp_path / "bad.rec", 64, 0, label=lambda index: 4 if index == 17 else 0)
+    with pytest.raises(DataError, match="record 17: label 4 is not one of 0 to 3"):
+        main([*data, "--data-train", train, "--model-prefix", str(tmp_path / "a"), "--num-epochs", "1"])
+
+
+def test_classes_have_to_be_known_and_agree(data, tmp_path):
+    train, prefix = (
+        pack(tmp_path / "t.rec", 64, 0),
+        ["--model-prefix", str(tmp_path / "a"), "--num-epochs", "1"],
+    )
+    with pytest.raises(UsageError, match=r"--num-classes is 3, and .*t\.classes has 4 names"):
+        main([*data, "--data-train", train, "--num-classes", "3", *prefix])
+    (tmp_path / "t.classes").write_text("top\nbottom\nblue\nred\n")
+    with pytest.raises(DataError, match="other classes"):
+        main([*data, "--data-train", train, *prefix])
+    (tmp_path / "t.classes").unlink()
+    with pytest.raises(UsageError, match="give --num-classes"):
+        main([*data[:-2], "--data-train", train, *prefix])
+    assert main([*data[:-2], "--data-train", train, "--num-classes", "4", *prefix]) is None
+    assert ModelCard.load(tmp_path / "a-model.json").classes == ("0", "1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--batch-size 0",
+        "--batch-size many",
+        "--lr nan",
+        "--lr -1",
+        "--mom 2",
+        "--gpus 0,0",
+        "--gpus all",
+        "--gpus 0 --cpus 2",
+        "--rgb-mean 1,2",
+        "--lr-step-epochs 3,x",
+        "--image-shape 1,28,28",
+        "--image-shape 3,16,32",
+        "--image-shape 3,16",
+        "--recipe coffee",
+        "--num-epoch 3",  # no abbreviations: a flag of tomorrow could change their meaning
+        "--dtype int8",
+    ],
+)
+def test_arguments_that_cannot_be(data, arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*data, *arguments.split()])
+    assert stop.value.code == 2
+    assert "train.py: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ("--network coffee8", UsageError, "there is no network 'coffee88'"),
+        ("--kv-store horovod", UsageError, "there is no KVStore 'horovod'"),
+        ("--kv-store nccl", UsageError, "nccl joins GPUs"),
+        ("--dtype float16", UsageError, "float16 needs a GPU"),
+        ("--cpus 33", UsageError, "a batch of 32 cannot be split over 33 devices"),
+        ("--rgb-std 1,0,1", UsageError, "std"),
+        ("--batch-size 200", UsageError, "132 records do not fill one batch of 200"),
+        ("--data-train missing.rec", OSError, r"missing\.rec"),
+        ("--gpus 0", EnvironmentProblem, "without CUDA|no NVIDIA driver|no GPU|compute capability"),
+    ],
+)
+def test_what_cannot_work_is_told_before_any_file(data, tmp_path, arguments, error, message):
+    if "--gpus" in arguments and mx.runtime.Features().is_enabled("CUDA"):
+        pytest.skip("this machine could have a GPU that works")
+    with pytest.raises(error, match=message):
+        main([*data, "--num-epochs", "1", "--model-prefix", str(tmp_path / "out" / "a"), *arguments.split()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_are_one_sentence_and_a_status(data, tmp_path):
+    runs = {
+        status: tool([*data, "--model-prefix", prefix, *extra.split()], cwd=tmp_path)
+        for status, prefix, extra in ((2, "a", "--kv-store foo"), (1, "/proc/nowhere/a", "--num-epochs 1"))
+    }
+    for status, process in runs.items():
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == status
+        assert out == ""
+        assert err.splitlines()[-1].startswith("train.py: error: ")
+        assert "Traceback" not in err

@@ -1,0 +1,183 @@
+"""The loop over epochs: stopping, resuming to the same bits, and what is on disk in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from fakes import FakeLoader, random_batch, tiny_net
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.errors import GluonResnetError, UsageError
+from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.fit import fit
+from gluon_resnet.training.log import EpochLog
+from gluon_resnet.training.parameters import read_arrays
+from gluon_resnet.training.schedule import Schedule
+from gluon_resnet.training.trainer import Trainer
+
+SCHEDULE = Schedule(0.1, steps=(7, 12), warmup=3)
+
+
+class PlainLoader:
+    """Batches without a state: a resumed epoch is read from its beginning."""
+
+    def __init__(self) -> None:
+        self._loader = FakeLoader()
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self):
+        return iter(self._loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._loader.set_epoch(epoch)
+
+
+class Stop:
+    """Becomes true when it is asked for the n-th time."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def run(prefix, stop=lambda: False, loader=FakeLoader, contexts=1, epochs=3, **options) -> bool:
+    """Go on with the run at `prefix`, or begin it; whether it is done."""
+    devices = [mx.cpu(i) for i in range(contexts)]
+    trainer = Trainer(tiny_net(devices, norm=True), devices, 4)
+    checkpoints = Checkpoints(str(prefix), {"devices": contexts}, **options)
+    position = checkpoints.resume(trainer) or Position()
+    log = EpochLog(f"{prefix}-log.jsonl", position.epoch)
+    return fit(
+        trainer,
+        loader(),
+        [random_batch(3), random_batch(2)],
+        epochs,
+        SCHEDULE,
+        position=position,
+        checkpoints=checkpoints,
+        on_epoch=log.append,
+        stop=stop,
+    )
+
+
+def results(prefix):
+    """What a run leaves behind, but for times."""
+    with open(f"{prefix}-log.jsonl", encoding="utf-8") as stream:
+        records = [json.loads(line) for line in stream]
+    for record in records:
+        del record["seconds"], record["images_per_second"]
+    parameters = [pathlib.Path(f"{prefix}-{epoch:04d}.params").read_bytes() for epoch in (1, 2, 3)]
+    with open(f"{prefix}-resume.json", encoding="utf-8") as stream:
+        state = json.load(stream)["arrays"]["name"]
+    return records, parameters, (pathlib.Path(prefix).parent / state).read_bytes()
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one device", "two devices"])
+def whole(request, tmp_path_factory):
+    """The number of devices, and the results of a run that never stopped."""
+    prefix = tmp_path_factory.mktemp("whole") / "run"
+    assert run(prefix, contexts=request.param)
+    return request.param, results(prefix)
+
+
+@pytest.mark.parametrize("loader", [FakeLoader, PlainLoader])
+@pytest.mark.parametrize("times", range(1, 30, 2))
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, whole, times, loader):
+    """Stopped between any two batches of training or validation."""
+    contexts, expected = whole
+    finished = run(tmp_path / "run", Stop(times), loader, contexts)
+    assert finished or run(tmp_path / "run", loader=loader, contexts=contexts)
+    assert results(tmp_path / "run") == expected
+
+
+def test_a_run_stopped_many_times(tmp_path, whole):
+    contexts, expected = whole
+    stops = 0
+    while not run(tmp_path / "run", Stop(4), contexts=contexts):
+        stops += 1
+    assert stops >= 4
+    assert results(tmp_path / "run") == expected
+
+
+def test_a_run_killed_between_two_files_goes_on_from_the_older_state(tmp_path, monkeypatch):
+    assert run(tmp_path / "whole")
+    for name in ("write_arrays", "save_parameters"):
+        for when in (1, 2, 3):
+            prefix = tmp_path / f"{name}{when}"
+            with monkeypatch.context() as patch:
+                patch.setattr(f"gluon_resnet.training.checkpoint.{name}", failing_after(name, when))
+                with pytest.raises(OSError, match="killed"):
+                    run(prefix)
+            assert run(prefix)
+            assert results(prefix) == results(tmp_path / "whole")
+
+
+def failing_after(name, when):
+    from gluon_resnet.training import checkpoint
+
+    original, calls = getattr(checkpoint, name), iter(range(1, 100))
+
+    def function(*arguments):
+        if next(calls) == when:
+            raise OSError("killed")
+        original(*arguments)
+
+    return function
+
+
+def test_learning_rates_and_files(tmp_path):
+    assert run(tmp_path / "a", save_period=2)
+    records, _ = EpochLog(str(tmp_path / "a-log.jsonl"), 3).records, None
+    assert [record.lr for record in records] == [SCHEDULE(4), SCHEDULE(9), SCHEDULE(14)]
+    assert [record.iteration for record in records] == [5, 10, 15]
+    assert sorted(os.listdir(tmp_path)) == [
+        "a-0002.params",
+        "a-0003.params",  # the last one, too
+        "a-log.jsonl",
+        "a-resume-00000015.params",
+        "a-resume.json",
+    ]
+    net = tiny_net(norm=True)
+    net.load_parameters(str(tmp_path / "a-0003.params"))
+
+
+def test_a_finished_run_has_nothing_to_do_and_can_be_made_longer(tmp_path):
+    assert run(tmp_path / "a", epochs=2)
+    before = (tmp_path / "a-log.jsonl").read_bytes()
+    assert run(tmp_path / "a", epochs=2)
+    assert (tmp_path / "a-log.jsonl").read_bytes() == before
+    assert run(tmp_path / "a", epochs=3)
+    assert run(tmp_path / "b", epochs=3)
+    assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
+    class Bad(FakeLoader):
+        def __iter__(self):
+            for number, batch in enumerate(super().__iter__()):
+                if self._epoch == 1 and number == 2:
+                    batch.data[0] = np.nan
+                yield batch
+
+    with pytest.raises(GluonResnetError, match=r"batch 3 of epoch 2/3 \(learning rate 0.01\)"):
+        run(tmp_path / "a", loader=Bad)
+    assert not (tmp_path / "a-0002.params").exists()
+    assert all(np.isfinite(array).all() for array in read_arrays(tmp_path / "a-0001.params").values())
+    assert run(tmp_path / "a")
+    assert run(tmp_path / "b")
+    assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    assert run(tmp_path / "a", epochs=1)
+    with pytest.raises(UsageError, match=r"another devices \(1, now 2\).*--load-epoch"):
+        run(tmp_path / "a", contexts=2)
