@@ -1,0 +1,45 @@
+// The functions of MXNet's C API that a predictor calls, in libmxnet.so.
+//
+// That library is loaded at the first call, not linked: when it is loaded it reads from the
+// environment how many threads to use, and it exports a libjpeg, a libpng and parts of an OpenCV of
+// its own, which must not take the place of ours.
+#ifndef GLUON_RESNET_PREDICT_API_H_
+#define GLUON_RESNET_PREDICT_API_H_
+
+// MXNet's headers need these two before them.
+#include <cstddef>
+#include <cstdint>
+// Keeps the order.
+#include <mxnet/c_api.h>
+#include <mxnet/c_predict_api.h>
+
+#include <string>
+
+namespace gluon_resnet {
+
+struct PredictApi {
+  decltype(&::MXGetLastError) MXGetLastError;
+  decltype(&::MXPredCreate) MXPredCreate;
+  decltype(&::MXPredForward) MXPredForward;
+  decltype(&::MXPredFree) MXPredFree;
+  decltype(&::MXPredGetOutput) MXPredGetOutput;
+  decltype(&::MXPredSetInput) MXPredSetInput;
+  decltype(&::MXSymbolCreateFromJSON) MXSymbolCreateFromJSON;
+  decltype(&::MXSymbolFree) MXSymbolFree;
+  decltype(&::MXSymbolInferShapePartialEx) MXSymbolInferShapePartialEx;
+  decltype(&::MXSymbolListArguments) MXSymbolListArguments;
+  decltype(&::MXSymbolListAuxiliaryStates) MXSymbolListAuxiliaryStates;
+  decltype(&::MXSymbolListOutputs) MXSymbolListOutputs;
+
+  // Throws Error(kSystem) with `path` and what MXNet says, unless `status` is 0.
+  void check(int status, const std::string& path) const;
+};
+
+// Loads the library where that has not been done. First it sets OMP_NUM_THREADS, if that is unset,
+// to the number of processors that this process may use (GLUON_RESNET_OMP_THREADS overrides both),
+// and OMP_WAIT_POLICY to passive: as gluon_resnet/_mxnet.py does.
+const PredictApi& predict_api();
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_PREDICT_API_H_

@@ -1,0 +1,35 @@
+"""tools/export.py: write the files that predictors read, from a training run's."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Optional
+
+from gluon_resnet.deploy import export
+from gluon_resnet.errors import UsageError
+from gluon_resnet.training.checkpoint import Checkpoints
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Export as `argv` says (default: the command line); the exit status, None for success."""
+    parser = argparse.ArgumentParser(
+        prog="export.py",
+        description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json from a training run's files. "
+        "The normalization is in the graph; its input is float32 RGB from 0 to 255, NCHW.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model-prefix", required=True, metavar="PREFIX", help="as for tools/train.py")
+    parser.add_argument("--epoch", type=int, metavar="N", help="of PREFIX-NNNN.params (default: the newest)")
+    parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
+    args = parser.parse_args(argv)
+
+    epoch = args.epoch
+    if epoch is None:
+        epoch = Checkpoints(args.model_prefix, {}).newest_epoch()
+    if epoch is None:
+        raise UsageError(f"there is no {args.model_prefix}-NNNN.params: train first, or name another prefix")
+    export(args.model_prefix, epoch, args.output)
+    files = [f"{args.output}-{end}" for end in ("symbol.json", "0000.params", "model.json")]
+    print(f"exported epoch {epoch} to {', '.join(files)}")
+    return None
