@@ -1,0 +1,68 @@
+# Each verb first sets up what it needs, so that any of them works in a fresh clone.
+#
+# PYTHON chooses the interpreter (PYTHON=python3.12 make setup) and VENV where its environment stands.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# An environment that exists is used as it is, whatever python3 has become since.
+PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
+
+# MXNet takes half of the cores in every test process unless told otherwise.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+CSRC := $(wildcard csrc/*.h csrc/*.cc)
+
+.PHONY: help setup system predict demo test test-all lint format wheel clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## environment in .venv, packages, native extension
+
+system:
+	@scripts/system_packages.sh $(PYTHON)
+	@test ! -x $(BIN)/pip || $(BIN)/python -c 'import sys; sys.exit(sys.argv[1] != str(sys.version_info[:2]))' \
+	    "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" \
+	    || { echo "error: $(VENV) has another Python than $(PYTHON): remove it, or name another (VENV=...)" >&2; exit 1; }
+
+define INSTALL
+test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+@echo "Installing Python packages into $(VENV) and building the extension: a minute or two"
+@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[cpu,dev]'
+endef
+
+# An editable install builds the extension, too; after that, only what changed is compiled again.
+$(VENV)/.ready: pyproject.toml setup.py gluon_resnet/data/_native.pyx $(CSRC) | system
+	@$(if $(filter pyproject.toml,$?),$(INSTALL),$(BIN)/python setup.py --quiet build_ext --inplace)
+	@touch $@
+
+predict: setup  ## C++ prediction program, as build/predict/predict
+	@mkdir -p build
+	@{ cmake -S csrc -B build/predict -DCMAKE_BUILD_TYPE=Release -DMXNET_ROOT="$$($(BIN)/python -c \
+	    'import importlib.util as u; print(u.find_spec("mxnet").submodule_search_locations[0])')" \
+	    && cmake --build build/predict --parallel; } >build/predict.log 2>&1 || { cat build/predict.log >&2; exit 1; }
+
+demo: setup predict  ## train a small net on scanned digits, export it, predict with it: a few minutes
+	@$(BIN)/python -m gluon_resnet.cli.demo
+
+test: setup predict  ## fast tests
+	@$(PYTEST) -m "not slow"
+
+test-all: setup predict  ## all tests
+	@$(PYTEST)
+
+lint: setup  ## style of Python and C++, types of the public functions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CSRC)
+	$(BIN)/mypy
+
+format: setup  ## put Python and C++ into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CSRC)
+
+wheel: setup  ## a wheel that carries its libraries, in dist/
+	@scripts/build_wheel.sh $(BIN)/python
+
+clean:  ## remove what was built; .venv stays
+	rm -rf build dist *.egg-info gluon_resnet/data/_native.*.so $(VENV)/.ready
