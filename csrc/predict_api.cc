@@ -21,7 +21,9 @@ void set_environment() {
     // Unset, MXNet takes half of the machine.
     ::setenv("OMP_NUM_THREADS", std::to_string(CPU_COUNT(&processors)).c_str(), 0);
   }
-  ::setenv("OMP_WAIT_POLICY", "passive", 0);   // spinning threads cost up to 100x beside other work
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    ::setenv("GOMP_SPINCOUNT", "1000", 0);  // spinning threads cost up to 100x beside other work
+  }
   ::setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);  // else it says of each predictor that it is fused
 }
 

@@ -37,7 +37,7 @@ struct PredictApi {
 
 // Loads the library where that has not been done. First it sets OMP_NUM_THREADS, if that is unset,
 // to the number of processors that this process may use (GLUON_RESNET_OMP_THREADS overrides both),
-// and OMP_WAIT_POLICY to passive: as gluon_resnet/_mxnet.py does.
+// and the time that its threads spin: as gluon_resnet/_mxnet.py does.
 const PredictApi& predict_api();
 
 }  // namespace gluon_resnet

@@ -1,0 +1,93 @@
+"""The README's commands work as they stand there, on pictures of the test's own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from conftest import encode, picture
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# What makes a training of minutes one of seconds.
+SHORT = ["--num-epochs", "1", "--batch-size", "4", "--data-nthreads", "1", "--image-shape", "3,32,32"]
+
+
+def commands() -> list[list[str]]:
+    """The indented command lines of the README, as words."""
+    lines = re.findall(r"^    ((?:python|make|build/)[^\n]*(?:\\\n[^\n]*)*)", README, re.MULTILINE)
+    return [shlex.split(line.replace("\\\n", " ")) for line in lines]
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder as the README's reader has it: pictures, the tools, the C++ program."""
+    for name in ("tools", "build"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("FOLDER", "FOLDER_VAL"):
+        for label in ("cat", "dog"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(4):
+                image = picture(40, 48, i + 10 * (label == "dog"))
+                (tmp_path / name / label / f"{i}.jpg").write_bytes(encode(image))
+    for part in ("train", "test"):
+        with tarfile.open(tmp_path / f"cifar10_{part}.tar.gz", "w:gz") as tar:
+            tar.add(tmp_path / "FOLDER", ".")
+    shutil.copy(tmp_path / "FOLDER" / "cat" / "0.jpg", tmp_path / "picture.jpg")
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+@pytest.mark.timeout(300)
+def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(program: list[str]) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            program, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    ran = []
+    for words in commands():
+        if words[0] == "make":  # `make predict` has made the program that the next commands use
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            words = words[words.index("&&") + 1 :] if "&&" in words else []
+        if not words:
+            continue
+        program = [sys.executable, *words[1:]] if words[0] == "python" else words
+        if "train.py" in words[1]:
+            program += SHORT
+        done = run(program)
+        if "--gpus" in words and done.returncode:  # here is none, which is said before any work
+            assert re.fullmatch(r"train\.py: error: [^\n]*(GPU|CUDA)[^\n]*\n", done.stderr), done.stderr
+            at = program.index("--gpus")
+            done = run(program[:at] + program[at + 2 :])
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        ran.append(words)
+    assert {pathlib.Path(words[1]).name for words in ran if words[0] == "python"} >= {
+        "im2rec.py",
+        "train.py",
+        "export.py",
+        "predict.py",
+    }
+    assert any(words[0].startswith("build/") for words in ran)
+
+
+def test_the_loader_snippet_of_the_readme(folder: pathlib.Path) -> None:
+    torch = pytest.importorskip("torch")
+    from conftest import write_records
+
+    write_records(folder / "train.rec", [encode(picture(32, 32))] * 3)
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict = {"torch": torch}
+    code = snippet.replace("range(90)", "range(2)").replace('"train.rec"', repr(str(folder / "train.rec")))
+    exec(code, names)
+    assert tuple(names["images"].shape) == (256, 3, 224, 224)
+    assert names["labels"].tolist()[:3] != []
