@@ -10,6 +10,7 @@
 #include <png.h>
 
 #include "error.h"
+#include "jpeg_error.h"
 
 namespace gluon_resnet {
 namespace {
@@ -84,19 +85,6 @@ void cmyk_row_to_rgb(const uint8_t* cmyk, int width, uint8_t* rgb) {
 
 uint8_t luma(const uint8_t* rgb) {
   return static_cast<uint8_t>((rgb[0] * 4899 + rgb[1] * 9617 + rgb[2] * 1868 + (1 << 13)) >> 14);
-}
-
-// libjpeg reports by callbacks that must not return, and it is C: we leave by longjmp.
-struct JpegErrors {
-  jpeg_error_mgr manager;  // first, so that a pointer to it is a pointer to this
-  std::jmp_buf leave;
-  char message[JMSG_LENGTH_MAX];
-};
-
-[[noreturn]] void jpeg_leave(j_common_ptr codec) {
-  auto* errors = reinterpret_cast<JpegErrors*>(codec->err);
-  (*errors->manager.format_message)(codec, errors->message);
-  std::longjmp(errors->leave, 1);
 }
 
 void jpeg_message(j_common_ptr codec, int level) {

@@ -9,21 +9,10 @@
 #include <png.h>
 
 #include "error.h"
+#include "jpeg_error.h"
 
 namespace gluon_resnet {
 namespace {
-
-struct JpegErrors {
-  jpeg_error_mgr manager;  // first, so that a pointer to it is a pointer to this
-  std::jmp_buf leave;
-  char message[JMSG_LENGTH_MAX];
-};
-
-[[noreturn]] void jpeg_leave(j_common_ptr codec) {
-  auto* errors = reinterpret_cast<JpegErrors*>(codec->err);
-  (*errors->manager.format_message)(codec, errors->message);
-  std::longjmp(errors->leave, 1);
-}
 
 struct PngOutput {
   std::vector<uint8_t>* bytes;
