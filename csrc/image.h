@@ -32,6 +32,9 @@ struct Region {
 
 // 8 bits a channel, rows packed without padding. Keeps its memory when it is resized.
 struct Image {
+  // Behind the last pixel one may read, but not use, so many bytes: SIMD loads more than it needs.
+  static constexpr size_t kSlack = 16;
+
   int width = 0;
   int height = 0;
   int channels = 3;  // 3: RGB, 1: gray; 4: RGBA, while packing
@@ -41,7 +44,7 @@ struct Image {
     width = new_width;
     height = new_height;
     channels = new_channels;
-    const size_t size = static_cast<size_t>(width) * height * channels;
+    const size_t size = static_cast<size_t>(width) * height * channels + kSlack;
     if (pixels.size() < size) pixels.resize(size);
   }
   size_t row_bytes() const { return static_cast<size_t>(width) * channels; }

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 namespace gluon_resnet {
 namespace {
@@ -46,29 +49,85 @@ void linear_taps(Span span, int crop, int source, int scaled,
   }
 }
 
-// Interpolates between columns; the result, of three planes of `count`, has 4 bits less than the
-// product of value and weight, as in OpenCV.
-void scale_columns(const uint8_t* row, const ResampleScratch::Tap* taps, int count, int16_t* out) {
-  for (int i = 0; i < count; ++i) {
-    const ResampleScratch::Tap& tap = taps[i];
-    const uint8_t* const first = row + 3 * tap.first;
-    const uint8_t* const second = row + 3 * tap.second;
+// A scaled line holds four values a pixel: R, G, B and one that is not used, as is handy for SIMD.
+constexpr size_t kLanes = 4;
+
+// Interpolates between columns. As in OpenCV, the result has 4 bits less than the product of a
+// value and a weight.
+void scale_columns(const uint8_t* row, const std::vector<ResampleScratch::Tap>& taps,
+                   int16_t* out) {
+  for (const ResampleScratch::Tap& tap : taps) {
+    const uint8_t* const first = row + 3 * static_cast<ptrdiff_t>(tap.first);
+    const uint8_t* const second = row + 3 * static_cast<ptrdiff_t>(tap.second);
+#ifdef __SSE2__
+    const __m128i zero = _mm_setzero_si128();
+    int32_t first_pixel, second_pixel, weights;  // four bytes: a pixel and one behind it
+    std::memcpy(&first_pixel, first, 4);
+    std::memcpy(&second_pixel, second, 4);
+    std::memcpy(&weights, &tap.first_weight, 4);
+    const __m128i pairs =
+        _mm_unpacklo_epi8(_mm_cvtsi32_si128(first_pixel), _mm_cvtsi32_si128(second_pixel));
+    const __m128i sums = _mm_madd_epi16(_mm_unpacklo_epi8(pairs, zero), _mm_set1_epi32(weights));
+    const __m128i result = _mm_srai_epi32(sums, 4);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packs_epi32(result, result));
+#else
     for (int c = 0; c < 3; ++c) {
       const int value = first[c] * tap.first_weight + second[c] * tap.second_weight;
-      out[c * count + i] = static_cast<int16_t>(value >> 4);
+      out[c] = static_cast<int16_t>(value >> 4);
     }
+#endif
+    out += kLanes;
   }
 }
 
-uint8_t blend(int16_t first, int16_t second, int16_t first_weight, int16_t second_weight) {
-  const int value = ((first * first_weight) >> 16) + ((second * second_weight) >> 16);
+uint8_t blend(int16_t first, int16_t second, const ResampleScratch::Tap& tap) {
+  const int value = ((first * tap.first_weight) >> 16) + ((second * tap.second_weight) >> 16);
   return static_cast<uint8_t>((value + 2) >> 2);
 }
 
-void blend_rows(const int16_t* first, const int16_t* second, const ResampleScratch::Tap& tap,
-                int count, uint8_t* out) {
-  for (int i = 0; i < count; ++i) {
-    out[i] = blend(first[i], second[i], tap.first_weight, tap.second_weight);
+#ifdef __SSE2__
+// Four pixels, R G B and one unused each, of two lines.
+__m128i blend_4(const int16_t* first, const int16_t* second, __m128i first_weight,
+                __m128i second_weight) {
+  const auto half = [&](size_t offset) {
+    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(first + offset));
+    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(second + offset));
+    const __m128i sum =
+        _mm_add_epi16(_mm_mulhi_epi16(a, first_weight), _mm_mulhi_epi16(b, second_weight));
+    return _mm_srai_epi16(_mm_add_epi16(sum, _mm_set1_epi16(2)), 2);
+  };
+  return _mm_packus_epi16(half(0), half(8));
+}
+#endif
+
+// Interpolates between two lines, into three planes.
+void blend_lines(const int16_t* first, const int16_t* second, const ResampleScratch::Tap& tap,
+                 int count, size_t plane, uint8_t* out) {
+  int i = 0;
+#ifdef __SSE2__
+  const __m128i first_weight = _mm_set1_epi16(tap.first_weight);
+  const __m128i second_weight = _mm_set1_epi16(tap.second_weight);
+  const __m128i byte = _mm_set1_epi32(0xff);
+  for (; i + 16 <= count; i += 16) {
+    __m128i pixels[4];
+    for (int k = 0; k < 4; ++k) {
+      const size_t at = kLanes * (i + 4 * static_cast<size_t>(k));
+      pixels[k] = blend_4(first + at, second + at, first_weight, second_weight);
+    }
+    for (int c = 0; c < 3; ++c) {
+      __m128i values[4];
+      for (int k = 0; k < 4; ++k) values[k] = _mm_and_si128(_mm_srli_epi32(pixels[k], 8 * c), byte);
+      const __m128i low = _mm_packs_epi32(values[0], values[1]);
+      const __m128i high = _mm_packs_epi32(values[2], values[3]);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + c * plane + i),
+                       _mm_packus_epi16(low, high));
+    }
+  }
+#endif
+  for (; i < count; ++i) {
+    for (size_t c = 0; c < 3; ++c) {
+      out[c * plane + i] = blend(first[kLanes * i + c], second[kLanes * i + c], tap);
+    }
   }
 }
 
@@ -77,7 +136,7 @@ void linear(const Geometry& geometry, const Image& image, const Region& covered,
   const Region& source = geometry.source;
   linear_taps(columns, geometry.crop_x, source.width, geometry.scaled.width, &scratch->columns);
   linear_taps(rows, geometry.crop_y, source.height, geometry.scaled.height, &scratch->rows);
-  const int count = columns.end - columns.begin;
+  const auto count = columns.end - columns.begin;
   int first_column = columns.begin;
   if (geometry.flip) {
     std::reverse(scratch->columns.begin(), scratch->columns.end());
@@ -87,13 +146,13 @@ void linear(const Geometry& geometry, const Image& image, const Region& covered,
     tap.first += source.x - covered.x;
     tap.second += source.x - covered.x;
   }
-  for (std::vector<int16_t>& line : scratch->lines) line.resize(3 * static_cast<size_t>(count));
+  for (std::vector<int16_t>& line : scratch->lines) line.resize(kLanes * count);
   scratch->line_rows = {-1, -1};
   const auto line_of = [&](int row) {
     const int slot = row & 1;  // neighbours have different ones
     int16_t* const line = scratch->lines[slot].data();
     if (scratch->line_rows[slot] != row) {
-      scale_columns(image.row(row), scratch->columns.data(), count, line);
+      scale_columns(image.row(row), scratch->columns, line);
       scratch->line_rows[slot] = row;
     }
     return line;
@@ -103,10 +162,8 @@ void linear(const Geometry& geometry, const Image& image, const Region& covered,
     const ResampleScratch::Tap& tap = scratch->rows[y - rows.begin];
     const int16_t* const first = line_of(tap.first + source.y - covered.y);
     const int16_t* const second = line_of(tap.second + source.y - covered.y);
-    uint8_t* const out = planes + static_cast<size_t>(y) * geometry.size + first_column;
-    for (int c = 0; c < 3; ++c) {
-      blend_rows(first + c * count, second + c * count, tap, count, out + c * plane);
-    }
+    blend_lines(first, second, tap, count, plane,
+                planes + static_cast<size_t>(y) * geometry.size + first_column);
   }
 }
 
