@@ -282,7 +282,7 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
     case Format::kOther:
       fail(concat("expected a JPEG or PNG image, found a format that is ",
                   describe_format(bytes, size),
-                  "; pack it anew with tools/im2rec.py, which converts other formats"));
+                  "; convert it, or pack it anew with tools/im2rec.py, which does"));
   }
   check_size(impl.stored.width, impl.stored.height);
   if (turns(impl.orientation)) return {impl.stored.height, impl.stored.width};

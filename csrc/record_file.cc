@@ -185,11 +185,11 @@ void RecordFile::load_index(const std::string& index_path) {
     if (offset.ec != std::errc() || !ended) {
       wrong("expected KEY<tab>OFFSET, found '" + std::string(at, std::min(stop, at + 40)) + "'");
     }
-    if (entry.offset >= file_size_ || entry.offset % 4 != 0) {
-      wrong(concat("offset ", entry.offset, " is ",
-                   entry.offset >= file_size_ ? "behind the end" : "not a record's", " of ", path_,
-                   " (", file_size_, " bytes)"));
+    if (entry.offset >= file_size_) {
+      wrong(concat("offset ", entry.offset, " is behind the end of ", path_, " (", file_size_,
+                   " bytes), which has been cut short, or has another index"));
     }
+    if (entry.offset % 4 != 0) wrong(concat("offset ", entry.offset, " is not a record's"));
     entries_.push_back(entry);
     at = stop == end ? end : stop + 1;
   }
