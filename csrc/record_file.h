@@ -67,7 +67,6 @@ class RecordFile {
 
   const std::string& path() const { return path_; }
   size_t size() const { return entries_.size(); }
-  uint64_t file_size() const { return file_size_; }
   int64_t key(size_t index) const { return entries_.at(index).key; }
   uint64_t offset(size_t index) const { return entries_.at(index).offset; }
 

@@ -204,7 +204,6 @@ cdef extern from "augment.h" namespace "gluon_resnet" nogil:
 
     CGeometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random) except +raise_error
     ColorDraw draw_color(const TransformPlan& plan, Random* random)
-    size_t element_size(DType dtype)
 
 
 cdef extern from "image_pipeline.h" namespace "gluon_resnet" nogil:
