@@ -41,8 +41,8 @@ struct ResampleScratch {
 };
 
 // Writes the square as three planes, R, G and B, of size * size bytes. `image` is RGB and holds the
-// footprint. The pixels are those of OpenCV's resize of the whole region: equal for kLinear and
-// kNearest without scaling, and computed by OpenCV itself for the other kinds.
+// footprint. The pixels are those of OpenCV's resize of the whole region, bit for bit: kLinear is
+// computed here in the same arithmetic, for the pixels that are wanted, the other kinds by OpenCV.
 void resample(const Geometry& geometry, Interpolation interpolation, const Image& image,
               const std::array<uint8_t, 3>& fill, ResampleScratch* scratch, uint8_t* planes);
 

@@ -11,6 +11,7 @@ from typing import Optional
 import numpy as np
 from conftest import encode, picture
 
+from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile, decode
 from gluon_resnet.data.packing import PackOptions, pack
 from gluon_resnet.data.sources import FilePart, ListedSource, Picture
@@ -92,3 +93,13 @@ def write_pets(root: pathlib.Path) -> pathlib.Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(picture(30 + i, 40 - i, i), path.suffix))
     return root
+
+
+def im2rec(*arguments: object) -> None:
+    """Runs the command line, and expects success."""
+    assert not main([str(argument) for argument in arguments])
+
+
+def files(prefix: pathlib.Path) -> dict[str, bytes]:
+    """What stands at a prefix, by suffix."""
+    return {path.suffix: path.read_bytes() for path in prefix.parent.glob(prefix.name + ".*")}

@@ -86,3 +86,11 @@ def imagenet_images(real_data: pathlib.Path) -> list[tuple[str, bytes]]:
     """The 691 real ImageNet JPEGs as (name, bytes)."""
     with tarfile.open(real_data / "imagenet_sample.tar") as tar:
         return [(m.name, tar.extractfile(m).read()) for m in tar if m.isfile()]
+
+
+@pytest.fixture
+def pets(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with three class folders."""
+    from collections_of_pictures import write_pets  # which has what it encodes from here
+
+    return write_pets(tmp_path / "pets")

@@ -9,28 +9,13 @@ import cv2
 import mxnet_im2rec
 import numpy as np
 import pytest
-from collections_of_pictures import write_pets
+from collections_of_pictures import files, im2rec
 from conftest import encode, picture
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile, decode
 from gluon_resnet.data.image_list import read_list
 from gluon_resnet.errors import DataError, UsageError
-
-
-@pytest.fixture
-def pets(tmp_path: pathlib.Path) -> pathlib.Path:
-    return write_pets(tmp_path / "pets")
-
-
-def im2rec(*arguments: object) -> None:
-    """Runs it, and expects success."""
-    assert not main([str(argument) for argument in arguments])
-
-
-def files(prefix: pathlib.Path) -> dict[str, bytes]:
-    return {path.suffix: path.read_bytes() for path in prefix.parent.glob(prefix.name + ".*")}
 
 
 def test_from_a_folder_to_records(

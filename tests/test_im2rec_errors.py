@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from collections_of_pictures import write_pets, write_tar
+from collections_of_pictures import files, im2rec, write_tar
 
 from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile
@@ -17,20 +17,6 @@ from gluon_resnet.data.image_list import read_list
 from gluon_resnet.errors import DataError, RecordError, UsageError
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "im2rec.py"
-
-
-@pytest.fixture
-def pets(tmp_path: pathlib.Path) -> pathlib.Path:
-    return write_pets(tmp_path / "pets")
-
-
-def im2rec(*arguments: object) -> None:
-    """Runs it, and expects success."""
-    assert not main([str(argument) for argument in arguments])
-
-
-def files(prefix: pathlib.Path) -> dict[str, bytes]:
-    return {path.suffix: path.read_bytes() for path in prefix.parent.glob(prefix.name + ".*")}
 
 
 def run_tool(*arguments: object) -> subprocess.CompletedProcess[str]:

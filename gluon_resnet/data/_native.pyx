@@ -310,14 +310,19 @@ cdef int decode_into(payload, Color color, Image* image) except -1:
     return 0
 
 
+cdef int copy_pixels(array, Image* image) except -1:
+    """uint8 (H, W) or (H, W, channels)."""
+    cdef const uint8_t[::1] view = np.ascontiguousarray(array).reshape(-1)
+    image.reshape(array.shape[1], array.shape[0], array.shape[2] if array.ndim == 3 else 1)
+    memcpy(image.pixels.data(), &view[0], view.shape[0])
+    return 0
+
+
 cdef int copy_into(array, Image* image) except -1:
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise UsageError(f"expected an image of shape (H, W, 3) and dtype uint8, found {array.shape} {array.dtype}")
-    image.reshape(array.shape[1], array.shape[0], 3)
-    cdef const uint8_t[::1] view = array.reshape(-1)
-    image.pixels.assign(&view[0], &view[0] + view.shape[0])
-    return 0
+    return copy_pixels(array, image)
 
 
 def decode(payload, colour="rgb"):
@@ -619,14 +624,6 @@ cdef extern from "packer.h" namespace "gluon_resnet" nogil:
         size_t done()
         uint64_t bytes()
         vector[CPackFailure] failures() except +raise_error
-
-
-cdef int copy_pixels(array, Image* image) except -1:
-    """uint8 (H, W) or (H, W, channels)."""
-    cdef const uint8_t[::1] view = np.ascontiguousarray(array).reshape(-1)
-    image.reshape(array.shape[1], array.shape[0], array.shape[2] if array.ndim == 3 else 1)
-    memcpy(image.pixels.data(), &view[0], view.shape[0])
-    return 0
 
 
 cdef void convert_in_python(void* context, const uint8_t* data, size_t size, Image* image,
