@@ -82,6 +82,8 @@ namespace {
 
 // What a worker owns, and allocates once.
 struct Workbench {
+  explicit Workbench(const DecodeOptions& options) : pipeline(options) {}
+
   RecordBuffer record;
   ImagePipeline pipeline;
 };
@@ -132,7 +134,7 @@ struct EpochRun::State {
   }
 
   void work() {
-    Workbench bench;
+    Workbench bench(options.decode);
     std::unique_lock<std::mutex> lock(mutex);
     while (true) {
       work_to_do.wait(lock, [this] { return cancelled || open == end || may_open(); });

@@ -11,6 +11,7 @@
 
 #include "augment.h"
 #include "batch.h"
+#include "decoder.h"
 #include "order.h"
 #include "record_file.h"
 
@@ -27,6 +28,7 @@ struct LoaderOptions {
   LastBatch last_batch = LastBatch::kPad;
   DType dtype = DType::kFloat32;
   Layout layout = Layout::kNchw;
+  DecodeOptions decode;
   bool skip_errors = false;
   size_t prefetch = 3;  // batches that are worked on or wait, ahead of the consumer
 };

@@ -92,6 +92,11 @@ void jpeg_message(j_common_ptr codec, int level) {
   switch (codec->err->msg_code) {
     case JWRN_JPEG_EOF:
     case JWRN_HIT_MARKER:
+      if (*static_cast<bool*>(codec->client_data)) {  // DecodeOptions::partial
+        ++codec->err->num_warnings;
+        return;
+      }
+      jpeg_leave(codec);
     case JWRN_HUFF_BAD_CODE:
     case JWRN_MUST_RESYNC:
     case JWRN_NOT_SEQUENTIAL:
@@ -124,11 +129,12 @@ void png_read(png_structp png, png_bytep out, png_size_t size) {
 }  // namespace
 
 struct Decoder::Impl {
-  Impl() {
+  explicit Impl(const DecodeOptions& options) : options(options) {
     jpeg.err = jpeg_std_error(&jpeg_errors.manager);
     jpeg_errors.manager.error_exit = jpeg_leave;
     jpeg_errors.manager.emit_message = jpeg_message;
     jpeg_create_decompress(&jpeg);
+    jpeg.client_data = &this->options.partial;
     jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xffff);  // EXIF
   }
   ~Impl() {
@@ -159,6 +165,7 @@ struct Decoder::Impl {
       fail(concat("bad JPEG: ", jpeg_errors.message));
     }
     const bool cmyk = jpeg.num_components == 4;
+    if (options.fast) jpeg.do_fancy_upsampling = FALSE;
     jpeg.out_color_space = cmyk ? JCS_CMYK : gray ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(&jpeg);
     // Chroma is interpolated from neighbours: at the edge of what is decoded it would be wrong.
@@ -250,8 +257,13 @@ struct Decoder::Impl {
     if (png != nullptr) png_destroy_read_struct(&png, &png_info, nullptr);
   }
 
+  ImageSize upright_size() const {
+    return turns(orientation) ? ImageSize{stored.height, stored.width} : stored;
+  }
+
+  DecodeOptions options;
   Format format = Format::kOther;
-  ImageSize stored;  // before it is turned upright
+  ImageSize stored;  // of what decode() gives, before it is turned upright
   int orientation = 1;
   Image turned;   // as it is stored
   Image upright;  // of which a region is wanted
@@ -266,7 +278,7 @@ struct Decoder::Impl {
   std::vector<png_bytep> rows;
 };
 
-Decoder::Decoder() : impl_(new Impl) {}
+Decoder::Decoder(const DecodeOptions& options) : impl_(new Impl(options)) {}
 Decoder::~Decoder() = default;
 
 ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
@@ -285,16 +297,28 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
                   "; convert it, or pack it anew with tools/im2rec.py, which does"));
   }
   check_size(impl.stored.width, impl.stored.height);
-  if (turns(impl.orientation)) return {impl.stored.height, impl.stored.width};
-  return impl.stored;
+  return impl.upright_size();
+}
+
+ImageSize Decoder::shrink(int factor) {
+  Impl& impl = *impl_;
+  if (impl.format == Format::kJpeg) {
+    impl.jpeg.scale_num = 1;
+    impl.jpeg.scale_denom = static_cast<unsigned>(factor);
+    jpeg_calc_output_dimensions(&impl.jpeg);
+    impl.stored = {static_cast<int>(impl.jpeg.output_width),
+                   static_cast<int>(impl.jpeg.output_height)};
+  }
+  return impl.upright_size();
+}
+
+bool Decoder::cut_short() const {
+  return impl_->format == Format::kJpeg && impl_->jpeg_errors.manager.num_warnings > 0;
 }
 
 void Decoder::decode(Color color, Image* image) {
-  const ImageSize& stored = impl_->stored;
-  const bool turned = turns(impl_->orientation);
-  decode(color,
-         {0, 0, turned ? stored.height : stored.width, turned ? stored.width : stored.height},
-         image);
+  const ImageSize size = impl_->upright_size();
+  decode(color, {0, 0, size.width, size.height}, image);
 }
 
 void Decoder::decode(Color color, const Region& region, Image* image) {

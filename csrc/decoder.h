@@ -12,6 +12,11 @@ namespace gluon_resnet {
 
 enum class Color { kGray, kRgb, kSource };  // kSource: gray for a gray file, RGB for any other
 
+struct DecodeOptions {
+  bool fast = false;     // chroma is repeated instead of interpolated: less exact, quicker
+  bool partial = false;  // a JPEG whose data ends early is decoded as far as it goes
+};
+
 // Decodes JPEG (baseline, progressive; gray, YCbCr, RGB, CMYK, YCCK) and PNG (all kinds; alpha is
 // dropped, 16 bits are cut to 8), turned upright by EXIF orientation: what OpenCV's imdecode gives,
 // in RGB. Owns the codec's memory; one per thread.
@@ -20,7 +25,7 @@ enum class Color { kGray, kRgb, kSource };  // kSource: gray for a gray file, RG
 // is an error, too, although libjpeg only warns.
 class Decoder {
  public:
-  Decoder();
+  explicit Decoder(const DecodeOptions& options = {});
   ~Decoder();
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -29,12 +34,20 @@ class Decoder {
   // the size of the upright image.
   ImageSize open(const uint8_t* bytes, size_t size);
 
+  // Lets decode() give the image that open() looked at smaller, by a factor of 2, 4 or 8, which the
+  // inverse DCT does on its way, and returns its new size. A PNG stays as it is.
+  ImageSize shrink(int factor);
+
   // Decodes what open() looked at.
   void decode(Color color, Image* image);
 
   // Decodes a region of the upright image, which lies inside it: the same pixels as decode() gives
   // there. What of the data is not needed for it is not looked at, and may be corrupt.
   void decode(Color color, const Region& region, Image* image);
+
+  // Whether the data of the last decode() ended early, which only DecodeOptions::partial allows:
+  // from there on its pixels are made up.
+  bool cut_short() const;
 
  private:
   struct Impl;

@@ -1,32 +1,63 @@
 #include "image_pipeline.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace gluon_resnet {
+namespace {
+
+// How much smaller than the image the DCT can give it, so that what is cut out is still not smaller
+// than what is made of it.
+int shrink_factor(const Geometry& geometry) {
+  int factor = 8;
+  while (factor > 1 && (geometry.source.width < factor * geometry.scaled.width ||
+                        geometry.source.height < factor * geometry.scaled.height)) {
+    factor /= 2;
+  }
+  return factor;
+}
+
+// The same cut out of an image that is smaller.
+void shrink(ImageSize from, ImageSize to, Geometry* geometry) {
+  const auto along = [](int begin, int length, int from, int to, int* new_begin, int* new_length) {
+    const auto scaled = [&](int at) {
+      return static_cast<int>((int64_t{at} * to + from / 2) / from);
+    };
+    *new_begin = std::min(scaled(begin), to - 1);
+    *new_length = std::max(scaled(begin + length) - *new_begin, 1);
+  };
+  const Region source = geometry->source;
+  Region& smaller = geometry->source;
+  along(source.x, source.width, from.width, to.width, &smaller.x, &smaller.width);
+  along(source.y, source.height, from.height, to.height, &smaller.y, &smaller.height);
+}
+
+}  // namespace
+
+ImagePipeline::ImagePipeline(const DecodeOptions& options) : options_(options), decoder_(options) {}
 
 void ImagePipeline::run(const TransformPlan& plan, const uint8_t* bytes, size_t size,
                         Random* random, DType dtype, Layout layout, void* out) {
-  const Geometry geometry = draw_geometry(plan, decoder_.open(bytes, size), random);
-  decoder_.decode(Color::kRgb, footprint(geometry, plan.interpolation), &image_);
-  run(plan, geometry, image_, random, dtype, layout, out);
+  const ImageSize whole = decoder_.open(bytes, size);
+  Geometry geometry = draw_geometry(plan, whole, random);
+  if (options_.fast) {
+    const int factor = shrink_factor(geometry);
+    if (factor > 1) shrink(whole, decoder_.shrink(factor), &geometry);
+  }
+  const Region part = footprint(geometry, plan.interpolation);
+  decoder_.decode(Color::kRgb, part, &image_);
+  run(plan, geometry, image_, part.x, part.y, random, dtype, layout, out);
 }
 
 void ImagePipeline::run(const TransformPlan& plan, const Image& image, Random* random, DType dtype,
                         Layout layout, void* out) {
   const Geometry geometry = draw_geometry(plan, {image.width, image.height}, random);
-  const Region covered = footprint(geometry, plan.interpolation);
-  image_.reshape(covered.width, covered.height, 3);
-  for (int y = 0; y < covered.height; ++y) {
-    std::memcpy(image_.row(y), image.row(covered.y + y) + 3 * static_cast<size_t>(covered.x),
-                image_.row_bytes());
-  }
-  run(plan, geometry, image_, random, dtype, layout, out);
+  run(plan, geometry, image, 0, 0, random, dtype, layout, out);
 }
 
 void ImagePipeline::run(const TransformPlan& plan, const Geometry& geometry, const Image& image,
-                        Random* random, DType dtype, Layout layout, void* out) {
+                        int x, int y, Random* random, DType dtype, Layout layout, void* out) {
   planes_.resize(3 * static_cast<size_t>(plan.size) * plan.size);
-  resample(geometry, plan.interpolation, image, plan.fill, &scratch_, planes_.data());
+  resample(geometry, plan.interpolation, image, x, y, plan.fill, &scratch_, planes_.data());
   finish(plan, draw_color(plan, random), planes_.data(), dtype, layout, out);
 }
 

@@ -15,6 +15,8 @@ namespace gluon_resnet {
 // Owns the codec and all memory that an image needs on its way; one per thread.
 class ImagePipeline {
  public:
+  explicit ImagePipeline(const DecodeOptions& options = {});
+
   // Decodes as much of a JPEG or PNG as the transform needs, and writes 3 * size * size elements to
   // `out`. Throws Error(kImage).
   void run(const TransformPlan& plan, const uint8_t* bytes, size_t size, Random* random,
@@ -25,9 +27,11 @@ class ImagePipeline {
            Layout layout, void* out);
 
  private:
-  void run(const TransformPlan& plan, const Geometry& geometry, const Image& image, Random* random,
-           DType dtype, Layout layout, void* out);
+  // `image` starts at (x, y) of the upright image.
+  void run(const TransformPlan& plan, const Geometry& geometry, const Image& image, int x, int y,
+           Random* random, DType dtype, Layout layout, void* out);
 
+  const DecodeOptions options_;
   Decoder decoder_;
   Image image_;
   ResampleScratch scratch_;

@@ -131,8 +131,9 @@ void blend_lines(const int16_t* first, const int16_t* second, const ResampleScra
   }
 }
 
-void linear(const Geometry& geometry, const Image& image, const Region& covered, Span columns,
-            Span rows, ResampleScratch* scratch, uint8_t* planes) {
+// `image` starts at (x, y) of the upright image.
+void linear(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
+            ResampleScratch* scratch, uint8_t* planes) {
   const Region& source = geometry.source;
   linear_taps(columns, geometry.crop_x, source.width, geometry.scaled.width, &scratch->columns);
   linear_taps(rows, geometry.crop_y, source.height, geometry.scaled.height, &scratch->rows);
@@ -143,8 +144,8 @@ void linear(const Geometry& geometry, const Image& image, const Region& covered,
     first_column = geometry.size - columns.end;
   }
   for (ResampleScratch::Tap& tap : scratch->columns) {
-    tap.first += source.x - covered.x;
-    tap.second += source.x - covered.x;
+    tap.first += source.x - x;
+    tap.second += source.x - x;
   }
   for (std::vector<int16_t>& line : scratch->lines) line.resize(kLanes * count);
   scratch->line_rows = {-1, -1};
@@ -158,12 +159,12 @@ void linear(const Geometry& geometry, const Image& image, const Region& covered,
     return line;
   };
   const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
-  for (int y = rows.begin; y < rows.end; ++y) {
-    const ResampleScratch::Tap& tap = scratch->rows[y - rows.begin];
-    const int16_t* const first = line_of(tap.first + source.y - covered.y);
-    const int16_t* const second = line_of(tap.second + source.y - covered.y);
+  for (int row = rows.begin; row < rows.end; ++row) {
+    const ResampleScratch::Tap& tap = scratch->rows[row - rows.begin];
+    const int16_t* const first = line_of(tap.first + source.y - y);
+    const int16_t* const second = line_of(tap.second + source.y - y);
     blend_lines(first, second, tap, count, plane,
-                planes + static_cast<size_t>(y) * geometry.size + first_column);
+                planes + static_cast<size_t>(row) * geometry.size + first_column);
   }
 }
 
@@ -201,23 +202,24 @@ Region footprint(const Geometry& geometry, Interpolation interpolation) {
   return {source.x + left, source.y + top, right - left, bottom - top};
 }
 
-void resample(const Geometry& geometry, Interpolation interpolation, const Image& image,
-              const std::array<uint8_t, 3>& fill, ResampleScratch* scratch, uint8_t* planes) {
+void resample(const Geometry& geometry, Interpolation interpolation, const Image& image, int x,
+              int y, const std::array<uint8_t, 3>& fill, ResampleScratch* scratch,
+              uint8_t* planes) {
   const Span columns = inside(geometry.crop_x, geometry.size, geometry.scaled.width);
   const Span rows = inside(geometry.crop_y, geometry.size, geometry.scaled.height);
   const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
   if (columns.end - columns.begin < geometry.size || rows.end - rows.begin < geometry.size) {
     for (int c = 0; c < 3; ++c) std::memset(planes + c * plane, fill[c], plane);
   }
-  const Region covered = footprint(geometry, interpolation);
+  const Region& source = geometry.source;
   if (unscaled(geometry)) {
-    copy(geometry, image, covered.x - geometry.source.x, covered.y - geometry.source.y, columns,
-         rows, planes);
+    copy(geometry, image, x - source.x, y - source.y, columns, rows, planes);
   } else if (interpolation == Interpolation::kLinear) {
-    linear(geometry, image, covered, columns, rows, scratch, planes);
+    linear(geometry, image, x, y, columns, rows, scratch, planes);
   } else {
     scratch->scaled.reshape(geometry.scaled.width, geometry.scaled.height, 3);
-    resize_region(image, {0, 0, image.width, image.height}, interpolation, &scratch->scaled);
+    resize_region(image, {source.x - x, source.y - y, source.width, source.height}, interpolation,
+                  &scratch->scaled);
     copy(geometry, scratch->scaled, 0, 0, columns, rows, planes);
   }
 }

@@ -62,7 +62,8 @@ class NativeLoader:
         last_batch: str,
         dtype: str,
         layout: str,
-        skip_errors: bool,
+        fast: bool,
+        on_error: str,
         prefetch: int,
     ) -> None: ...
     @property

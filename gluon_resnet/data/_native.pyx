@@ -150,6 +150,10 @@ cdef extern from "image.h" namespace "gluon_resnet" nogil:
 
 
 cdef extern from "decoder.h" namespace "gluon_resnet" nogil:
+    cdef cppclass DecodeOptions:
+        cbool fast
+        cbool partial
+
     cdef enum class Color:
         kGray, kRgb, kSource
 
@@ -373,6 +377,7 @@ cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
         CLastBatch last_batch
         DType dtype
         CLayout layout
+        DecodeOptions decode
         cbool skip_errors
         size_t prefetch
 
@@ -533,7 +538,7 @@ cdef class NativeLoader:
     cdef object dtype
 
     def __cinit__(self, files, NativePlan plan, *, batch_size, shuffle, seed, threads, rank, world_size, last_batch,
-                  dtype, layout, skip_errors, prefetch):
+                  dtype, layout, fast, on_error, prefetch):
         self.options.batch_size = batch_size
         self.options.plan = plan.plan
         self.options.shuffle = shuffle
@@ -545,7 +550,9 @@ cdef class NativeLoader:
         self.options.dtype = <DType><int>DTYPES[dtype]
         self.dtype = getattr(np, dtype)
         self.options.layout = <CLayout><int>LAYOUTS[layout]
-        self.options.skip_errors = skip_errors
+        self.options.decode.fast = fast
+        self.options.decode.partial = on_error == "partial"
+        self.options.skip_errors = on_error == "skip"
         self.options.prefetch = prefetch
         cdef vector[shared_ptr[CRecordFile]] c_files
         for file in files:

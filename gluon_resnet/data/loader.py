@@ -45,9 +45,12 @@ class Loader:
             batch is shorter (with several ranks it may be empty).
         dtype: ``'float32'``, ``'float16'`` or ``'uint8'`` (rounded; mean 0 and std 1 only).
         layout: ``'NCHW'`` or ``'NHWC'``.
+        fast: decode with less care: chroma is repeated instead of interpolated, and where a crop is at least twice as
+            large as the output the JPEG is decoded at 1/2, 1/4 or 1/8 of its size. Not the pixels of a full decode.
         on_error: ``'raise'``: a record that cannot be read or decoded raises from ``next()``, with its file, key and
             offset; one may go on with the batch after it. ``'skip'``: it is left out, and listed in `skipped`; in its
-            stead the batch has one more row of padding, or with ``last_batch='keep'`` one row less.
+            stead the batch has one more row of padding, or with ``last_batch='keep'`` one row less. ``'partial'``: as
+            ``'raise'``, but a JPEG whose data ends early is decoded as far as it goes.
         prefetch: batches made ready ahead of the consumer.
 
     Raises:
@@ -69,6 +72,7 @@ class Loader:
         last_batch: str = "pad",
         dtype: str = "float32",
         layout: str = "NCHW",
+        fast: bool = False,
         on_error: str = "raise",
         prefetch: int = 3,
     ) -> None:
@@ -78,7 +82,7 @@ class Loader:
         _expect_choice("last_batch", last_batch, _native.LAST_BATCHES)
         _expect_choice("dtype", dtype, _native.DTYPES)
         _expect_choice("layout", layout, _native.LAYOUTS)
-        _expect_choice("on_error", on_error, ("raise", "skip"))
+        _expect_choice("on_error", on_error, ("raise", "skip", "partial"))
         _expect_range("batch_size", batch_size, 1, 1 << 20)
         _expect_range("threads", threads, 1, 1024)
         _expect_range("world_size", world_size, 1, 1 << 20)
@@ -108,7 +112,8 @@ class Loader:
             last_batch=last_batch,
             dtype=dtype,
             layout=layout,
-            skip_errors=on_error == "skip",
+            fast=fast,
+            on_error=on_error,
             prefetch=prefetch,
         )
         if len(self) == 0:
