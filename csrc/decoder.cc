@@ -10,6 +10,7 @@
 #include <png.h>
 
 #include "error.h"
+#include "jpeg_entropy.h"
 #include "jpeg_error.h"
 
 namespace gluon_resnet {
@@ -92,7 +93,7 @@ void jpeg_message(j_common_ptr codec, int level) {
   switch (codec->err->msg_code) {
     case JWRN_JPEG_EOF:
     case JWRN_HIT_MARKER:
-      if (*static_cast<bool*>(codec->client_data)) {  // DecodeOptions::partial
+      if (reinterpret_cast<JpegErrors*>(codec->err)->partial) {
         ++codec->err->num_warnings;
         return;
       }
@@ -134,7 +135,8 @@ struct Decoder::Impl {
     jpeg_errors.manager.error_exit = jpeg_leave;
     jpeg_errors.manager.emit_message = jpeg_message;
     jpeg_create_decompress(&jpeg);
-    jpeg.client_data = &this->options.partial;
+    entropy.attach(&jpeg);
+    jpeg_errors.partial = options.partial;
     jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xffff);  // EXIF
   }
   ~Impl() {
@@ -144,6 +146,8 @@ struct Decoder::Impl {
 
   ImageSize open_jpeg(const uint8_t* bytes, size_t size) {
     jpeg_abort_decompress(&jpeg);
+    source = bytes;
+    source_size = size;
     if (setjmp(jpeg_errors.leave) != 0) fail(concat("bad JPEG: ", jpeg_errors.message));
     jpeg_mem_src(&jpeg, bytes, size);
     jpeg_read_header(&jpeg, TRUE);
@@ -155,13 +159,24 @@ struct Decoder::Impl {
         break;
       }
     }
-    return {static_cast<int>(jpeg.image_width), static_cast<int>(jpeg.image_height)};
+    return shrink_jpeg(1);
+  }
+
+  ImageSize shrink_jpeg(int factor) {
+    jpeg.scale_num = 1;
+    jpeg.scale_denom = static_cast<unsigned>(factor);
+    jpeg_calc_output_dimensions(&jpeg);
+    return {static_cast<int>(jpeg.output_width), static_cast<int>(jpeg.output_height)};
   }
 
   // No object with a destructor may live in here: a longjmp would pass it over.
   void run_jpeg(bool gray, const Region& region, Image* image) {
     if (setjmp(jpeg_errors.leave) != 0) {
       jpeg_abort_decompress(&jpeg);
+      if (entropy.gave_up()) {
+        run_jpeg_again(gray, region, image);
+        return;
+      }
       fail(concat("bad JPEG: ", jpeg_errors.message));
     }
     const bool cmyk = jpeg.num_components == 4;
@@ -176,22 +191,36 @@ struct Decoder::Impl {
       JDIMENSION columns = std::min<JDIMENSION>(region.x + region.width + kChromaReach - left,
                                                 jpeg.output_width - first_column);
       jpeg_crop_scanline(&jpeg, &first_column, &columns);
+      const int mcu =
+          jpeg.min_DCT_scaled_size * (jpeg.num_components == 1 ? 1 : jpeg.max_h_samp_factor);
+      entropy.need_columns(first_column / mcu, (first_column + columns - 1) / mcu);
     }
     if (top > 0) jpeg_skip_scanlines(&jpeg, static_cast<JDIMENSION>(top));
+    // To an aligned row libjpeg-turbo writes past the caches, and it would come back from memory.
+    uint8_t* const unaligned = scanline.data() + 1;
     const size_t offset = (cmyk ? 4 : image->channels) * (region.x - size_t{first_column});
     while (static_cast<int>(jpeg.output_scanline) < region.y + region.height) {
       const int y = static_cast<int>(jpeg.output_scanline) - region.y;
-      JSAMPROW row = scanline.data();
+      JSAMPROW row = unaligned;
       jpeg_read_scanlines(&jpeg, &row, 1);
       if (y < 0) continue;
       if (cmyk) {
-        store_cmyk_row(gray, scanline.data() + offset, region.width, image->row(y));
+        store_cmyk_row(gray, unaligned + offset, region.width, image->row(y));
       } else {
-        std::memcpy(image->row(y), scanline.data() + offset, image->row_bytes());
+        std::memcpy(image->row(y), unaligned + offset, image->row_bytes());
       }
     }
     // Not jpeg_finish_decompress: every pixel is there, even if the end-of-image marker is not.
     jpeg_abort_decompress(&jpeg);
+  }
+
+  // As libjpeg alone does it.
+  void run_jpeg_again(bool gray, const Region& region, Image* image) {
+    const auto factor = static_cast<int>(jpeg.scale_denom);
+    entropy.set_enabled(false);
+    open_jpeg(source, source_size);
+    shrink_jpeg(factor);
+    run_jpeg(gray, region, image);
   }
 
   static void store_cmyk_row(bool gray, const uint8_t* cmyk, int width, uint8_t* out) {
@@ -268,8 +297,11 @@ struct Decoder::Impl {
   Image turned;   // as it is stored
   Image upright;  // of which a region is wanted
 
+  const uint8_t* source = nullptr;
+  size_t source_size = 0;
   jpeg_decompress_struct jpeg;
   JpegErrors jpeg_errors;
+  JpegEntropyDecoder entropy;
   std::vector<uint8_t> scanline;
 
   png_structp png = nullptr;
@@ -286,6 +318,7 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
   impl.format = sniff_format(bytes, size);
   switch (impl.format) {
     case Format::kJpeg:
+      impl.entropy.set_enabled(true);
       impl.stored = impl.open_jpeg(bytes, size);
       break;
     case Format::kPng:
@@ -303,11 +336,7 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
 ImageSize Decoder::shrink(int factor) {
   Impl& impl = *impl_;
   if (impl.format == Format::kJpeg) {
-    impl.jpeg.scale_num = 1;
-    impl.jpeg.scale_denom = static_cast<unsigned>(factor);
-    jpeg_calc_output_dimensions(&impl.jpeg);
-    impl.stored = {static_cast<int>(impl.jpeg.output_width),
-                   static_cast<int>(impl.jpeg.output_height)};
+    impl.stored = impl.shrink_jpeg(factor);
   }
   return impl.upright_size();
 }
@@ -328,7 +357,7 @@ void Decoder::decode(Color color, const Region& region, Image* image) {
   const bool gray = color == Color::kGray || (color == Color::kSource && source_gray);
   const int channels = gray ? 1 : 3;
   if (jpeg) {
-    impl.scanline.resize(size_t{4} * impl.stored.width);
+    impl.scanline.resize(size_t{4} * impl.stored.width + 1);
     if (impl.orientation == 1) {
       image->reshape(region.width, region.height, channels);
       impl.run_jpeg(gray, region, image);

@@ -14,6 +14,7 @@ struct JpegErrors {
   jpeg_error_mgr manager;  // first, so that a pointer to it is a pointer to this
   std::jmp_buf leave;
   char message[JMSG_LENGTH_MAX];
+  bool partial = false;  // decoder.h: DecodeOptions
 };
 
 [[noreturn]] inline void jpeg_leave(j_common_ptr codec) {

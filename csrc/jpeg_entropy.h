@@ -1,0 +1,135 @@
+// Huffman decoding for libjpeg-turbo, in place of its own: most of the time of a JPEG goes there.
+#ifndef GLUON_RESNET_JPEG_ENTROPY_H_
+#define GLUON_RESNET_JPEG_ENTROPY_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+// libjpeg's headers need <cstdio> before them. The second one describes the modules that a decoder
+// is made of; it is not libjpeg's public interface, but the same in every libjpeg-turbo so far.
+#include <jpeglib.h>
+//
+#include <jpegint.h>
+
+namespace gluon_resnet {
+
+// A table of Huffman codes as ITU T.81 (JPEG), C.2 has it, for the symbols of DC or AC
+// coefficients.
+class JpegHuffmanTable {
+ public:
+  // What the first bits say: a code with the bits that follow it, or that it is longer.
+  static constexpr int kLookahead = 10;
+  struct Symbol {
+    uint32_t bits;
+
+    static constexpr uint32_t kEndOfBlock = 128;        // as skip(): it leads out of any block
+    uint32_t total() const { return bits & 63; }        // length and size; 0: not known
+    uint32_t length() const { return bits >> 8 & 63; }  // of the code
+    uint32_t size() const { return bits >> 16 & 63; }   // of the coefficient behind it
+    uint32_t skip() const { return bits >> 24; }        // zeros before it
+  };
+  // Several symbols at once, for coefficients that nobody wants.
+  struct Stride {
+    uint16_t total = 0;    // 0: take a symbol
+    uint16_t advance = 0;  // coefficients, and kEndOfBlock
+  };
+
+  // False where the table is not one that a baseline JPEG of 8 bits has.
+  bool assign(const JHUFF_TBL& table, bool dc);
+
+  Symbol symbol(uint64_t next_bits) const { return symbols_[next_bits >> (64 - kLookahead)]; }
+  Stride stride(uint64_t next_bits) const { return strides_[next_bits >> (64 - kLookahead)]; }
+  // For a code longer than kLookahead; total() is 0 where there is none.
+  Symbol long_symbol(uint64_t next_bits) const;
+
+ private:
+  static Symbol make_symbol(int length, uint8_t value, bool dc);
+  void make_strides();
+
+  std::array<uint8_t, 17> counts_{};   // codes of each length
+  std::array<uint8_t, 256> values_{};  // in the order of the codes
+  bool valid_ = false;
+  bool dc_ = false;
+  std::array<uint32_t, 17> first_code_{};  // of each length
+  std::array<uint32_t, 17> first_value_{};
+  std::array<Symbol, 1 << kLookahead> symbols_{};
+  std::array<Stride, 1 << kLookahead> strides_{};
+};
+
+// Decodes the one scan of a baseline JPEG, two times as fast as libjpeg-turbo 2.1, and gives up at
+// whatever a healthy file does not have: libjpeg then decodes it anew and finds the words. It reads
+// from memory only. Attached to a codec it must stay where it is; one per codec.
+class JpegEntropyDecoder {
+ public:
+  JpegEntropyDecoder() = default;
+  JpegEntropyDecoder(const JpegEntropyDecoder&) = delete;
+  JpegEntropyDecoder& operator=(const JpegEntropyDecoder&) = delete;
+
+  // Once, after jpeg_create_decompress(); uses the codec's client_data.
+  void attach(jpeg_decompress_struct* codec);
+
+  // Before jpeg_start_decompress(): whether libjpeg is to decode itself.
+  void set_enabled(bool enabled) {
+    enabled_ = enabled;
+    gave_up_ = false;
+  }
+
+  // After jpeg_start_decompress(): of the other MCU columns no coefficient is needed.
+  void need_columns(JDIMENSION first, JDIMENSION last);
+
+  // Whether it gave up, by jpeg_leave().
+  bool gave_up() const { return gave_up_; }
+
+ private:
+  struct Bits;
+  struct Segment {  // between two restart markers
+    size_t begin;
+    size_t end;
+  };
+
+  static JpegEntropyDecoder& of(j_decompress_ptr codec);
+  static void start_input_pass(j_decompress_ptr codec);
+  static void start_pass(j_decompress_ptr codec);
+  static boolean decode_mcu(j_decompress_ptr codec, JBLOCKROW* blocks);
+
+  bool prepare(j_decompress_ptr codec);
+  bool unstuff(const uint8_t* bytes, size_t size);
+  bool start_segment();
+  bool decode(j_decompress_ptr codec, JBLOCKROW* blocks);
+
+  jpeg_entropy_decoder module_{};  // what libjpeg calls
+  jpeg_entropy_decoder* libjpegs_ = nullptr;
+  void (*libjpegs_start_input_pass_)(j_decompress_ptr codec) = nullptr;
+  bool enabled_ = true;
+  bool gave_up_ = false;
+
+  std::array<JpegHuffmanTable, NUM_HUFF_TBLS> dc_tables_;
+  std::array<JpegHuffmanTable, NUM_HUFF_TBLS> ac_tables_;
+  std::vector<uint8_t> data_;  // the scan without stuffed zeros and markers
+  std::vector<Segment> segments_;
+
+  struct Block {
+    const JpegHuffmanTable* dc;
+    const JpegHuffmanTable* ac;
+    int component;
+  };
+  std::array<Block, D_MAX_BLOCKS_IN_MCU> blocks_{};
+  std::array<uint32_t, MAX_COMPS_IN_SCAN> last_dc_{};
+  size_t next_segment_ = 0;
+  uint32_t mcus_to_restart_ = 0;
+  JDIMENSION column_ = 0;
+  JDIMENSION first_column_ = 0;
+  JDIMENSION last_column_ = 0;
+
+  // The next bits, left-aligned, and how many of them there are; where the ones behind them are.
+  uint64_t buffer_ = 0;
+  uint32_t buffered_ = 0;
+  const uint8_t* next_ = nullptr;
+  const uint8_t* end_ = nullptr;
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_JPEG_ENTROPY_H_
