@@ -4,8 +4,10 @@
 #include <cmath>
 #include <numeric>
 #include <opencv2/core.hpp>
+#include <type_traits>
 
 #include "error.h"
+#include "rows.h"
 
 namespace gluon_resnet {
 namespace {
@@ -116,6 +118,10 @@ void write(const Affine& affine, const uint8_t* planes, size_t count, size_t pla
     if (diagonal) {
       const float scale = m[c];
       const uint8_t* const own = planes + c * count;
+      if constexpr (std::is_same_v<T, float> && step == 1) {
+        row_loops().normalize(own, count, scale, offset, channel);
+        continue;
+      }
       for (size_t i = 0; i < count; ++i) channel[i * step] = to_element<T>(scale * own[i] + offset);
     } else {
       for (size_t i = 0; i < count; ++i) {

@@ -318,7 +318,7 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
   impl.format = sniff_format(bytes, size);
   switch (impl.format) {
     case Format::kJpeg:
-      impl.entropy.set_enabled(true);
+      impl.entropy.set_enabled(!impl.options.libjpeg);
       impl.stored = impl.open_jpeg(bytes, size);
       break;
     case Format::kPng:

@@ -15,6 +15,7 @@ enum class Color { kGray, kRgb, kSource };  // kSource: gray for a gray file, RG
 struct DecodeOptions {
   bool fast = false;     // chroma is repeated instead of interpolated: less exact, quicker
   bool partial = false;  // a JPEG whose data ends early is decoded as far as it goes
+  bool libjpeg = false;  // without jpeg_entropy.h, whose oracle this is
 };
 
 // Decodes JPEG (baseline, progressive; gray, YCbCr, RGB, CMYK, YCCK) and PNG (all kinds; alpha is

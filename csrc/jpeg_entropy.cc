@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -13,7 +14,7 @@ namespace {
 
 // Where the coefficients of a block stand, in the order in which they come (ITU T.81, figure 5). A
 // run that leaves the block ends at one of the entries behind the 64.
-constexpr size_t kPositions = 64 + 16 + JpegHuffmanTable::Symbol::kEndOfBlock;
+constexpr size_t kPositions = 64 + 32 + JpegHuffmanTable::Symbol::kEndOfBlock;
 constexpr std::array<uint8_t, kPositions> make_positions() {
   std::array<uint8_t, kPositions> positions{};
   int x = 0, y = 0;
@@ -40,6 +41,9 @@ constexpr std::array<uint8_t, kPositions> kPosition = make_positions();
 // No block has more: 27 bits of DC and 63 times 26 of AC, and the 8 bytes that are read ahead.
 constexpr size_t kPadding = 256;
 
+// To make the tables takes as long as we save with so many bytes.
+constexpr size_t kWorthTables = 8 << 10;
+
 constexpr int kMostDcBits = 11;
 constexpr int kMostAcBits = 10;
 
@@ -59,6 +63,8 @@ int32_t coefficient(uint64_t bits, uint32_t size) {
   return value + (negative & (1 - (1 << size)));
 }
 
+uint64_t half(int32_t value) { return static_cast<uint16_t>(value); }
+
 }  // namespace
 
 JpegHuffmanTable::Symbol JpegHuffmanTable::make_symbol(int length, uint8_t value, bool dc) {
@@ -70,17 +76,29 @@ JpegHuffmanTable::Symbol JpegHuffmanTable::make_symbol(int length, uint8_t value
 }
 
 bool JpegHuffmanTable::assign(const JHUFF_TBL& table, bool dc) {
-  size_t codes = 0;
-  for (int length = 1; length <= 16; ++length) codes += table.bits[length];
-  if (codes > values_.size()) return false;
-  if (valid_ && dc == dc_ && std::memcmp(&counts_[1], &table.bits[1], 16) == 0 &&
-      std::memcmp(values_.data(), table.huffval, codes) == 0) {
-    return true;  // most files have the same tables
-  }
-  valid_ = false;
+  const bool same = dc == dc_ && std::memcmp(&counts_[1], &table.bits[1], 16) == 0 &&
+                    std::memcmp(values_.data(), table.huffval, values_.size()) == 0;
+  if (same) return true;
+  made_ = false;
   dc_ = dc;
   std::copy_n(&table.bits[1], 16, &counts_[1]);
-  std::copy_n(table.huffval, codes, values_.begin());
+  std::copy_n(table.huffval, values_.size(), values_.begin());
+  return false;
+}
+
+bool JpegHuffmanTable::make() {
+  if (made_) return true;
+  if (std::accumulate(counts_.begin(), counts_.end(), size_t{0}) > values_.size()) return false;
+  if (!make_symbols()) return false;
+  if (!dc_) {
+    make_pairs();
+    make_strides();
+  }
+  made_ = true;
+  return true;
+}
+
+bool JpegHuffmanTable::make_symbols() {
   symbols_.fill({0});
   uint32_t code = 0, index = 0;
   for (int length = 1; length <= 16; ++length, code <<= 1) {
@@ -90,13 +108,37 @@ bool JpegHuffmanTable::assign(const JHUFF_TBL& table, bool dc) {
       if (length > kLookahead) continue;
       const uint32_t repeats = 1u << (kLookahead - length);
       if ((code + 1) * repeats > symbols_.size()) return false;
-      std::fill_n(&symbols_[code * repeats], repeats, make_symbol(length, values_[index], dc));
+      std::fill_n(&symbols_[code * repeats], repeats, make_symbol(length, values_[index], dc_));
     }
     if (code > (1u << length) - (counts_[length] > 0 ? 1 : 0)) return false;  // all ones is none
   }
-  if (!dc) make_strides();
-  valid_ = true;
   return true;
+}
+
+void JpegHuffmanTable::make_pairs() {
+  for (uint32_t i = 0; i < pairs_.size(); ++i) {
+    const uint64_t bits = static_cast<uint64_t>(i) << (64 - kLookahead);
+    const Symbol first = symbols_[i];
+    pairs_[i] = {0};
+    if (first.total() == 0 || first.total() > kLookahead) continue;
+    const uint64_t first_value = half(coefficient(bits << first.length(), first.size()));
+    uint64_t total = first.total();
+    uint64_t advance = first.skip() + 1;
+    uint64_t second_place = first.skip();  // where there is no second, it is the first again
+    uint64_t second_value = first_value;
+    const uint64_t rest = bits << total;
+    const Symbol second = symbol(rest);
+    const bool ends = second.skip() == Symbol::kEndOfBlock;
+    const bool whole = second.total() > 0 && total + second.total() <= kLookahead;
+    if (whole && advance < kPairReach && (ends || advance + second.skip() + 1 <= kPairReach)) {
+      total += second.total();
+      second_place = advance + second.skip();
+      advance = second_place + 1;
+      second_value = half(coefficient(rest << second.length(), second.size()));
+    }
+    pairs_[i] = {total | uint64_t{first.skip()} << 8 | second_place << 16 | advance << 24 |
+                 first_value << 32 | second_value << 48};
+  }
 }
 
 void JpegHuffmanTable::make_strides() {
@@ -140,8 +182,8 @@ struct JpegEntropyDecoder::Bits {
     next += (63 - buffered) >> 3;
     buffered |= 56;
   }
-  void drop(uint32_t count) {
-    buffer <<= count;
+  void drop(uint32_t count) {  // below 64
+    buffer <<= count & 63;
     buffered -= count;
   }
   // Two of AC, or one of each kind, need no more than 56 bits.
@@ -166,13 +208,28 @@ struct JpegEntropyDecoder::Bits {
     return true;
   }
 
+  bool ac_pair(const JpegHuffmanTable& table, uint32_t* at, JCOEF* block) {
+    const JpegHuffmanTable::Pair pair = table.pair(buffer);
+    if (pair.total() == 0) return ac_coefficient(table, at, block);
+    block[kPosition[*at + pair.first_place()]] = static_cast<JCOEF>(pair.first_value());
+    block[kPosition[*at + pair.second_place()]] = static_cast<JCOEF>(pair.second_value());
+    *at += pair.advance();
+    drop(pair.total());
+    return true;
+  }
+
   bool ac_coefficients(const JpegHuffmanTable& table, JCOEF* block) {
     uint32_t at = 1;
-    if (!ac_coefficient(table, &at, block)) return false;
-    while (at < 64) {
+    if (!ac_pair(table, &at, block)) return false;
+    constexpr uint32_t kPairsEnd = 64 - JpegHuffmanTable::kPairReach;
+    while (at < kPairsEnd) {
       refill();
-      if (!ac_coefficient(table, &at, block)) return false;
-      if (at >= 64) break;
+      if (!ac_pair(table, &at, block)) return false;
+      if (at >= kPairsEnd) break;
+      if (!ac_pair(table, &at, block)) return false;
+    }
+    while (at < 64) {  // here the next symbol may be the next block's
+      refill();
       if (!ac_coefficient(table, &at, block)) return false;
     }
     return at == 64 || at > kEnd;
@@ -234,6 +291,7 @@ void JpegEntropyDecoder::start_pass(j_decompress_ptr codec) {
 
 bool JpegEntropyDecoder::prepare(j_decompress_ptr codec) {
   if (codec->Ss != 0 || codec->Se != 63 || codec->Ah != 0 || codec->Al != 0) return false;
+  bool familiar = true;
   for (int i = 0; i < codec->blocks_in_MCU; ++i) {
     const int component = codec->MCU_membership[i];
     const int dc = codec->cur_comp_info[component]->dc_tbl_no;
@@ -243,10 +301,13 @@ bool JpegEntropyDecoder::prepare(j_decompress_ptr codec) {
     const JHUFF_TBL* const ac_table = codec->ac_huff_tbl_ptrs[ac];
     if (dc_table == nullptr || ac_table == nullptr) return false;
     blocks_[i] = {&dc_tables_[dc], &ac_tables_[ac], component};
-    const bool first = i == 0 || codec->MCU_membership[i - 1] != component;
-    if (!first) continue;
-    if (!dc_tables_[dc].assign(*dc_table, true)) return false;
-    if (!ac_tables_[ac].assign(*ac_table, false)) return false;
+    if (i > 0 && codec->MCU_membership[i - 1] == component) continue;
+    familiar &= dc_tables_[dc].assign(*dc_table, true);
+    familiar &= ac_tables_[ac].assign(*ac_table, false);
+  }
+  if (!familiar && codec->src->bytes_in_buffer < kWorthTables) return false;
+  for (int i = 0; i < codec->blocks_in_MCU; ++i) {
+    if (!blocks_[i].dc->make() || !blocks_[i].ac->make()) return false;
   }
   if (!unstuff(codec->src->next_input_byte, codec->src->bytes_in_buffer)) return false;
   next_segment_ = 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "image.h"
+#include "rows.h"
 
 namespace gluon_resnet {
 
@@ -27,12 +28,6 @@ Region footprint(const Geometry& geometry, Interpolation interpolation);
 
 // Memory kept from call to call; one per thread.
 struct ResampleScratch {
-  struct Tap {  // two neighbours and their weights, of 2048
-    int first;
-    int second;
-    int16_t first_weight;
-    int16_t second_weight;
-  };
   std::vector<Tap> columns;
   std::vector<Tap> rows;
   std::array<std::vector<int16_t>, 2> lines;

@@ -153,12 +153,13 @@ cdef extern from "decoder.h" namespace "gluon_resnet" nogil:
     cdef cppclass DecodeOptions:
         cbool fast
         cbool partial
+        cbool libjpeg
 
     cdef enum class Color:
         kGray, kRgb, kSource
 
     cdef cppclass Decoder:
-        Decoder() except +raise_error
+        Decoder(const DecodeOptions& options) except +raise_error
         ImageSize open(const uint8_t* bytes, size_t size) except +raise_error
         void decode(Color color, Image* image) except +raise_error
 
@@ -302,12 +303,14 @@ cdef tuple image_shape(size, CLayout layout):
     return (size, size, 3)
 
 
-cdef int decode_into(payload, Color color, Image* image) except -1:
+cdef int decode_into(payload, Color color, cbool libjpeg, Image* image) except -1:
     cdef const uint8_t[::1] view = payload
     cdef size_t size = view.shape[0]
     cdef const uint8_t* data = &view[0] if size else NULL
+    cdef DecodeOptions options
     cdef unique_ptr[Decoder] decoder
-    decoder.reset(new Decoder())
+    options.libjpeg = libjpeg
+    decoder.reset(new Decoder(options))
     with nogil:
         decoder.get().open(data, size)
         decoder.get().decode(color, image)
@@ -329,13 +332,13 @@ cdef int copy_into(array, Image* image) except -1:
     return copy_pixels(array, image)
 
 
-def decode(payload, colour="rgb"):
-    """See gluon_resnet.data.decode."""
+def decode(payload, colour="rgb", *, libjpeg=False):
+    """See gluon_resnet.data.decode; `libjpeg` is for tests: all by libjpeg, which our entropy decoder must equal."""
     colours = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}
     if colour not in colours:
         raise UsageError(f"expected a colour of {sorted(colours)}, found {colour!r}")
     cdef Image image
-    decode_into(payload, colours[colour], &image)
+    decode_into(payload, colours[colour], libjpeg, &image)
     out = np.empty((image.height, image.width, image.channels), dtype=np.uint8)
     cdef uint8_t[::1] view = out.reshape(-1)
     memcpy(&view[0], image.pixels.data(), view.shape[0])
