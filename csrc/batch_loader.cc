@@ -20,7 +20,7 @@ struct BatchLoader::Shared {
       : files(std::move(files)), options(options) {
     for (const auto& file : this->files) {
       starts.push_back(num_records);
-      num_records += file->size();
+      num_records += file->num_images();
     }
     label_width = find_label_width();
     pool = make_pool();
@@ -33,7 +33,7 @@ struct BatchLoader::Shared {
   Place place(uint64_t record) const {
     const auto after = std::upper_bound(starts.begin(), starts.end(), record);
     const auto file = static_cast<size_t>(after - starts.begin()) - 1;
-    return {files[file].get(), static_cast<size_t>(record - starts[file])};
+    return {files[file].get(), files[file]->image(static_cast<size_t>(record - starts[file]))};
   }
 
   size_t find_label_width() const {
@@ -297,13 +297,26 @@ uint64_t BatchLoader::num_records() const { return shared_->num_records; }
 uint64_t BatchLoader::num_batches() const { return shared_->order(0).num_batches(); }
 size_t BatchLoader::label_width() const { return shared_->label_width; }
 
+uint64_t BatchLoader::fingerprint() const {
+  uint64_t hash = 0;
+  for (const auto& file : shared_->files) hash = mix((hash ^ file->fingerprint()) + kGolden);
+  return hash;
+}
+
 std::unique_ptr<EpochRun> BatchLoader::start(uint64_t epoch, uint64_t first_batch) {
-  if (!shared_->pool->in_own_process()) shared_->pool = shared_->make_pool();
+  leave_parent_process();
   auto state = std::make_unique<EpochRun::State>(shared_, epoch, first_batch);
   return std::unique_ptr<EpochRun>(new EpochRun(std::move(state)));
 }
 
-std::vector<SkippedRecord> BatchLoader::skipped() const {
+// A forked child's copy of a lock may be locked for ever.
+void BatchLoader::leave_parent_process() {
+  if (shared_->pool->in_own_process()) return;
+  shared_ = std::make_shared<Shared>(shared_->files, shared_->options);
+}
+
+std::vector<SkippedRecord> BatchLoader::skipped() {
+  leave_parent_process();
   const std::lock_guard<std::mutex> lock(shared_->mutex);
   return shared_->skipped;
 }

@@ -53,15 +53,17 @@ class BatchLoader {
   uint64_t num_records() const;
   uint64_t num_batches() const;  // an epoch, for this rank
   size_t label_width() const;
+  uint64_t fingerprint() const;  // of all records; reads some of them
 
   // Starts the workers on batches `first_batch` and following of an epoch.
   std::unique_ptr<EpochRun> start(uint64_t epoch, uint64_t first_batch);
 
-  // The records left out so far where skip_errors is set.
-  std::vector<SkippedRecord> skipped() const;
+  // The records left out so far, by this process, where skip_errors is set.
+  std::vector<SkippedRecord> skipped();
 
  private:
   friend class EpochRun;
+  void leave_parent_process();
   struct Shared;  // outlives this object while a run needs it
   std::shared_ptr<Shared> shared_;
 };

@@ -22,7 +22,7 @@ Checker::Checker(std::shared_ptr<RecordFile> file, size_t threads)
 Checker::~Checker() { stop_and_join(); }
 
 void Checker::stop_and_join() {
-  next_ = file_->size();
+  next_ = file_->num_images();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -45,13 +45,14 @@ void Checker::work() {
   std::exception_ptr error;
   try {
     Decoder decoder;
-    Image image;
+    Image pixels;
     RecordBuffer buffer;
-    for (size_t i; (i = next_++) < file_->size(); ++done_) {
+    for (size_t image; (image = next_++) < file_->num_images(); ++done_) {
+      const size_t i = file_->image(image);
       try {
         const Record record = file_->read(i, &buffer);
         decoder.open(record.payload, record.payload_size);
-        decoder.decode(Color::kSource, &image);
+        decoder.decode(Color::kSource, &pixels);
       } catch (const Error& wrong) {
         const std::lock_guard<std::mutex> lock(mutex_);
         failures_.emplace(i, Failure{file_->key(i), file_->offset(i), wrong.what()});
@@ -59,7 +60,7 @@ void Checker::work() {
     }
   } catch (...) {
     error = std::current_exception();
-    next_ = file_->size();  // the others need not go on
+    next_ = file_->num_images();  // the others need not go on
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   if (error && !error_) error_ = error;

@@ -1,233 +1,113 @@
 #include "record_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
-#include <cstdio>
+#include <cmath>
 #include <cstring>
-#include <memory>
 
 #include "error.h"
+#include "random.h"
+#include "record_parts.h"
 
 namespace gluon_resnet {
 namespace {
 
-constexpr size_t kPartHeader = 8;
 // One read brings a usual photograph whole; more is read only where a record needs it.
 constexpr uint64_t kFirstRead = 256 << 10;
 
-uint32_t load_u32(const uint8_t* bytes) {
-  uint32_t value;
-  std::memcpy(&value, bytes, sizeof(value));
-  return value;
-}
+// The fingerprint looks into so many records, at so many bytes of each.
+constexpr size_t kSamples = 32;
+constexpr size_t kSampleBytes = 4096;
 
-uint64_t load_u64(const uint8_t* bytes) {
-  uint64_t value;
-  std::memcpy(&value, bytes, sizeof(value));
-  return value;
+// The end of a record, whose parts are read.
+uint64_t record_end(PartReader* reader, uint64_t offset) {
+  for (bool first = true;; first = false) {
+    const PartReader::Part part = reader->part(offset, first);
+    if (part.last) return part.end;
+    offset = part.end;
+  }
 }
-
-uint64_t padded(uint64_t length) { return (length + 3) & ~uint64_t{3}; }
 
 }  // namespace
 
-RecordFile::RecordFile(const std::string& path, const std::string& index_path) : path_(path) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) throw_system_error(path, "cannot open");
-  try {
-    struct stat status;
-    if (::fstat(descriptor_, &status) != 0) throw_system_error(path, "cannot stat");
-    if (!S_ISREG(status.st_mode)) fail(0, "expected a regular file");
-    file_size_ = static_cast<uint64_t>(status.st_size);
-    if (file_size_ == 0) fail(0, "the file is empty; expected RecordIO data");
-    if (index_path.empty()) {
-      scan();
-    } else {
-      load_index(index_path);
-    }
-    measure_extents();
-    for (size_t i = 0; i < entries_.size(); ++i) {
-      if (entries_[i].key == static_cast<int64_t>(i)) continue;
-      keys_.reserve(entries_.size());
-      for (size_t j = 0; j < entries_.size(); ++j) {
-        keys_.emplace_back(entries_[j].key, static_cast<uint32_t>(j));
-      }
-      std::sort(keys_.begin(), keys_.end());
-      break;
-    }
-  } catch (...) {
-    ::close(descriptor_);
-    throw;
-  }
+RecordFile::RecordFile(const std::string& path, const std::string& index_path) : bytes_(path) {
+  entries_ = index_path.empty() ? scan_index(bytes_) : load_index(index_path, bytes_);
+  sort_keys();
+  find_images();
 }
 
-RecordFile::~RecordFile() { ::close(descriptor_); }
-
-void RecordFile::fail(uint64_t offset, const std::string& message) const {
-  throw Error(ErrorKind::kRecord, concat(path_, ": at offset ", offset, ": ", message), path_,
-              static_cast<int64_t>(offset));
+void RecordFile::sort_keys() {
+  size_t same = 0;
+  while (same < entries_.size() && entries_[same].key == static_cast<int64_t>(same)) ++same;
+  if (same == entries_.size()) return;
+  keys_.reserve(entries_.size());
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    keys_.emplace_back(entries_[i].key, static_cast<uint32_t>(i));
+  }
+  if (!std::is_sorted(keys_.begin(), keys_.end())) std::sort(keys_.begin(), keys_.end());
 }
 
-void RecordFile::read_at(uint64_t offset, uint8_t* out, size_t size) const {
-  const uint64_t start = offset;
-  const size_t wanted = size;
-  while (size > 0) {
-    const ssize_t got = ::pread(descriptor_, out, size, static_cast<off_t>(offset));
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      throw_system_error(path_, concat("cannot read at offset ", offset));
-    }
-    if (got == 0) {
-      fail(start, concat("expected ", wanted, " bytes, found ", wanted - size,
-                         " before the end of the file; it has been cut short"));
-    }
-    out += got;
-    offset += static_cast<uint64_t>(got);
-    size -= static_cast<size_t>(got);
+std::optional<size_t> RecordFile::lookup(int64_t key) const {
+  if (keys_.empty()) {
+    if (key >= 0 && key < static_cast<int64_t>(entries_.size())) return static_cast<size_t>(key);
+    return std::nullopt;
   }
-}
-
-template <typename Part>
-uint64_t RecordFile::walk(uint64_t offset, Part part) const {
-  for (bool first = true;; first = false) {
-    if (file_size_ - offset < kPartHeader) {
-      fail(offset, concat("expected a record, found ", file_size_ - offset,
-                          " bytes before the end of the file; it has been cut short"));
-    }
-    uint8_t header[kPartHeader];
-    read_at(offset, header, sizeof(header));
-    const uint32_t magic = load_u32(header);
-    if (magic != kRecordMagic) {
-      char found[16];
-      std::snprintf(found, sizeof(found), "0x%08x", magic);
-      fail(offset, concat("expected the magic number 0xced7230a, found ", found,
-                          "; this is no RecordIO file, or it or its index is corrupt"));
-    }
-    const uint32_t lrec = load_u32(header + 4);
-    const uint32_t cflag = lrec >> 29;
-    const uint64_t length = lrec & kMaxPartLength;
-    const bool expected = first ? cflag <= 1 : cflag == 2 || cflag == 3;
-    if (!expected) {
-      fail(offset, concat("expected ", first ? "the first part of a record" : "its next part",
-                          ", found a part with cflag ", cflag));
-    }
-    const uint64_t data = offset + kPartHeader;
-    if (file_size_ - data < padded(length)) {
-      fail(offset, concat("expected ", padded(length), " bytes of data, found ", file_size_ - data,
-                          " before the end of the file; it has been cut short"));
-    }
-    part(data, length);
-    offset = data + padded(length);
-    if (cflag == 0 || cflag == 3) return offset;
-  }
-}
-
-void RecordFile::scan() {
-  std::vector<int64_t> ids;
-  for (uint64_t offset = 0; offset < file_size_;) {
-    const uint64_t start = offset;
-    uint8_t header[kImageHeader];
-    size_t have = 0;
-    offset = walk(offset, [&](uint64_t data, uint64_t length) {
-      if (data != start + kPartHeader) {  // the magic between two parts belongs to the record
-        const size_t magic = std::min<size_t>(4, sizeof(header) - have);
-        std::memcpy(header + have, &kRecordMagic, magic);
-        have += magic;
-      }
-      const size_t part = std::min<uint64_t>(length, sizeof(header) - have);
-      read_at(data, header + have, part);
-      have += part;
-    });
-    entries_.push_back({static_cast<int64_t>(entries_.size()), start, 0});
-    ids.push_back(have == sizeof(header) ? static_cast<int64_t>(load_u64(header + 8)) : -1);
-  }
-  std::vector<int64_t> sorted = ids;
-  std::sort(sorted.begin(), sorted.end());
-  const bool unique = std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
-  if (unique && sorted.front() >= 0) {
-    for (size_t i = 0; i < ids.size(); ++i) entries_[i].key = ids[i];
-  }
-}
-
-void RecordFile::load_index(const std::string& index_path) {
-  const auto closer = [](std::FILE* file) { std::fclose(file); };
-  std::unique_ptr<std::FILE, decltype(closer)> file(std::fopen(index_path.c_str(), "rbe"), closer);
-  if (!file) throw_system_error(index_path, "cannot open");
-  std::vector<char> text;
-  char block[1 << 16];
-  for (size_t got; (got = std::fread(block, 1, sizeof(block), file.get())) > 0;) {
-    text.insert(text.end(), block, block + got);
-  }
-  if (std::ferror(file.get())) throw_system_error(index_path, "cannot read");
-
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (size_t line = 1; at < end; ++line) {
-    const char* const stop = std::find(at, end, '\n');
-    const auto wrong = [&](const std::string& why) {
-      throw Error(ErrorKind::kRecord,
-                  concat(index_path, ": line ", line, ": ", why,
-                         "; make the index anew with tools/im2rec.py --rebuild-index"),
-                  index_path, at - text.data());
-    };
-    Entry entry{};
-    const auto key = std::from_chars(at, stop, entry.key);
-    if (key.ec != std::errc() || key.ptr == stop || *key.ptr != '\t') {
-      wrong("expected KEY<tab>OFFSET, found '" + std::string(at, std::min(stop, at + 40)) + "'");
-    }
-    const auto offset = std::from_chars(key.ptr + 1, stop, entry.offset);
-    const bool ended = offset.ptr == stop || (offset.ptr + 1 == stop && *offset.ptr == '\r');
-    if (offset.ec != std::errc() || !ended) {
-      wrong("expected KEY<tab>OFFSET, found '" + std::string(at, std::min(stop, at + 40)) + "'");
-    }
-    if (entry.offset >= file_size_) {
-      wrong(concat("offset ", entry.offset, " is behind the end of ", path_, " (", file_size_,
-                   " bytes), which has been cut short, or has another index"));
-    }
-    if (entry.offset % 4 != 0) wrong(concat("offset ", entry.offset, " is not a record's"));
-    entries_.push_back(entry);
-    at = stop == end ? end : stop + 1;
-  }
-  if (entries_.empty()) {
-    throw Error(ErrorKind::kRecord,
-                concat(index_path, ": the index is empty, but ", path_, " has ", file_size_,
-                       " bytes; make it anew with tools/im2rec.py --rebuild-index"),
-                index_path, 0);
-  }
-}
-
-void RecordFile::measure_extents() {
-  std::vector<uint64_t> offsets;
-  offsets.reserve(entries_.size() + 1);
-  for (const Entry& entry : entries_) offsets.push_back(entry.offset);
-  offsets.push_back(file_size_);
-  if (!std::is_sorted(offsets.begin(), offsets.end())) std::sort(offsets.begin(), offsets.end());
-  for (Entry& entry : entries_) {
-    entry.extent = *std::upper_bound(offsets.begin(), offsets.end(), entry.offset) - entry.offset;
-  }
+  const auto found = std::lower_bound(keys_.begin(), keys_.end(), std::make_pair(key, uint32_t{0}));
+  if (found == keys_.end() || found->first != key) return std::nullopt;
+  return found->second;
 }
 
 size_t RecordFile::find(int64_t key) const {
-  if (keys_.empty()) {
-    if (key >= 0 && key < static_cast<int64_t>(entries_.size())) return static_cast<size_t>(key);
-  } else {
-    const auto found =
-        std::lower_bound(keys_.begin(), keys_.end(), std::make_pair(key, uint32_t{0}));
-    if (found != keys_.end() && found->first == key) return found->second;
+  if (const std::optional<size_t> index = lookup(key)) return *index;
+  throw Error(ErrorKind::kUsage, concat(path(), ": no record has the key ", key), path());
+}
+
+size_t RecordFile::labels_without_image(size_t index) const {
+  uint8_t start[kPartHeader + kImageHeader];
+  const IndexEntry& entry = entries_[index];
+  if (entry.extent < sizeof(start)) return 0;
+  bytes_.read(entry.offset, start, sizeof(start));
+  const uint64_t flag = load_u32(start + kPartHeader);
+  const uint64_t length = kImageHeader + 4 * flag;
+  const bool only_labels = load_u32(start) == kRecordMagic && load_u32(start + 4) == length &&
+                           kPartHeader + length <= entry.extent;
+  return only_labels ? flag : 0;
+}
+
+bool RecordFile::has_image(int64_t key) const {
+  const std::optional<size_t> index = lookup(key);
+  return index && labels_without_image(*index) == 0;
+}
+
+// Only a record that says where the images end, and is right, is taken for insightface's header:
+// any other file may have a broken record with the key 0.
+void RecordFile::find_images() {
+  num_images_ = entries_.size();
+  const std::optional<size_t> header = lookup(0);
+  if (!header || labels_without_image(*header) != 2) return;
+  float labels[2];
+  bytes_.read(offset(*header) + kPartHeader + kImageHeader, reinterpret_cast<uint8_t*>(labels),
+              sizeof(labels));
+  if (!(labels[0] >= 2 && labels[0] < 0x1p31f) || std::floor(labels[0]) != labels[0]) return;
+  // A float32 above 2^24 is rounded, by at most `slack`.
+  const auto said = static_cast<int64_t>(labels[0]);
+  const int64_t slack = said >> 24;
+  int64_t end = said - slack;
+  while (end <= said + slack && !(has_image(end - 1) && !has_image(end))) ++end;
+  if (end > said + slack) return;
+
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].key >= 1 && entries_[i].key < end) images_.push_back(static_cast<uint32_t>(i));
   }
-  throw Error(ErrorKind::kUsage, concat(path_, ": no record has the key ", key), path_);
+  first_image_ = images_.front();
+  num_images_ = images_.size();
+  if (images_.back() - images_.front() + 1 == images_.size()) images_ = {};
 }
 
 Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
-  const Entry& entry = entries_.at(index);
+  const IndexEntry& entry = entries_.at(index);
   const size_t first_read = std::min(entry.extent, kFirstRead);
   uint8_t* bytes = buffer->reserve(first_read);
-  read_at(entry.offset, bytes, first_read);
+  bytes_.read(entry.offset, bytes, first_read);
 
   size_t size;
   const bool simple = first_read >= kPartHeader && load_u32(bytes) == kRecordMagic &&
@@ -240,14 +120,17 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
       std::vector<uint8_t> head(bytes, bytes + first_read);
       bytes = buffer->reserve(whole);
       std::memcpy(bytes, head.data(), first_read);
-      read_at(entry.offset + first_read, bytes + first_read, whole - first_read);
+      bytes_.read(entry.offset + first_read, bytes + first_read, whole - first_read);
     }
     bytes += kPartHeader;
-  } else {  // several parts, or an error that walk() explains
-    std::vector<std::pair<uint64_t, uint64_t>> parts;
-    walk(entry.offset, [&](uint64_t data, uint64_t length) { parts.emplace_back(data, length); });
+  } else {  // several parts, or an error that PartReader explains
+    PartReader reader(bytes_);
+    std::vector<PartReader::Part> parts;
+    do {
+      parts.push_back(reader.part(parts.empty() ? entry.offset : parts.back().end, parts.empty()));
+    } while (!parts.back().last);
     size = 4 * (parts.size() - 1);
-    for (const auto& part : parts) size += part.second;
+    for (const PartReader::Part& part : parts) size += part.length;
     bytes = buffer->reserve(size);
     uint8_t* out = bytes;
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -255,14 +138,14 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
         std::memcpy(out, &kRecordMagic, 4);
         out += 4;
       }
-      read_at(parts[i].first, out, parts[i].second);
-      out += parts[i].second;
+      bytes_.read(parts[i].data, out, parts[i].length);
+      out += parts[i].length;
     }
   }
 
   if (size < kImageHeader) {
-    fail(entry.offset, concat("expected an image header of ", kImageHeader,
-                              " bytes, found a record of ", size, " bytes"));
+    bytes_.fail(entry.offset, concat("expected an image header of ", kImageHeader,
+                                     " bytes, found a record of ", size, " bytes"));
   }
   Record record;
   record.flag = load_u32(bytes);
@@ -275,9 +158,9 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
     record.payload = bytes + kImageHeader;
   } else {
     if ((size - kImageHeader) / 4 < record.flag) {
-      fail(entry.offset,
-           concat("the header says ", record.flag, " labels, but the record has only ",
-                  size - kImageHeader, " bytes behind it"));
+      bytes_.fail(entry.offset,
+                  concat("the header says ", record.flag, " labels, but the record has only ",
+                         size - kImageHeader, " bytes behind it"));
     }
     record.labels = reinterpret_cast<const float*>(bytes + kImageHeader);
     record.num_labels = record.flag;
@@ -290,20 +173,44 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
 void RecordFile::check() const {
   std::vector<uint64_t> indexed;
   indexed.reserve(entries_.size());
-  for (const Entry& entry : entries_) indexed.push_back(entry.offset);
+  for (const IndexEntry& entry : entries_) indexed.push_back(entry.offset);
   std::sort(indexed.begin(), indexed.end());
   const auto twice = std::adjacent_find(indexed.begin(), indexed.end());
-  if (twice != indexed.end()) fail(*twice, "the index has two entries for this record");
+  if (twice != indexed.end()) bytes_.fail(*twice, "the index has two entries for this record");
+  PartReader reader(bytes_);
   size_t at = 0;
-  for (uint64_t offset = 0; offset < file_size_; ++at) {
+  for (uint64_t offset = 0; offset < bytes_.size(); ++at) {
     if (at == indexed.size() || indexed[at] > offset) {
-      fail(offset,
-           "a record stands here that the index does not have; make the index anew with "
-           "tools/im2rec.py --rebuild-index");
+      bytes_.fail(offset,
+                  "a record stands here that the index does not have; make the index anew with "
+                  "tools/im2rec.py --rebuild-index");
     }
-    if (indexed[at] < offset) fail(indexed[at], "the index points into the middle of a record");
-    offset = walk(offset, [](uint64_t, uint64_t) {});
+    if (indexed[at] < offset) {
+      bytes_.fail(indexed[at], "the index points into the middle of a record");
+    }
+    offset = record_end(&reader, offset);
   }
+}
+
+bool RecordFile::index_spans_file() const {
+  PartReader reader(bytes_);
+  return entries_.front().offset == 0 &&
+         record_end(&reader, entries_.back().offset) == bytes_.size();
+}
+
+uint64_t RecordFile::fingerprint() const {
+  uint64_t hash = num_images_;
+  const auto add = [&hash](uint64_t value) { hash = mix((hash ^ value) + kGolden); };
+  add(bytes_.size());
+  for (size_t i = 0; i < num_images_; ++i) add(offset(image(i)));
+  const size_t samples = std::min(num_images_, kSamples);
+  for (size_t sample = 0; sample < samples; ++sample) {
+    const IndexEntry& entry = entries_.at(image(sample * num_images_ / samples));
+    uint8_t head[kSampleBytes] = {};
+    bytes_.read(entry.offset, head, std::min<uint64_t>(entry.extent, sizeof(head)));
+    for (size_t at = 0; at < sizeof(head); at += 8) add(load_u64(head + at));
+  }
+  return hash;
 }
 
 }  // namespace gluon_resnet

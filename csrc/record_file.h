@@ -1,34 +1,19 @@
-// MXNet's RecordIO files of images (.rec) and their index (.idx).
-//
-// A .rec file is a sequence of parts, each aligned to 4 bytes, little-endian:
-//
-//     uint32 magic = 0xced7230a
-//     uint32 lrec  = cflag << 29 | length
-//     uint8  data[length], zero padding to a multiple of 4
-//
-// cflag 0: the part is a whole record. A record that contains the magic at a multiple of 4 is cut
-// there (the magic itself is left out): its parts have cflag 1 (first), 2 (middle) and 3 (last).
-//
-// An image record starts with this header, followed by `flag` float32 labels (none: `label` is the
-// one label), followed by the encoded image:
-//
-//     uint32 flag;  float label;  uint64 id;  uint64 id2;
-//
-// An .idx file is text, a line a record: KEY<tab>OFFSET of its first part.
+// MXNet's RecordIO files of images, opened for reading; record_format.h describes them.
 #ifndef GLUON_RESNET_RECORD_FILE_H_
 #define GLUON_RESNET_RECORD_FILE_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace gluon_resnet {
+#include "record_bytes.h"
+#include "record_format.h"
+#include "record_index.h"
 
-constexpr uint32_t kRecordMagic = 0xced7230a;
-constexpr uint64_t kMaxPartLength = (1u << 29) - 1;
-constexpr size_t kImageHeader = 24;
+namespace gluon_resnet {
 
 // A view of a record's bytes in the buffer that was handed to RecordFile::read().
 struct Record {
@@ -61,17 +46,18 @@ class RecordFile {
   // Opens `path` with the index at `index_path`; with an empty `index_path` the file is scanned
   // from part to part, and a record's key is its id where these are unique, its position otherwise.
   RecordFile(const std::string& path, const std::string& index_path);
-  ~RecordFile();
-  RecordFile(const RecordFile&) = delete;
-  RecordFile& operator=(const RecordFile&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return bytes_.path(); }
   size_t size() const { return entries_.size(); }
   int64_t key(size_t index) const { return entries_.at(index).key; }
   uint64_t offset(size_t index) const { return entries_.at(index).offset; }
 
   // The position of the record with this key; throws where there is none.
   size_t find(int64_t key) const;
+
+  // The records with an image: all of them, but in insightface's files. image(i) is a position.
+  size_t num_images() const { return num_images_; }
+  size_t image(size_t i) const { return images_.empty() ? first_image_ + i : images_.at(i); }
 
   // Reads record `index` into `buffer`; the result points into it until the next call.
   Record read(size_t index, RecordBuffer* buffer) const;
@@ -80,27 +66,27 @@ class RecordFile {
   // index entry for each record and a record for each entry. Throws at the first difference.
   void check() const;
 
+  // Whether the index begins and ends where the file does, so that nothing has been appended.
+  bool index_spans_file() const;
+
+  // 64 bits of what a loader reads: where the images' records stand, and the first bytes of some of
+  // them. Neither the file's name nor the keys count. Throws where a record cannot be read.
+  uint64_t fingerprint() const;
+
  private:
-  struct Entry {
-    int64_t key;
-    uint64_t offset;
-    uint64_t extent;  // bytes to the next record in the file, or to its end
-  };
+  std::optional<size_t> lookup(int64_t key) const;
+  void sort_keys();
+  void find_images();
+  // The number of labels of a record that has nothing behind them; 0 of any other.
+  size_t labels_without_image(size_t index) const;
+  bool has_image(int64_t key) const;
 
-  void load_index(const std::string& index_path);
-  void scan();
-  void measure_extents();
-  void read_at(uint64_t offset, uint8_t* out, size_t size) const;
-  // Walks one record: calls part(offset of data, length) for each part, returns the record's end.
-  template <typename Part>
-  uint64_t walk(uint64_t offset, Part part) const;
-  [[noreturn]] void fail(uint64_t offset, const std::string& message) const;
-
-  std::string path_;
-  int descriptor_ = -1;
-  uint64_t file_size_ = 0;
-  std::vector<Entry> entries_;                      // in the order of the index
+  RecordBytes bytes_;
+  std::vector<IndexEntry> entries_;                 // in the order of the index
   std::vector<std::pair<int64_t, uint32_t>> keys_;  // sorted; empty: key(i) == i
+  std::vector<uint32_t> images_;                    // positions; empty: they follow each other
+  size_t first_image_ = 0;
+  size_t num_images_ = 0;
 };
 
 }  // namespace gluon_resnet

@@ -47,21 +47,6 @@ def test_records_by_index_and_key(tmp_path: pathlib.Path) -> None:
     file.check()
 
 
-def test_without_an_index_the_file_is_scanned(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "a.rec"
-    path.write_bytes(b"".join(oracle.record(bytes([i]) * i, float(i), 100 - i) for i in range(9)))
-    file = RecordFile(path)
-    assert [record.payload for record in file] == [bytes([i]) * i for i in range(9)]
-    assert file.by_key(97).payload == b"\3\3\3"
-    file.write_index(tmp_path / "b.idx")
-    again = RecordFile(path, tmp_path / "b.idx")
-    assert [again.key(i) for i in range(9)] == [100 - i for i in range(9)]
-    again.check()
-
-    path.write_bytes(oracle.record(b"a", 0, 5) + oracle.record(b"b", 0, 5))
-    assert [RecordFile(path).key(i) for i in range(2)] == [0, 1]  # the ids are no keys
-
-
 # What a record may hold: bytes with the magic in every place, aligned and not.
 payloads = st.lists(
     st.one_of(st.binary(max_size=9), st.just(MAGIC), st.just(MAGIC * 2), st.just(b"\0" + MAGIC)), max_size=6

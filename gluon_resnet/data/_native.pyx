@@ -75,8 +75,11 @@ cdef extern from "record_file.h" namespace "gluon_resnet" nogil:
         int64_t key(size_t index) except +raise_error
         uint64_t offset(size_t index) except +raise_error
         size_t find(int64_t key) except +raise_error
+        size_t num_images()
+        size_t image(size_t i) except +raise_error
         CRecord read(size_t index, RecordBuffer* buffer) except +raise_error
         void check() except +raise_error
+        cbool index_spans_file() except +raise_error
 
 
 cdef extern from "record_writer.h" namespace "gluon_resnet" nogil:
@@ -106,6 +109,18 @@ cdef class NativeRecordFile:
 
     def find(self, int64_t key):
         return self.file.get().find(key)
+
+    def images(self):
+        """The positions of the records with an image, ascending."""
+        cdef size_t count = self.file.get().num_images()
+        first, last = self.file.get().image(0), self.file.get().image(count - 1)
+        if last - first == count - 1:
+            return range(first, last + 1)
+        return [self.file.get().image(i) for i in range(count)]
+
+    def index_spans_file(self):
+        """Whether the index begins and ends where the file does."""
+        return self.file.get().index_spans_file()
 
     def read(self, size_t index):
         """(labels, id, id2, payload) of record `index`."""
@@ -401,6 +416,7 @@ cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
         uint64_t num_records()
         uint64_t num_batches()
         size_t label_width()
+        uint64_t fingerprint() except +raise_error
         unique_ptr[CEpochRun] start(uint64_t epoch, uint64_t first_batch) except +raise_error
         vector[CSkippedRecord] skipped() except +raise_error
 
@@ -574,6 +590,13 @@ cdef class NativeLoader:
     @property
     def label_width(self):
         return self.loader.get().label_width()
+
+    def fingerprint(self):
+        """64 bits that tell these records from others."""
+        cdef uint64_t fingerprint
+        with nogil:
+            fingerprint = self.loader.get().fingerprint()
+        return fingerprint
 
     def start(self, uint64_t epoch, uint64_t first_batch):
         cdef NativeEpoch run = NativeEpoch.__new__(NativeEpoch)

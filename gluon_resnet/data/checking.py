@@ -61,7 +61,7 @@ def check(path: str, *, threads: Optional[int] = None, progress: Optional[Progre
     while not ended:
         ended = checker.wait(_REPORT_EVERY)
         if progress is not None:
-            progress(checker.done(), len(records))
+            progress(checker.done(), len(records.images))
     bad = tuple(BadRecord(*failure) for failure in checker.failures())
     return CheckReport(len(records), os.path.getsize(path), time.monotonic() - started, bad)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
 from gluon_resnet.data import _native
+from gluon_resnet.errors import RecordError
+from gluon_resnet.files import temporary_name
 
 Path = Union[str, "os.PathLike[str]"]
+
+_SETTLED_NS = 2_000_000_000
 
 
 class Header(NamedTuple):
@@ -44,7 +50,10 @@ class RecordFile:
         path: the ``.rec`` file.
         index_path: its ``.idx``; by default the file beside it of that name. Where there is none the file is
             scanned, which reads a few bytes of each record; then a record's key is its id where these are unique,
-            and its position where not.
+            and its position where not. What the scan finds is kept beside the file as ``NAME.rec.idx-cache``, if the
+            folder can be written to, and found again as long as the file has not changed since. It has a name of
+            its own because an ``.idx`` that a user gave is trusted as it is: it may be older than the file, list
+            some of its records only, or list them in another order.
 
     Raises:
         OSError: the file cannot be opened.
@@ -57,7 +66,10 @@ class RecordFile:
         if index_path is None and os.path.exists(beside):
             index_path = beside
         self.index_path = None if index_path is None else os.fspath(index_path)
-        self.native = _native.NativeRecordFile(self.path, self.index_path)
+        if self.index_path is None:
+            self.native = _open_without_index(self.path)
+        else:
+            self.native = _native.NativeRecordFile(self.path, self.index_path)
 
     def __len__(self) -> int:
         return len(self.native)
@@ -83,6 +95,15 @@ class RecordFile:
         """Where the record at position `index` starts in the file, in bytes."""
         return self.native.offset(self._position(index))
 
+    @property
+    def images(self) -> Sequence[int]:
+        """The positions of the records that hold an image, which are those that a `Loader` loads.
+
+        These are all records, but in insightface's files: there the record with key 0 is empty and its first label
+        is the key where the images end, and the records from that key on are lists.
+        """
+        return self.native.images()
+
     def check(self) -> None:
         """Walk through the whole file and compare it with its index; RecordError at the first difference."""
         self.native.check()
@@ -101,3 +122,25 @@ class RecordFile:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: expected an index below {len(self)}, found {index}")
         return index % len(self)
+
+
+def _open_without_index(path: str) -> _native.NativeRecordFile:
+    """Open with the positions that an earlier scan found; else scan, and keep what is found.
+
+    They are this file's where they have its time of modification, which is given to them below, and end where it
+    ends. So they stay valid in a copy or an archive that keeps times.
+    """
+    cache = path + ".idx-cache"
+    with contextlib.suppress(OSError, RecordError):
+        if os.stat(cache).st_mtime_ns == os.stat(path).st_mtime_ns:
+            native = _native.NativeRecordFile(path, cache)
+            if native.index_spans_file():
+                return native
+    changed = os.stat(path).st_mtime_ns  # before the scan: what changes during it makes the cache invalid
+    native = _native.NativeRecordFile(path, None)
+    # A file may change again without a change of its time while that is now: clocks of files tick slowly.
+    if abs(time.time_ns() - changed) > _SETTLED_NS:
+        with contextlib.suppress(OSError), temporary_name(cache) as temporary:
+            native.write_index(temporary)
+            os.utime(temporary, ns=(changed, changed))
+    return native

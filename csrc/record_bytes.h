@@ -1,0 +1,36 @@
+// The bytes of a .rec file, by positioned reads.
+#ifndef GLUON_RESNET_RECORD_BYTES_H_
+#define GLUON_RESNET_RECORD_BYTES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace gluon_resnet {
+
+// Owns a descriptor. Reads share no offset: const members may be called from any number of threads
+// and after a fork.
+class RecordBytes {
+ public:
+  explicit RecordBytes(const std::string& path);  // throws where it is no file, or empty
+  ~RecordBytes();
+  RecordBytes(const RecordBytes&) = delete;
+  RecordBytes& operator=(const RecordBytes&) = delete;
+
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }  // when it was opened
+
+  void read(uint64_t offset, uint8_t* out, size_t size) const;
+
+  // Throws what is wrong with the file at `offset`.
+  [[noreturn]] void fail(uint64_t offset, const std::string& message) const;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_RECORD_BYTES_H_
