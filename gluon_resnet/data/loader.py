@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple, Optional, Union
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
 
 from gluon_resnet.data import _native
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.records import Path, RecordFile
+from gluon_resnet.data.state import LoaderState
 from gluon_resnet.data.transforms import Transform
 from gluon_resnet.errors import DataError, UsageError
 
@@ -30,8 +32,12 @@ class Loader:
     ``for batch in loader:`` runs one epoch; the next loop runs the next one. What a record looks like depends on
     (seed, epoch, record) alone, and the order on (seed, epoch): the same for any number of threads.
 
+    A loader can be sent to another process, forked or spawned (pickled): there it goes on from its state, with
+    workers and a list of skipped records of its own. One process uses it from one thread at a time.
+
     Args:
-        records: a `RecordFile` or a path, or several of them, which count as one sequence of records.
+        records: a `RecordFile` or a path, or several of them, which count as one sequence of records. A record is one
+            with an image: see `RecordFile.images`.
         batch_size: records a batch, for this rank.
         transform: a `TrainTransform` or an `EvalTransform`.
         shuffle: a new random order of all records of all files for each epoch.
@@ -76,6 +82,7 @@ class Loader:
         on_error: str = "raise",
         prefetch: int = 3,
     ) -> None:
+        self._arguments = {name: value for name, value in locals().items() if name != "self"}  # to pickle
         if isinstance(records, (str, os.PathLike, RecordFile)):
             records = [records]
         threads = len(os.sched_getaffinity(0)) if threads is None else threads
@@ -94,9 +101,11 @@ class Loader:
         if not records:
             raise UsageError("records: expected at least one record file, found none")
         self.files = [file if isinstance(file, RecordFile) else RecordFile(file) for file in records]
+        self._arguments["records"] = self.files
         self.batch_size = batch_size
         self.transform = transform
         self.seed = seed
+        self.shuffle = shuffle
         self.last_batch = last_batch
         self.dtype = dtype
         self.layout = layout
@@ -121,6 +130,8 @@ class Loader:
                 f"batch_size: {self.num_records} records do not fill one batch of {batch_size} on each of {world_size} "
                 "rank(s), and last_batch='discard' leaves the rest out"
             )
+        self._global_batch = batch_size * world_size
+        self._fingerprint = ""  # not yet known
         self._next_epoch = 0
         self._next_batch = 0
         self._current: Optional[_Epoch] = None
@@ -152,54 +163,93 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Begin the next epoch, or go on where a loaded state says. An epoch still under way ends."""
-        if self._current is not None:
-            self._current.close()
-        self._current = _Epoch(self._native, self._next_epoch, self._next_batch, len(self))
+        self._end_epoch()
+        self._current = _Epoch(self._native, self._next_epoch, self._next_batch)
         self._next_epoch, self._next_batch = self._next_epoch + 1, 0
         return self._current
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that the next ``iter()`` begins; without it they count up."""
+        """Choose the epoch, from 0, that the next ``iter()`` begins; without it they count up.
+
+        An epoch still under way ends.
+        """
         _expect_range("epoch", epoch, 0, (1 << 63) - 1)
-        self._current = None
+        self._end_epoch()
         self._next_epoch, self._next_batch = epoch, 0
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the loader stands, between two batches: small, and of values that JSON knows."""
-        epoch, batch = self._next_epoch, self._next_batch
-        if self._current is not None and not self._current.ended:
-            epoch, batch = self._current.epoch, self._current.batch
-        return {"seed": self.seed, "records": self.num_records, "epoch": epoch, "batch": batch}
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, between two batches: a small dict of values that JSON knows.
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+        It is behind the last batch that was handed out (behind a bad one that was raised, too) of the epoch under way,
+        also where a loop over it has been left; at the end of an epoch it is the beginning of the next. It holds the
+        place in the epoch's order in records, and so it is the same on every rank, and valid for any number of
+        threads and ranks.
+        """
+        epoch, batch = self._next_epoch, self._next_batch
+        if self._current is not None:
+            epoch, batch = self._current.epoch, self._current.batch
+        return self._state(epoch, batch).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next ``iter()`` go on from `state`, with the same batches as if it had never stopped.
 
+        Seed, shuffle and records have to be those of the loader that gave it; the files may have moved. ``batch_size
+        * world_size`` has to divide the place; where it is the same, and so is the transform (which is not looked
+        at), the batches of all ranks together are the same to the bit. An epoch still under way ends.
+
         Raises:
-            UsageError: the state is of a loader with another seed or other records.
+            UsageError: the state is of a loader with other records, another seed or order, it is damaged, or it is
+                not between two batches of this loader.
         """
-        for name, ours in (("seed", self.seed), ("records", self.num_records)):
-            if state.get(name) != ours:
-                raise UsageError(
-                    f"this state is of another loader: expected {name} {ours}, found {state.get(name)}"
-                )
-        _expect_range("epoch", state["epoch"], 0, (1 << 63) - 1)
-        _expect_range("batch", state["batch"], 0, len(self))
-        self._current = None
-        self._next_epoch, self._next_batch = state["epoch"], state["batch"]
+        loaded = LoaderState.from_dict(state)
+        loaded.expect_like(self._state(0, 0))
+        batch, rest = divmod(loaded.position, self._global_batch)
+        if rest:
+            raise UsageError(
+                f"this state is not between two batches of this loader: position: expected a multiple of "
+                f"{self._global_batch} (batch_size * world_size), found {loaded.position}, which fits where "
+                f"batch_size * world_size is {math.gcd(loaded.position, self._global_batch)}, for example"
+            )
+        self._end_epoch()
+        ahead = self._state(loaded.epoch, batch)
+        self._next_epoch, self._next_batch = ahead.epoch, ahead.position // self._global_batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self._arguments, self.state_dict())
+
+    def _state(self, epoch: int, batch: int) -> LoaderState:
+        if batch == len(self):
+            epoch, batch = epoch + 1, 0
+        if not self._fingerprint:
+            self._fingerprint = f"{self._native.fingerprint():016x}"
+        return LoaderState(
+            epoch=int(epoch),
+            position=int(batch * self._global_batch),
+            seed=int(self.seed),
+            shuffle=bool(self.shuffle),
+            records=self.num_records,
+            fingerprint=self._fingerprint,
+        )
+
+    def _end_epoch(self) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+
+def _unpickle(arguments: dict[str, Any], state: dict[str, Any]) -> Loader:
+    loader = Loader(**arguments)
+    loader.load_state_dict(state)
+    return loader
 
 
 class _Epoch(Iterator[Batch]):
     """The batches of one epoch; its workers end with it."""
 
-    def __init__(self, loader: _native.NativeLoader, epoch: int, batch: int, length: int) -> None:
+    def __init__(self, loader: _native.NativeLoader, epoch: int, batch: int) -> None:
         self.epoch = epoch
         self.batch = batch  # the next one
-        self._length = length
         self._native = loader.start(epoch, batch)
-
-    @property
-    def ended(self) -> bool:
-        return self.batch == self._length
 
     def __next__(self) -> Batch:
         try:

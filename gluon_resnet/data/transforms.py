@@ -65,6 +65,9 @@ class _Transform:
     def native(self) -> _native.NativePlan:
         return _native.NativePlan({**_DEFAULTS, **self.native_fields()})
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "native"}
+
     def __call__(
         self,
         image: Union[bytes, np.ndarray],
