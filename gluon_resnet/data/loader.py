@@ -258,6 +258,7 @@ class _Epoch(Iterator[Batch]):
             self.batch += 1
             raise
         if batch is None:
+            self.close()  # the workers have ended, and are joined
             raise StopIteration
         self.batch += 1
         return batch
