@@ -223,6 +223,26 @@ struct Decoder::Impl {
     run_jpeg(gray, region, image);
   }
 
+  // All of the entropy-coded data is read, as for whole pixels, but only one pixel of 64 is
+  // computed.
+  void verify_jpeg() {
+    if (setjmp(jpeg_errors.leave) != 0) {
+      jpeg_abort_decompress(&jpeg);
+      fail(concat("bad JPEG: ", jpeg_errors.message));
+    }
+    jpeg.out_color_space = jpeg.num_components == 4   ? JCS_CMYK
+                           : jpeg.num_components == 1 ? JCS_GRAYSCALE
+                                                      : JCS_RGB;
+    jpeg.scale_num = 1;
+    jpeg.scale_denom = 8;
+    jpeg_start_decompress(&jpeg);
+    while (jpeg.output_scanline < jpeg.output_height) {
+      JSAMPROW row = scanline.data();
+      jpeg_read_scanlines(&jpeg, &row, 1);
+    }
+    jpeg_abort_decompress(&jpeg);
+  }
+
   static void store_cmyk_row(bool gray, const uint8_t* cmyk, int width, uint8_t* out) {
     if (!gray) {
       cmyk_row_to_rgb(cmyk, width, out);
@@ -348,6 +368,15 @@ bool Decoder::cut_short() const {
 void Decoder::decode(Color color, Image* image) {
   const ImageSize size = impl_->upright_size();
   decode(color, {0, 0, size.width, size.height}, image);
+}
+
+void Decoder::verify() {
+  if (impl_->format != Format::kJpeg) {
+    decode(Color::kSource, &impl_->upright);
+    return;
+  }
+  impl_->scanline.resize(size_t{4} * impl_->stored.width);
+  impl_->verify_jpeg();
 }
 
 void Decoder::decode(Color color, const Region& region, Image* image) {

@@ -50,6 +50,9 @@ class Decoder {
   // from there on its pixels are made up.
   bool cut_short() const;
 
+  // Throws where decode() of the whole image would; makes no pixels that anybody sees.
+  void verify();
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

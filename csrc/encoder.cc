@@ -61,10 +61,7 @@ struct Encoder::Impl {
     jpeg_set_defaults(&jpeg);
     jpeg_set_quality(&jpeg, quality, TRUE);
     jpeg_start_compress(&jpeg, TRUE);
-    while (jpeg.next_scanline < jpeg.image_height) {
-      JSAMPROW row = const_cast<uint8_t*>(image.row(static_cast<int>(jpeg.next_scanline)));
-      jpeg_write_scanlines(&jpeg, &row, 1);
-    }
+    jpeg_write_scanlines(&jpeg, rows.data(), jpeg.image_height);
     jpeg_finish_compress(&jpeg);
   }
 
@@ -86,32 +83,36 @@ struct Encoder::Impl {
 
   jpeg_compress_struct jpeg;
   JpegErrors jpeg_errors;
+  std::vector<JSAMPROW> rows;
+  std::unique_ptr<uint8_t[]> buffer;  // not a vector, which would be filled with zeros each time
+  size_t capacity = 0;
   PngOutput png_output{};
-  std::vector<uint8_t> bytes;
 };
 
 Encoder::Encoder() : impl_(new Impl) {}
 Encoder::~Encoder() = default;
 
-const std::vector<uint8_t>& Encoder::jpeg(const Image& image, int quality) {
+void Encoder::jpeg(const Image& image, int quality, std::vector<uint8_t>* bytes) {
   // Larger than any JPEG of this size; should libjpeg need more, it takes a buffer of its own.
   const size_t rounded = ((image.width + 15) & ~size_t{15}) * ((image.height + 15) & ~size_t{15});
-  impl_->bytes.resize(rounded * 6 + 2048);
-  unsigned char* out = impl_->bytes.data();
-  unsigned long size = impl_->bytes.size();
-  impl_->run_jpeg(image, quality, &out, &size);
-  if (out == impl_->bytes.data()) {
-    impl_->bytes.resize(size);
-  } else {
-    impl_->bytes.assign(out, out + size);
-    std::free(out);
+  const size_t needed = rounded * 6 + 2048;
+  if (impl_->capacity < needed) {
+    impl_->capacity = 0;
+    impl_->buffer.reset(new uint8_t[needed]);
+    impl_->capacity = needed;
   }
-  return impl_->bytes;
+  impl_->rows.resize(image.height);
+  for (int y = 0; y < image.height; ++y) impl_->rows[y] = const_cast<uint8_t*>(image.row(y));
+  unsigned char* out = impl_->buffer.get();
+  unsigned long size = impl_->capacity;
+  impl_->run_jpeg(image, quality, &out, &size);
+  bytes->assign(out, out + size);
+  if (out != impl_->buffer.get()) std::free(out);
 }
 
-const std::vector<uint8_t>& Encoder::png(const Image& image, int level) {
-  impl_->bytes.clear();
-  impl_->png_output.bytes = &impl_->bytes;
+void Encoder::png(const Image& image, int level, std::vector<uint8_t>* bytes) {
+  bytes->clear();
+  impl_->png_output.bytes = bytes;
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &impl_->png_output, png_leave,
                                             [](png_structp, png_const_charp) {});
   png_infop info = png != nullptr ? png_create_info_struct(png) : nullptr;
@@ -119,7 +120,6 @@ const std::vector<uint8_t>& Encoder::png(const Image& image, int level) {
   const std::unique_ptr<void, decltype(destroy)> guard(png, destroy);
   if (info == nullptr) throw std::bad_alloc();
   impl_->run_png(png, info, image, level);
-  return impl_->bytes;
 }
 
 }  // namespace gluon_resnet

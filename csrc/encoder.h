@@ -18,11 +18,10 @@ class Encoder {
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
 
-  // `quality` 1 to 100, 4:2:0, as OpenCV's imencode writes it. The result stays until the next
-  // call.
-  const std::vector<uint8_t>& jpeg(const Image& image, int quality);
+  // `quality` 1 to 100, 4:2:0, as OpenCV's imencode writes it.
+  void jpeg(const Image& image, int quality, std::vector<uint8_t>* bytes);
   // `level` of zlib, 0 to 9.
-  const std::vector<uint8_t>& png(const Image& image, int level);
+  void png(const Image& image, int level, std::vector<uint8_t>* bytes);
 
  private:
   struct Impl;

@@ -114,7 +114,7 @@ class Packer::Worker {
                           "; only without --pass-through other formats are converted"));
     }
     decoder_.open(bytes.data(), bytes.size());
-    decoder_.decode(Color::kSource, &image_);
+    decoder_.verify();
   }
 
   void decode(const std::vector<uint8_t>& bytes) {
@@ -163,10 +163,11 @@ class Packer::Worker {
   }
 
   void encode(const Image& image, std::vector<uint8_t>* payload) {
-    const std::vector<uint8_t>& encoded = options_.encoding == Format::kPng
-                                              ? encoder_.png(image, options_.quality)
-                                              : encoder_.jpeg(image, options_.quality);
-    payload->assign(encoded.begin(), encoded.end());
+    if (options_.encoding == Format::kPng) {
+      encoder_.png(image, options_.quality, payload);
+    } else {
+      encoder_.jpeg(image, options_.quality, payload);
+    }
   }
 
   const Packer& packer_;

@@ -20,7 +20,7 @@ namespace gluon_resnet {
 
 struct PackOptions {
   bool pass_through = false;        // store the bytes as they are
-  bool verify = true;               // decode them once all the same
+  bool verify = true;               // look for damage in them all the same
   bool center_crop = false;         // to a square, before the resizing
   int resize = 0;                   // the shorter side becomes this, larger or smaller; 0: keep
   Color color = Color::kRgb;        // kSource: gray stays gray, and PNG keeps alpha

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 import cv2
 import pytest
 from collections_of_pictures import Pictures, jpegs, packed
-from conftest import encode, picture
+from conftest import encode, picture, to_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
-from gluon_resnet.data import RecordFile
+from gluon_resnet.data import RecordFile, decode
 from gluon_resnet.data.packing import BadImagesError, PackOptions, pack
 from gluon_resnet.data.sources import FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError, UsageError
@@ -67,6 +70,38 @@ def test_bad_pictures_are_named(tmp_path: pathlib.Path, pass_through: bool) -> N
 
     pack(Pictures(items[3]), prefix, PackOptions(**options))
     assert not (tmp_path / "p.errors.txt").exists()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["baseline", "progressive", "restarts", "gray", "4:4:4"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=3),
+    st.floats(0.5, 1),
+)
+def test_verification_finds_the_damage_that_a_decode_finds(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list, kept: float
+) -> None:
+    """Bytes are changed and the end is cut off, anywhere: passing through refuses what decode() refuses."""
+    image = Image.fromarray(picture(90, 130)).convert("L" if kind == "gray" else "RGB")
+    options = {"progressive": {"progressive": True}, "4:4:4": {"subsampling": 0}}.get(kind, {})
+    data = bytearray(to_bytes(image, format="JPEG", quality=90, **options))
+    if kind == "restarts":
+        data = bytearray(encode(picture(90, 130), ".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 5))
+    for place, value in changes:
+        data[3 + int(place * (len(data) - 3))] = value
+    data = data[: max(3, int(kept * len(data)))]
+    try:
+        decode(bytes(data), "source")
+        expected = None
+    except ImageError as error:
+        expected = str(error)
+    prefix = str(tmp_path_factory.mktemp("damaged") / "p")
+    found = None
+    try:
+        pack(Pictures(bytes(data)), prefix, PackOptions(pass_through=True))
+    except BadImagesError as error:
+        (found,) = (failure.reason for failure in error.failures)
+    assert found == expected
 
 
 def test_all_bad_or_none_at_all(tmp_path: pathlib.Path) -> None:

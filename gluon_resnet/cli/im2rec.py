@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Optional
 
-from tqdm import tqdm
-
 from gluon_resnet.cli.im2rec_options import pack_options, parse
 from gluon_resnet.data.checking import check, rebuild_index
 from gluon_resnet.data.cifar10 import cifar10_sources
@@ -236,14 +234,20 @@ class _Bar:
     """A bar with rate and time left on the terminal; nothing where there is none."""
 
     def __init__(self, unit: str, total: Optional[int] = None) -> None:
-        self._bar = tqdm(total=total, unit=f" {unit}", disable=None, leave=False, dynamic_ncols=True)
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm  # its import takes as long as packing fifty pictures
+
+            self._bar = tqdm(total=total, unit=f" {unit}", leave=False, dynamic_ncols=True)
 
     def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def update(self, done: int, total: Optional[int] = None) -> None:
-        self._bar.total = total or self._bar.total
-        self._bar.update(done - self._bar.n)
+        if self._bar is not None:
+            self._bar.total = total or self._bar.total
+            self._bar.update(done - self._bar.n)

@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-verify",
         dest="verify",
         action="store_false",
-        help="with --pass-through, do not decode the files once",
+        help="with --pass-through, do not look for damage in the files",
     )
     group.add_argument(
         "--resize",

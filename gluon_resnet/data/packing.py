@@ -28,7 +28,7 @@ class PackOptions:
 
     Attributes:
         pass_through: store the encoded bytes as they are. They must be JPEG or PNG.
-        verify: with `pass_through`, decode every picture once all the same.
+        verify: with `pass_through`, refuse what cannot be decoded whole all the same.
         center_crop: cut the longer side down to the shorter one.
         resize: length of the shorter side in pixels, by OpenCV's linear interpolation; None keeps it. Smaller
             pictures are enlarged, as in MXNet.
