@@ -1,19 +1,23 @@
 """The loaders that benchmarks/loader.py compares: the same records, the same work, one generator each.
 
-Every peer is a function of a `Job` that yields the number of images in each batch, for ever or for one epoch,
-and makes float32 NCHW batches, normalized. A peer whose library is not installed raises ImportError.
+Every peer is a function of a `Job` that makes float32 NCHW batches, normalized, for ever, and yields the number of
+images in each. A peer whose library is not installed raises ImportError.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Callable
 
 import numpy as np
+from loader_ffcv import beton
 
 MEAN = (123.68, 116.779, 103.939)
 STD = (58.393, 57.12, 57.375)
@@ -37,27 +41,43 @@ class Job:
         return os.path.splitext(self.path)[0] + ".idx"
 
 
-def ours(job: Job) -> Iterator[int]:
+def ours(job: Job, **options: object) -> Iterator[int]:
     from gluon_resnet.data import EvalTransform, Loader, TrainTransform
 
+    if not options.keys() <= inspect.signature(Loader).parameters.keys():
+        raise ImportError(f"this Loader has no {options}")
     transform = {
         "train": TrainTransform(mean=MEAN, std=STD),
         "eval": EvalTransform(mean=MEAN, std=STD),
         "cifar": TrainTransform(size=32, crop="pad", mean=MEAN, std=STD),
     }[job.work]
-    loader = Loader(job.path, job.batch_size, transform, shuffle=job.work != "eval", threads=job.threads)
-    for batch in loader:
-        yield len(batch) - batch.pad
+    shuffle = job.work != "eval"
+    loader = Loader(job.path, job.batch_size, transform, shuffle=shuffle, threads=job.threads, **options)
+    while True:
+        for batch in loader:
+            yield len(batch) - batch.pad
 
 
 def libjpeg_turbo(job: Job) -> Iterator[int]:
-    """The reference line: only a full decode of each image, by our binding of libjpeg-turbo."""
-    from gluon_resnet.data import RecordFile, decode
+    """The reference line: only a full decode of each image, into memory used again, by simplejpeg."""
+    import simplejpeg
+
+    from gluon_resnet.data import RecordFile
 
     file = RecordFile(job.path)
+    memory = threading.local()
+
+    def decode(index: int) -> None:
+        if not hasattr(memory, "pixels"):
+            memory.pixels = np.empty(1 << 28, np.uint8)  # what no image touches costs nothing
+        simplejpeg.decode_jpeg(file[index].payload, "RGB", buffer=memory.pixels)
+
     with ThreadPoolExecutor(job.threads) as pool:
-        for _ in pool.map(lambda i: decode(file[i].payload), range(len(file))):
-            yield 1
+        while True:
+            for start in range(0, len(file), job.batch_size):
+                part = range(start, min(start + job.batch_size, len(file)))
+                list(pool.map(decode, part))
+                yield len(part)
 
 
 def image_record_iter(job: Job) -> Iterator[int]:
@@ -79,9 +99,11 @@ def image_record_iter(job: Job) -> Iterator[int]:
         **dict(zip(names, (*MEAN, *STD))),
         **options,
     )
-    for batch in data:
-        batch.data[0].wait_to_read()
-        yield job.batch_size - batch.pad
+    while True:
+        for batch in data:
+            batch.data[0].wait_to_read()
+            yield job.batch_size - batch.pad
+        data.reset()
 
 
 def dali(job: Job) -> Iterator[int]:
@@ -120,12 +142,40 @@ def dali(job: Job) -> Iterator[int]:
 
     pipe = pipeline()
     pipe.build()
-    left = pipe.epoch_size("reader")
-    while left > 0:
+    while True:  # it begins anew by itself, in the middle of a batch
         images, _ = pipe.run()
-        images.as_array()  # what a user of the CPU gets
-        yield min(left, job.batch_size)
-        left -= job.batch_size
+        yield len(images.as_array())  # what a user of the CPU gets
+
+
+def ffcv(job: Job) -> Iterator[int]:
+    """Over the same JPEG bytes in a file of its own format, which is made before the first batch."""
+    import torch
+    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
+    from ffcv.fields.rgb_image import SimpleRGBImageDecoder as WholeImage
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import NormalizeImage, RandomHorizontalFlip, RandomTranslate, ToTensor, ToTorchImage
+
+    square = (job.size, job.size)
+    steps = {
+        "train": [RandomResizedCropRGBImageDecoder(square), RandomHorizontalFlip()],
+        "eval": [CenterCropRGBImageDecoder(square, 224 / 256)],
+        "cifar": [WholeImage(), RandomHorizontalFlip(), RandomTranslate(4)],
+    }[job.work]
+    steps += [NormalizeImage(np.array(MEAN), np.array(STD), np.float32), ToTensor(), ToTorchImage(False)]
+    with beton(job.path) as (path, fields):
+        loader = Loader(
+            path,
+            job.batch_size,
+            num_workers=job.threads,
+            os_cache=True,
+            order=OrderOption.SEQUENTIAL if job.work == "eval" else OrderOption.RANDOM,
+            pipelines={"image": steps, "label": None},
+            custom_fields=fields,
+        )
+        torch.set_num_threads(1)
+        while True:
+            for (images,) in loader:
+                yield len(images)
 
 
 def _threaded(job: Job, decode: Callable[[bytes], np.ndarray]) -> Iterator[int]:
@@ -137,8 +187,6 @@ def _threaded(job: Job, decode: Callable[[bytes], np.ndarray]) -> Iterator[int]:
     cv2.setNumThreads(1)
     file = RecordFile(job.path)
     order = list(range(len(file)))
-    if job.work != "eval":
-        random.shuffle(order)
     out = np.empty((job.batch_size, 3, job.size, job.size), np.float32)
     scale = np.float32(1) / np.float32(STD)
     shift = -np.float32(MEAN) * scale
@@ -175,10 +223,13 @@ def _threaded(job: Job, decode: Callable[[bytes], np.ndarray]) -> Iterator[int]:
             out[row, c] += shift[c]
 
     with ThreadPoolExecutor(job.threads) as pool:
-        for start in range(0, len(order), job.batch_size):
-            part = order[start : start + job.batch_size]
-            list(pool.map(load, range(len(part)), part))
-            yield len(part)
+        while True:
+            if job.work != "eval":
+                random.shuffle(order)
+            for start in range(0, len(order), job.batch_size):
+                part = order[start : start + job.batch_size]
+                list(pool.map(load, range(len(part)), part))
+                yield len(part)
 
 
 def opencv(job: Job) -> Iterator[int]:
@@ -206,9 +257,13 @@ def pillow(job: Job) -> Iterator[int]:
     return _threaded(job, lambda payload: np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")))
 
 
+OURS = "gluon-resnet"
 PEERS: dict[str, Callable[[Job], Iterator[int]]] = {
-    "gluon-resnet": ours,
+    OURS: ours,
+    f"{OURS}, fast": partial(ours, fast=True),
+    f"{OURS}, cache='decoded'": partial(ours, cache="decoded"),
     "DALI": dali,
+    "FFCV": ffcv,
     "simplejpeg": simplejpeg,
     "OpenCV": opencv,
     "Pillow": pillow,
