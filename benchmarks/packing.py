@@ -6,8 +6,8 @@
 
 Measured are whole processes, from an existing list to the closed record file; the two take turns in every round.
 With --pass-through ours looks for damage in every picture, the wheel's does not. Ours flushes to the disk, the
-wheel's leaves that to the system. Start-up is the packing of one picture: the last column is without it, as it
-would be for very many pictures. Printed are medians over the rounds, and the median of the ratios within a round.
+wheel's leaves that to the system. Start-up is the packing of one picture: without it the ratio is what it would be
+for very many pictures. Printed are medians over the rounds, and the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import importlib.util
 import json
 import os
 import pathlib
-import shutil
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from typing import NamedTuple
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 OURS, PEER = "gluon-resnet", "MXNet's wheel"
@@ -52,21 +54,28 @@ def command(who: str) -> list[str]:
     return [sys.executable, "-c", RUN_PEER, str(HERE), str(tool)]
 
 
-def seconds(who: str, prefix: pathlib.Path, root: pathlib.Path, arguments: list[str]) -> float:
-    """Of one process that packs PREFIX.lst."""
+class Cost(NamedTuple):
+    """Of one process and those it starts, in seconds."""
+
+    wall: float
+    processor: float
+
+
+def cost(who: str, prefix: pathlib.Path, root: pathlib.Path, arguments: list[str]) -> Cost:
+    """Of packing PREFIX.lst."""
     prefix.with_suffix(".rec").unlink(missing_ok=True)
     prefix.with_suffix(".idx").unlink(missing_ok=True)
     os.sync()  # what the one before has left to write is not for this one to wait for
-    began = time.perf_counter()
+    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [*command(who), str(prefix), str(root), *arguments], capture_output=True, text=True, check=False
     )
-    took = time.perf_counter() - began
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     pictures = prefix.with_suffix(".lst").read_text().count("\n")
     index = prefix.with_suffix(".idx")
     if done.returncode or not index.exists() or index.read_text().count("\n") != pictures:
         sys.exit(f"{who} has not packed {pictures} pictures:\n{done.stdout}{done.stderr}")
-    return took
+    return Cost(wall, after.ru_utime - used.ru_utime + after.ru_stime - used.ru_stime)
 
 
 def link(images: pathlib.Path, root: pathlib.Path, repeat: int) -> int:
@@ -81,6 +90,28 @@ def link(images: pathlib.Path, root: pathlib.Path, repeat: int) -> int:
     return size
 
 
+def ratio(ours: Iterable[float], theirs: Iterable[float]) -> float:
+    return statistics.median(b / a for a, b in zip(ours, theirs))
+
+
+def report(costs: dict[str, dict[str, list[Cost]]], same: dict[str, bool]) -> None:
+    times = f"{'ours':>8} {'theirs':>8} {'ratio':>7}"
+    print(f"{'':28} seconds:{times}  without start-up  processor seconds:{times}  records")
+    for mode, measured in costs.items():
+        cells = {}
+        for kind in Cost._fields:
+            ours, theirs = ([getattr(one, kind) for one in measured[who]] for who in (OURS, PEER))
+            medians = f"{statistics.median(ours):8.2f} {statistics.median(theirs):8.2f}"
+            cells[kind] = f"{medians} {ratio(ours, theirs):5.2f} x"
+        net = end = ""
+        if mode in MODES:
+            starts = costs["start-up"]
+            work = ([a.wall - b.wall for a, b in zip(measured[who], starts[who])] for who in (OURS, PEER))
+            net = f"{ratio(*work):.2f} x"
+            end = "identical" if same[mode] else "differ"
+        print(f"{mode:28} {'':8}{cells['wall']}  {net:>16}  {'':18}{cells['processor']}  {end}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,63 +124,45 @@ def main() -> None:
     parser.add_argument("--scratch", help="a folder to write to (default: the system's)")
     args = parser.parse_args()
 
-    times: dict[str, dict[str, list[float]]] = {m: {OURS: [], PEER: []} for m in ("start-up", *MODES)}
+    costs: dict[str, dict[str, list[Cost]]] = {m: {OURS: [], PEER: []} for m in ("start-up", *MODES)}
     same: dict[str, bool] = {}
+    threads = ["--num-thread", str(args.num_thread)]
     with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
         scratch = pathlib.Path(folder)
-        root = scratch / "images"
+        root, listed = scratch / "images", scratch / "all"
         size = link(args.images, root, args.repeat)
-        all_of_it = scratch / "all.lst"
         subprocess.run(
-            [*command(OURS), str(all_of_it.with_suffix("")), str(root), "--list", "--recursive"],
-            check=True,
-            capture_output=True,
+            [*command(OURS), str(listed), str(root), "--list", "--recursive"], check=True, capture_output=True
         )
+        lines = listed.with_suffix(".lst").read_text().splitlines(keepends=True)
         prefixes = {}
         for number, who in enumerate(
             (OURS, PEER)
-        ):  # folders of their own: the wheel's packs every list it sees
-            prefixes[who] = scratch / f"out{number}" / "all"
-            prefixes[who].parent.mkdir()
-            shutil.copy(all_of_it, prefixes[who].with_suffix(".lst"))
-            one = scratch / f"one{number}" / "all.lst"
-            one.parent.mkdir()
-            one.write_text(all_of_it.read_text().split("\n")[0] + "\n")
-        threads = ["--num-thread", str(args.num_thread)]
+        ):  # in folders of their own: the peer packs every list it sees
+            prefixes[who] = scratch / f"all{number}" / "all", scratch / f"one{number}" / "one"
+            for prefix, part in zip(prefixes[who], (lines, lines[:1])):
+                prefix.parent.mkdir()
+                prefix.with_suffix(".lst").write_text("".join(part))
         for _ in range(args.rounds):
-            for number, who in enumerate((OURS, PEER)):
-                one = scratch / f"one{number}" / "all"
-                times["start-up"][who].append(seconds(who, one, root, ["--pass-through", *threads]))
+            for who, (_, one) in prefixes.items():
+                costs["start-up"][who].append(cost(who, one, root, ["--pass-through", *threads]))
             for mode, (arguments, only_ours) in MODES.items():
-                for who, prefix in prefixes.items():
+                for who, (all_of_it, _) in prefixes.items():
                     more = only_ours if who == OURS else []
-                    times[mode][who].append(seconds(who, prefix, root, [*arguments, *more, *threads]))
-                records = [prefix.with_suffix(".rec") for prefix in prefixes.values()]
+                    costs[mode][who].append(cost(who, all_of_it, root, [*arguments, *more, *threads]))
+                records = [all_of_it.with_suffix(".rec") for all_of_it, _ in prefixes.values()]
                 same[mode] = filecmp.cmp(*records, shallow=False)
-        count = all_of_it.read_text().count("\n")
 
     print(
-        f"{count:,} pictures, {size / 1e6:,.1f} MB, {args.num_thread} threads, median of {args.rounds} rounds"
+        f"{len(lines):,} pictures, {size / 1e6:,.1f} MB, {args.num_thread} threads, median of {args.rounds} rounds"
     )
-    print(f"{'':28} {OURS:>13} {PEER:>15}  ratio  without start-up  records")
-    for mode, measured in times.items():
-        ours, theirs = measured[OURS], measured[PEER]
-        line = f"{mode:28} {statistics.median(ours):11.2f} s {statistics.median(theirs):13.2f} s"
-        if mode in MODES:
-            ratio = statistics.median(b / a for a, b in zip(ours, theirs))
-            starts = zip(times["start-up"][OURS], times["start-up"][PEER])
-            net = statistics.median((b - d) / (a - c) for a, b, (c, d) in zip(ours, theirs, starts))
-            line += f" {ratio:4.2f} x  {net:14.2f} x  {'identical' if same[mode] else 'differ'}"
-        print(line)
+    report(costs, same)
     if args.json:
-        arguments = {name: str(value) for name, value in vars(args).items()}
-        result = {
-            "arguments": arguments,
-            "pictures": count,
-            "bytes": size,
-            "seconds": times,
-            "identical": same,
+        arguments = {
+            name: value if isinstance(value, int) else str(value) for name, value in vars(args).items()
         }
+        result = {"arguments": arguments, "pictures": len(lines), "bytes": size, "identical": same}
+        result["wall_and_processor_seconds"] = costs
         pathlib.Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
 
 
