@@ -31,7 +31,7 @@ PARTS = [
     (JPEG, "upsampling and colour", "jpeg-python", r"upsample|convert|merged"),
     (JPEG, "the rest of libjpeg", "jpeg-python", "."),
     (JPEG, "our calls of it", OURS, r"gluon_resnet::Decoder|jpeg"),
-    (ELSE, "scaling", OURS, r"resample|scale_columns|blend_lines|linear|footprint"),
+    (ELSE, "scaling", OURS, r"resample|scale_|blend|split_|linear|footprint"),
     (ELSE, "normalizing, layout, type", OURS, r"gluon_resnet::finish$|normali[sz]e|jitter|color"),
     (ELSE, "reading records", OURS, r"Record|crc"),
     (ELSE, "the rest of ours", OURS, "."),
