@@ -224,11 +224,15 @@ struct Decoder::Impl {
   }
 
   // All of the entropy-coded data is read, as for whole pixels, but only one pixel of 64 is
-  // computed.
+  // computed, and where the entropy decoder is ours that is without coefficients.
   void verify_jpeg() {
     if (setjmp(jpeg_errors.leave) != 0) {
       jpeg_abort_decompress(&jpeg);
-      fail(concat("bad JPEG: ", jpeg_errors.message));
+      if (!entropy.gave_up()) fail(concat("bad JPEG: ", jpeg_errors.message));
+      entropy.set_enabled(false);
+      open_jpeg(source, source_size);
+      verify_jpeg();
+      return;
     }
     jpeg.out_color_space = jpeg.num_components == 4   ? JCS_CMYK
                            : jpeg.num_components == 1 ? JCS_GRAYSCALE
@@ -236,6 +240,7 @@ struct Decoder::Impl {
     jpeg.scale_num = 1;
     jpeg.scale_denom = 8;
     jpeg_start_decompress(&jpeg);
+    entropy.need_columns(1, 0);  // none
     while (jpeg.output_scanline < jpeg.output_height) {
       JSAMPROW row = scanline.data();
       jpeg_read_scanlines(&jpeg, &row, 1);

@@ -14,6 +14,7 @@
 
 #include "encoder.h"
 #include "error.h"
+#include "resample.h"
 
 namespace gluon_resnet {
 namespace {
@@ -158,7 +159,12 @@ class Packer::Worker {
     }
     if (target.width == image_.width && target.height == image_.height) return image_;
     scaled_.reshape(target.width, target.height, image_.channels);
-    resize_region(image_, {x, y, size.width, size.height}, Interpolation::kLinear, &scaled_);
+    const Region region{x, y, size.width, size.height};
+    if (image_.channels == 3) {
+      resize_linear(image_, region, &scratch_, &scaled_);
+    } else {
+      resize_region(image_, region, Interpolation::kLinear, &scaled_);
+    }
     return scaled_;
   }
 
@@ -176,6 +182,7 @@ class Packer::Worker {
   Encoder encoder_;
   Image image_;
   Image scaled_;
+  ResampleScratch scratch_;
 };
 
 Packer::Packer(const std::string& path, const std::string& index_path, const PackOptions& options,

@@ -23,40 +23,48 @@ bool unscaled(const Geometry& geometry) {
          geometry.source.height == geometry.scaled.height;
 }
 
-// OpenCV computes these in just these types, and so the rounding is the same.
+// OpenCV computes these in just these types, and so the rounding is the same. At the edges the tap
+// may lie outside of the source, by one.
 Tap linear_tap(int at, int source, int scaled) {
   if (source == scaled) return {at, Tap::kOne, 0};
   const double scale = 1.0 / (static_cast<double>(scaled) / source);
   auto position = static_cast<float>((at + 0.5) * scale - 0.5);
-  int first = static_cast<int>(std::floor(position));
+  const int first = static_cast<int>(std::floor(position));
   position -= static_cast<float>(first);
-  if (first < 0) return {0, Tap::kOne, 0};
-  if (first >= source - 1) return {source - 1, Tap::kOne, 0};
   return {first, static_cast<int16_t>(std::lrintf((1.0f - position) * Tap::kOne)),
           static_cast<int16_t>(std::lrintf(position * Tap::kOne))};
 }
 
-void linear_taps(Span span, int crop, int source, int scaled, std::vector<Tap>* taps) {
+// Of columns the one at the edge, with the weight of both.
+Tap column_tap(int at, int source, int scaled) {
+  const Tap tap = linear_tap(at, source, scaled);
+  if (tap.first < 0) return {0, Tap::kOne, 0};
+  if (tap.first >= source - 1) return {source - 1, Tap::kOne, 0};
+  return tap;
+}
+
+// Of rows the one at the edge twice, each with its weight: the rounding is another.
+std::array<int, 2> neighbours(const Tap& tap, int source) {
+  return {std::clamp(tap.first, 0, source - 1), std::clamp(tap.second(), 0, source - 1)};
+}
+
+using MakeTap = Tap (*)(int at, int source, int scaled);
+void make_taps(MakeTap make_tap, Span span, int crop, int source, int scaled,
+               std::vector<Tap>* taps) {
   taps->clear();
   for (int i = span.begin; i < span.end; ++i) {
-    taps->push_back(linear_tap(crop + i, source, scaled));
+    taps->push_back(make_tap(crop + i, source, scaled));
   }
 }
 
-// `image` starts at (x, y) of the upright image.
-void linear(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
-            ResampleScratch* scratch, uint8_t* planes) {
-  const Region& source = geometry.source;
-  linear_taps(columns, geometry.crop_x, source.width, geometry.scaled.width, &scratch->columns);
-  linear_taps(rows, geometry.crop_y, source.height, geometry.scaled.height, &scratch->rows);
-  const auto count = static_cast<size_t>(columns.end - columns.begin);
-  int first_column = columns.begin;
-  if (geometry.flip) {
-    std::reverse(scratch->columns.begin(), scratch->columns.end());
-    first_column = geometry.size - columns.end;
-  }
-  for (Tap& tap : scratch->columns) tap.first += source.x - x;
+// For each of scratch->rows calls write_row(its number, scaled row, scaled row, tap). The region
+// that the taps are of has its corner at (x, y) of `image`, and so many rows.
+template <typename WriteRow>
+void scale_rows(const Image& image, int x, int y, int height, ResampleScratch* scratch,
+                const WriteRow& write_row) {
   const RowLoops& loops = row_loops();
+  const size_t count = scratch->columns.size();
+  for (Tap& tap : scratch->columns) tap.first += x;
   for (std::vector<int16_t>& line : scratch->lines) line.resize(kScaledLanes * count);
   scratch->line_rows = {-1, -1};
   const auto line_of = [&](int row) {
@@ -68,14 +76,35 @@ void linear(const Geometry& geometry, const Image& image, int x, int y, Span col
     }
     return line;
   };
-  const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
-  for (int row = rows.begin; row < rows.end; ++row) {
-    const Tap& tap = scratch->rows[row - rows.begin];
-    const int16_t* const first = line_of(tap.first + source.y - y);
-    const int16_t* const second = line_of(tap.second() + source.y - y);
-    loops.blend(first, second, tap, count, plane,
-                planes + static_cast<size_t>(row) * geometry.size + first_column);
+  for (size_t row = 0; row < scratch->rows.size(); ++row) {
+    const Tap& tap = scratch->rows[row];
+    const auto [above, below] = neighbours(tap, height);
+    const int16_t* const first = line_of(above + y);
+    const int16_t* const second = line_of(below + y);
+    write_row(static_cast<int>(row), first, second, tap);
   }
+}
+
+// `image` starts at (x, y) of the upright image.
+void linear(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
+            ResampleScratch* scratch, uint8_t* planes) {
+  const Region& source = geometry.source;
+  make_taps(column_tap, columns, geometry.crop_x, source.width, geometry.scaled.width,
+            &scratch->columns);
+  make_taps(linear_tap, rows, geometry.crop_y, source.height, geometry.scaled.height,
+            &scratch->rows);
+  const auto count = static_cast<size_t>(columns.end - columns.begin);
+  int first_column = columns.begin;
+  if (geometry.flip) {
+    std::reverse(scratch->columns.begin(), scratch->columns.end());
+    first_column = geometry.size - columns.end;
+  }
+  const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
+  scale_rows(image, source.x - x, source.y - y, source.height, scratch,
+             [&](int row, const int16_t* first, const int16_t* second, const Tap& tap) {
+               const auto to = static_cast<size_t>(rows.begin + row) * geometry.size;
+               row_loops().blend(first, second, tap, count, plane, planes + to + first_column);
+             });
 }
 
 // From `image`, whose pixel (0, 0) is (x, y) of the scaled region.
@@ -102,8 +131,8 @@ Region footprint(const Geometry& geometry, Interpolation interpolation) {
     *begin = 0;
     *end = 1;
     if (span.begin == span.end) return;
-    *begin = linear_tap(crop + span.begin, length, scaled).first;
-    *end = linear_tap(crop + span.end - 1, length, scaled).second() + 1;
+    *begin = neighbours(linear_tap(crop + span.begin, length, scaled), length)[0];
+    *end = neighbours(linear_tap(crop + span.end - 1, length, scaled), length)[1] + 1;
   };
   int left, right, top, bottom;
   along(geometry.crop_x, source.width, geometry.scaled.width, &left, &right);
@@ -131,6 +160,17 @@ void resample(const Geometry& geometry, Interpolation interpolation, const Image
                   &scratch->scaled);
     copy(geometry, scratch->scaled, 0, 0, columns, rows, planes);
   }
+}
+
+void resize_linear(const Image& source, const Region& region, ResampleScratch* scratch,
+                   Image* target) {
+  make_taps(column_tap, {0, target->width}, 0, region.width, target->width, &scratch->columns);
+  make_taps(linear_tap, {0, target->height}, 0, region.height, target->height, &scratch->rows);
+  const auto count = static_cast<size_t>(target->width);
+  scale_rows(source, region.x, region.y, region.height, scratch,
+             [&](int row, const int16_t* first, const int16_t* second, const Tap& tap) {
+               row_loops().blend_rgb(first, second, tap, count, target->row(row));
+             });
 }
 
 }  // namespace gluon_resnet

@@ -42,6 +42,11 @@ struct ResampleScratch {
 void resample(const Geometry& geometry, Interpolation interpolation, const Image& image, int x,
               int y, const std::array<uint8_t, 3>& fill, ResampleScratch* scratch, uint8_t* planes);
 
+// OpenCV's linear resize of a region of an RGB image to the size of `target`, which has been
+// reshaped to it; bit for bit.
+void resize_linear(const Image& source, const Region& region, ResampleScratch* scratch,
+                   Image* target);
+
 }  // namespace gluon_resnet
 
 #endif  // GLUON_RESNET_RESAMPLE_H_

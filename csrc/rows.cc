@@ -19,14 +19,28 @@ void scale_plain(const uint8_t* row, const Tap* taps, size_t count, int16_t* out
   }
 }
 
+uint8_t blend_value(int first, int second, Tap weights) {
+  const int value =
+      ((first * weights.first_weight) >> 16) + ((second * weights.second_weight) >> 16);
+  return static_cast<uint8_t>((value + 2) >> 2);
+}
+
 void blend_plain(const int16_t* first, const int16_t* second, Tap weights, size_t count,
                  size_t plane, uint8_t* out) {
   for (size_t i = 0; i < count; ++i) {
     for (size_t c = 0; c < 3; ++c) {
       const size_t at = kScaledLanes * i + c;
-      const int value =
-          ((first[at] * weights.first_weight) >> 16) + ((second[at] * weights.second_weight) >> 16);
-      out[c * plane + i] = static_cast<uint8_t>((value + 2) >> 2);
+      out[c * plane + i] = blend_value(first[at], second[at], weights);
+    }
+  }
+}
+
+void blend_rgb_plain(const int16_t* first, const int16_t* second, Tap weights, size_t count,
+                     uint8_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t c = 0; c < 3; ++c) {
+      const size_t at = kScaledLanes * i + c;
+      out[3 * i + c] = blend_value(first[at], second[at], weights);
     }
   }
 }
@@ -42,7 +56,7 @@ void normalize_plain(const uint8_t* in, size_t count, float scale, float offset,
   for (size_t i = 0; i < count; ++i) out[i] = scale * in[i] + offset;
 }
 
-constexpr RowLoops kPlain{scale_plain, blend_plain, split_plain, normalize_plain};
+constexpr RowLoops kPlain{scale_plain, blend_plain, blend_rgb_plain, split_plain, normalize_plain};
 
 #ifdef __x86_64__
 #define AVX2 __attribute__((target("avx2")))
@@ -126,6 +140,26 @@ AVX2 void blend_avx2(const int16_t* first, const int16_t* second, Tap weights, s
   blend_plain(first + at, second + at, weights, count - i, plane, out + i);
 }
 
+AVX2 void blend_rgb_avx2(const int16_t* first, const int16_t* second, Tap weights, size_t count,
+                         uint8_t* out) {
+  const __m256i first_weight = _mm256_set1_epi16(weights.first_weight);
+  const __m256i second_weight = _mm256_set1_epi16(weights.second_weight);
+  const __m256i close_up = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const size_t at = kScaledLanes * i;
+    const __m256i low = blend_4(first + at, second + at, first_weight, second_weight);
+    const __m256i high = blend_4(first + at + 16, second + at + 16, first_weight, second_weight);
+    const __m256i packed = _mm256_packus_epi16(low, high);  // pixels 0 1 4 5, 2 3 6 7
+    const __m256i rgb = _mm256_shuffle_epi8(_mm256_permute4x64_epi64(packed, 0xd8), close_up);
+    store(out + 3 * i, _mm256_castsi256_si128(rgb));
+    store(out + 3 * i + 12, _mm256_extracti128_si256(rgb, 1));
+  }
+  const size_t at = kScaledLanes * i;
+  blend_rgb_plain(first + at, second + at, weights, count - i, out + 3 * i);
+}
+
 // The bytes of one colour in 16 RGB pixels, from the three registers that hold them.
 struct SplitMasks {
   alignas(16) int8_t bytes[2][3][3][16];  // mirrored, colour, register
@@ -171,7 +205,7 @@ AVX2 void normalize_avx2(const uint8_t* in, size_t count, float scale, float off
   for (size_t i = 0; i < count; ++i) out[i] = scale * in[i] + offset;
 }
 
-constexpr RowLoops kAvx2{scale_avx2, blend_avx2, split_avx2, normalize_avx2};
+constexpr RowLoops kAvx2{scale_avx2, blend_avx2, blend_rgb_avx2, split_avx2, normalize_avx2};
 #endif
 
 const RowLoops& choose() {

@@ -30,6 +30,10 @@ struct RowLoops {
   void (*blend)(const int16_t* first, const int16_t* second, Tap weights, size_t count,
                 size_t plane, uint8_t* out);
 
+  // The same into a row of RGB. Writes up to 4 bytes behind the last pixel.
+  void (*blend_rgb)(const int16_t* first, const int16_t* second, Tap weights, size_t count,
+                    uint8_t* out);
+
   // Takes an RGB row apart into three planes; mirrored, its first pixel is written last.
   void (*split)(const uint8_t* row, size_t count, bool mirror, size_t plane, uint8_t* out);
 
