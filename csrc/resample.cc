@@ -132,7 +132,7 @@ void blend_lines(const int16_t* first, const int16_t* second, const ResampleScra
 }
 
 // `image` starts at (x, y) of the upright image.
-void linear(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
+void linear(const Geometry& geometry, const ImageView& image, int x, int y, Span columns, Span rows,
             ResampleScratch* scratch, uint8_t* planes) {
   const Region& source = geometry.source;
   linear_taps(columns, geometry.crop_x, source.width, geometry.scaled.width, &scratch->columns);
@@ -169,7 +169,7 @@ void linear(const Geometry& geometry, const Image& image, int x, int y, Span col
 }
 
 // From `image`, whose pixel (0, 0) is (x, y) of the scaled region.
-void copy(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
+void copy(const Geometry& geometry, const ImageView& image, int x, int y, Span columns, Span rows,
           uint8_t* planes) {
   const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
   for (int row = rows.begin; row < rows.end; ++row) {
@@ -202,7 +202,7 @@ Region footprint(const Geometry& geometry, Interpolation interpolation) {
   return {source.x + left, source.y + top, right - left, bottom - top};
 }
 
-void resample(const Geometry& geometry, Interpolation interpolation, const Image& image, int x,
+void resample(const Geometry& geometry, Interpolation interpolation, const ImageView& image, int x,
               int y, const std::array<uint8_t, 3>& fill, ResampleScratch* scratch,
               uint8_t* planes) {
   const Span columns = inside(geometry.crop_x, geometry.size, geometry.scaled.width);
