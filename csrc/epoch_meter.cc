@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace gluon_resnet {
@@ -13,6 +14,12 @@ void EpochMeter::worked(const WorkTimes& times) {
   add(&reading_, times.reading);
   add(&decoding_, times.decoding);
   add(&augmenting_, times.augmenting);
+}
+
+void EpochMeter::waited(Clock::time_point begin, Clock::time_point end) {
+  const Clock::rep work_ended = work_ended_;  // what comes after that, read() adds
+  if (work_ended != 0) end = std::min(end, Clock::time_point(Clock::duration(work_ended)));
+  if (end > begin) add(&waiting_, end - begin);
 }
 
 void EpochMeter::handed_out(uint64_t images) {
@@ -37,20 +44,20 @@ EpochStats EpochMeter::read() const {
   const auto seconds = [](Clock::rep ticks) {
     return std::chrono::duration<double>(Clock::duration(ticks)).count();
   };
-  Clock::rep end = ended_;
-  if (end == 0) end = Clock::now().time_since_epoch().count();
   stats.images = images_;
   stats.batches = batches_;
-  stats.seconds = seconds(end - began_);
   stats.reading = seconds(reading_);
   stats.decoding = seconds(decoding_);
   stats.augmenting = seconds(augmenting_);
   stats.waiting = seconds(waiting_);
+  stats.consumer_waiting = seconds(consumer_waiting_);
   const Clock::rep work_ended = work_ended_;
+  Clock::rep end = ended_;
+  if (end == 0) end = Clock::now().time_since_epoch().count();  // after the sums: they are not more
+  stats.seconds = seconds(end - began_);
   if (work_ended != 0 && end > work_ended) {
     stats.waiting += static_cast<double>(threads_) * seconds(end - work_ended);
   }
-  stats.consumer_waiting = seconds(consumer_waiting_);
   const std::lock_guard<std::mutex> lock(mutex_);
   stats.skipped = skipped_;
   stats.partial = partial_;

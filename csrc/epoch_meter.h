@@ -53,7 +53,7 @@ class EpochMeter {
   explicit EpochMeter(size_t threads);
 
   void worked(const WorkTimes& times);
-  void waited(Clock::duration time) { add(&waiting_, time); }
+  void waited(Clock::time_point begin, Clock::time_point end);
   void consumer_waited(Clock::duration time) { add(&consumer_waiting_, time); }
   void handed_out(uint64_t images);
   void skipped(BadRecord record);

@@ -83,6 +83,7 @@ struct EpochRun::State {
   Job& job(uint64_t batch) { return jobs[batch % jobs.size()]; }
 
   void stop() {
+    meter->ended();
     {
       const std::lock_guard<std::mutex> lock(mutex);
       cancelled = true;
@@ -90,7 +91,6 @@ struct EpochRun::State {
     work_to_do.notify_all();
     for (std::thread& worker : workers) worker.join();
     workers.clear();
-    meter->ended();
   }
 
   void work() {
@@ -145,7 +145,7 @@ struct EpochRun::State {
     if (may_go_on()) return;
     const Clock::time_point began = Clock::now();
     work_to_do.wait(*lock, may_go_on);
-    meter->waited(Clock::now() - began);
+    meter->waited(began, Clock::now());
   }
 
   void begin(uint64_t batch, Job* current) {
@@ -218,7 +218,8 @@ struct EpochRun::State {
   Status next(int milliseconds, std::shared_ptr<BatchMemory>* batch) {
     std::unique_lock<std::mutex> lock(mutex);
     if (taken == end) {
-      meter->ended();
+      lock.unlock();
+      stop();
       return Status::kEnd;
     }
     Job& first = job(taken);
