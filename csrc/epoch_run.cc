@@ -114,7 +114,7 @@ struct EpochRun::State {
         }
         lock.unlock();
         const Clock::time_point began = Clock::now();
-        for (uint64_t at = row; at < stop_row; ++at) make_row(batch, at, &current, &maker);
+        make_rows(batch, row, stop_row, &current, &maker);
         const Clock::duration time = Clock::now() - began;
         WorkTimes times = maker.take_times();
         times.augmenting = time - times.reading - times.decoding;
@@ -160,8 +160,15 @@ struct EpochRun::State {
     current->memory->pad = current->rows - order.real_rows(batch);
   }
 
-  void make_row(uint64_t batch, uint64_t row, Job* current, RowMaker* maker) {
-    const uint64_t number = order.record(batch, row);
+  void make_rows(uint64_t batch, uint64_t row, uint64_t stop_row, Job* current, RowMaker* maker) {
+    for (uint64_t next = order.record(batch, row); row < stop_row; ++row) {
+      const uint64_t number = next;
+      if (row + 1 < stop_row) maker->prepare(next = order.record(batch, row + 1));
+      make_row(batch, row, number, current, maker);
+    }
+  }
+
+  void make_row(uint64_t batch, uint64_t row, uint64_t number, Job* current, RowMaker* maker) {
     const bool counts = row < order.real_rows(batch);  // it is no padding
     try {
       if (maker->make(epoch, number, row, current->memory.get()) || !counts) return;

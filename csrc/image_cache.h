@@ -29,6 +29,8 @@ class ImageCache {
     uint64_t id;
     const float* labels;
   };
+  // Has the processor fetch what find() and the reader of a small image will need.
+  void prefetch(uint64_t record) const;
   // Whether it has the record.
   bool find(uint64_t record, Kept* kept) const;
 

@@ -34,6 +34,11 @@ class RowMaker {
  public:
   explicit RowMaker(const RowSource& source) : source_(source), pipeline_(source.options.decode) {}
 
+  // make() of this record is next.
+  void prepare(uint64_t record) const {
+    if (source_.cache) source_.cache->prefetch(record);
+  }
+
   // Writes what becomes of a record in an epoch. Returns whether its image is whole, and throws
   // Error where there is none.
   bool make(uint64_t epoch, uint64_t record, uint64_t row, BatchMemory* batch);
