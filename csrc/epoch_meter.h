@@ -30,6 +30,7 @@ struct WorkTimes {
   Clock::duration reading{};
   Clock::duration decoding{};
   Clock::duration augmenting{};  // and all else that a row needs
+  Clock::duration stalled{};     // the part of reading that reading from memory would not take
 };
 
 // Times are in seconds.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
 #include <exception>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "error.h"
+#include "read_ahead.h"
 
 namespace gluon_resnet {
 namespace {
@@ -34,15 +34,6 @@ Error with_place(const Error& error, const RecordSet::Place& at) {
   full.key = key;
   full.system_code = error.system_code;
   return full;
-}
-
-void copy_row(BatchMemory* memory, uint64_t from, uint64_t to) {
-  if (from == to) return;
-  uint8_t* const data = memory->data.get();
-  std::memcpy(data + to * memory->row_bytes, data + from * memory->row_bytes, memory->row_bytes);
-  const size_t width = memory->label_width;
-  std::copy_n(&memory->labels[from * width], width, &memory->labels[to * width]);
-  memory->ids[to] = memory->ids[from];
 }
 
 }  // namespace
@@ -113,12 +104,14 @@ struct EpochRun::State {
           work_to_do.notify_all();
         }
         lock.unlock();
+        if (row == 0) read_ahead.begin(batch);
         const Clock::time_point began = Clock::now();
         make_rows(batch, row, stop_row, &current, &maker);
         const Clock::duration time = Clock::now() - began;
         WorkTimes times = maker.take_times();
         times.augmenting = time - times.reading - times.decoding;
         meter->worked(times);
+        read_ahead.lost(times.stalled);
         if (time < kChunkTime / 2) chunk = std::min(2 * chunk, most_rows);
         if (time > kChunkTime * 2) chunk = std::max<uint64_t>(chunk / 2, 1);
         lock.lock();
@@ -132,7 +125,7 @@ struct EpochRun::State {
         return;
       }
       if (current.left == 0) {
-        finish(batch, &current);
+        finish(&current);
         batch_ready.notify_all();
       }
     }
@@ -194,31 +187,15 @@ struct EpochRun::State {
     return {epoch, error.path, error.key, static_cast<uint64_t>(error.offset), error.what()};
   }
 
-  // All rows are done. Where records were skipped, the others move up and the rows that get free at
-  // the end become padding.
-  void finish(uint64_t batch, Job* current) {
+  // All rows are done.
+  void finish(Job* current) {
     current->ready = true;
     if (++finished == end) meter->work_ended();
     if (current->bad_rows.empty()) return;
-    BatchMemory& memory = *current->memory;
-    std::vector<bool> bad(current->rows, false);
-    for (const uint64_t row : current->bad_rows) bad[row] = true;
-    uint64_t good = 0;
-    for (uint64_t row = 0; row < order.real_rows(batch); ++row) {
-      if (!bad[row]) copy_row(&memory, row, good++);
-    }
+    current->memory->drop_rows(current->bad_rows);
     if (options.last_batch == LastBatch::kKeep) {
-      memory.rows = good;
-      return;
-    }
-    memory.pad = memory.rows - good;
-    for (uint64_t row = good; row < memory.rows; ++row) {
-      if (good > 0) {
-        copy_row(&memory, row % good, row);
-      } else {  // nothing to repeat
-        std::memset(memory.data.get() + row * memory.row_bytes, 0, memory.row_bytes);
-        std::fill_n(&memory.labels[row * memory.label_width], memory.label_width, 0.0f);
-      }
+      current->memory->rows -= current->memory->pad;
+      current->memory->pad = 0;
     }
   }
 
@@ -258,6 +235,7 @@ struct EpochRun::State {
   const BatchOrder order;
   const uint64_t end = order.num_batches();
   const std::shared_ptr<EpochMeter> meter;
+  ReadAhead read_ahead{*source, order};
 
   std::mutex mutex;  // guards what follows
   std::condition_variable work_to_do;

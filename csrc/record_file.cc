@@ -287,6 +287,12 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
   return record;
 }
 
+void RecordFile::will_need(uint64_t offset, uint64_t size) const {
+  // It is only advice, and may be refused.
+  static_cast<void>(::posix_fadvise(descriptor_, static_cast<off_t>(offset),
+                                    static_cast<off_t>(size), POSIX_FADV_WILLNEED));
+}
+
 void RecordFile::check() const {
   std::vector<uint64_t> indexed;
   indexed.reserve(entries_.size());

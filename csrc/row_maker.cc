@@ -8,6 +8,10 @@
 namespace gluon_resnet {
 namespace {
 
+// More than a read takes whose data are in memory.
+constexpr std::chrono::microseconds kReadTime{100};
+constexpr std::chrono::nanoseconds kByteTime{1};
+
 size_t find_label_width(const RecordSet& records, bool skip_errors) {
   RecordBuffer buffer;
   for (uint64_t record = 0;; ++record) {
@@ -62,6 +66,8 @@ bool RowMaker::make(uint64_t epoch, uint64_t number, uint64_t row, BatchMemory* 
   const Record record = at.file->read(at.index, &buffer_);
   const Clock::time_point read = Clock::now();
   times_.reading += read - begin;
+  const Clock::duration from_memory = kReadTime + at.file->extent(at.index) * kByteTime;
+  if (read - begin > from_memory) times_.stalled += read - begin - from_memory;
   if (record.num_labels != batch->label_width) {
     throw Error(
         ErrorKind::kRecord,
