@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -13,6 +15,31 @@ BatchMemory::BatchMemory(size_t rows, size_t row_bytes, size_t label_width)
   const size_t bytes = (rows * row_bytes + kAlignment - 1) / kAlignment * kAlignment;
   data.reset(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, bytes)));
   if (!data) throw std::bad_alloc();
+}
+
+void BatchMemory::drop_rows(const std::vector<uint64_t>& dropped) {
+  std::vector<bool> bad(rows, false);
+  for (const uint64_t row : dropped) bad[row] = true;
+  size_t good = 0;
+  for (size_t row = 0; row < rows - pad; ++row) {
+    if (!bad[row]) copy_row(row, good++);
+  }
+  pad = rows - good;
+  for (size_t row = good; row < rows; ++row) {
+    if (good > 0) {
+      copy_row(row % good, row);
+    } else {
+      std::memset(data.get() + row * row_bytes, 0, row_bytes);
+      std::fill_n(&labels[row * label_width], label_width, 0.0f);
+    }
+  }
+}
+
+void BatchMemory::copy_row(size_t from, size_t to) {
+  if (from == to) return;
+  std::memcpy(data.get() + to * row_bytes, data.get() + from * row_bytes, row_bytes);
+  std::copy_n(&labels[from * label_width], label_width, &labels[to * label_width]);
+  ids[to] = ids[from];
 }
 
 BatchPool::BatchPool(size_t rows, size_t row_bytes, size_t label_width, size_t most_kept)

@@ -27,6 +27,13 @@ struct BatchMemory {
   std::vector<uint64_t> ids;
   size_t rows = 0;  // in use
   size_t pad = 0;   // of these, at the end, are repetitions
+
+  // Takes these rows out: the others move up, and what gets free becomes padding, which repeats
+  // them, or is 0 where there are no others.
+  void drop_rows(const std::vector<uint64_t>& dropped);
+
+ private:
+  void copy_row(size_t from, size_t to);
 };
 
 // Hands out BatchMemory of one size. The memory comes back by itself when the last pointer to it

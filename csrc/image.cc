@@ -65,7 +65,7 @@ ImageSize resize_short(ImageSize size, int shorter) {
   return {static_cast<int>(width * shorter / height), shorter};
 }
 
-void resize_region(const Image& source, const Region& region, Interpolation interpolation,
+void resize_region(const ImageView& source, const Region& region, Interpolation interpolation,
                    Image* target) {
   // Our own workers use the cores; OpenCV's pool beside them would only get in their way.
   static const bool serial = (cv::setNumThreads(1), true);

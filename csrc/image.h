@@ -30,7 +30,19 @@ struct Region {
   int height = 0;
 };
 
-// 8 bits a channel, rows packed without padding. Keeps its memory when it is resized.
+// Pixels that somebody else owns: 8 bits a channel, rows packed without padding, and Image::kSlack
+// bytes behind them.
+struct ImageView {
+  int width = 0;
+  int height = 0;
+  int channels = 3;
+  const uint8_t* pixels = nullptr;
+
+  size_t row_bytes() const { return static_cast<size_t>(width) * channels; }
+  const uint8_t* row(int y) const { return pixels + y * row_bytes(); }
+};
+
+// The same with its memory, which it keeps when it is resized.
 struct Image {
   // Behind the last pixel one may read, but not use, so many bytes: SIMD loads more than it needs.
   static constexpr size_t kSlack = 16;
@@ -50,6 +62,7 @@ struct Image {
   size_t row_bytes() const { return static_cast<size_t>(width) * channels; }
   const uint8_t* row(int y) const { return pixels.data() + y * row_bytes(); }
   uint8_t* row(int y) { return pixels.data() + y * row_bytes(); }
+  operator ImageView() const { return {width, height, channels, pixels.data()}; }
 };
 
 // Larger images are refused before their memory is asked for: a file of a few bytes can claim any
@@ -58,7 +71,7 @@ constexpr int64_t kMaxPixels = int64_t{1} << 28;
 
 // OpenCV's resize of a region of `source` to the size of `target`, which has been reshaped to the
 // same channels.
-void resize_region(const Image& source, const Region& region, Interpolation interpolation,
+void resize_region(const ImageView& source, const Region& region, Interpolation interpolation,
                    Image* target);
 
 // The size with the shorter side `shorter`; the longer one is rounded down, as in MXNet's

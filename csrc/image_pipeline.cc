@@ -37,27 +37,43 @@ ImagePipeline::ImagePipeline(const DecodeOptions& options) : options_(options), 
 
 void ImagePipeline::run(const TransformPlan& plan, const uint8_t* bytes, size_t size,
                         Random* random, DType dtype, Layout layout, void* out) {
-  const ImageSize whole = decoder_.open(bytes, size);
-  Geometry geometry = draw_geometry(plan, whole, random);
+  open(bytes, size);
+  const Part part = decode(plan, random);
+  augment(plan, part, random, dtype, layout, out);
+}
+
+void ImagePipeline::run(const TransformPlan& plan, const ImageView& image, Random* random,
+                        DType dtype, Layout layout, void* out) {
+  const Geometry geometry = draw_geometry(plan, {image.width, image.height}, random);
+  augment(plan, {geometry, image}, random, dtype, layout, out);
+}
+
+ImageSize ImagePipeline::open(const uint8_t* bytes, size_t size) {
+  size_ = decoder_.open(bytes, size);
+  return size_;
+}
+
+ImagePipeline::Part ImagePipeline::decode(const TransformPlan& plan, Random* random) {
+  Geometry geometry = draw_geometry(plan, size_, random);
   if (options_.fast) {
     const int factor = shrink_factor(geometry);
-    if (factor > 1) shrink(whole, decoder_.shrink(factor), &geometry);
+    if (factor > 1) shrink(size_, decoder_.shrink(factor), &geometry);
   }
-  const Region part = footprint(geometry, plan.interpolation);
-  decoder_.decode(Color::kRgb, part, &image_);
-  run(plan, geometry, image_, part.x, part.y, random, dtype, layout, out);
+  const Region region = footprint(geometry, plan.interpolation);
+  decoder_.decode(Color::kRgb, region, &image_);
+  return {geometry, image_, region.x, region.y};
 }
 
-void ImagePipeline::run(const TransformPlan& plan, const Image& image, Random* random, DType dtype,
-                        Layout layout, void* out) {
-  const Geometry geometry = draw_geometry(plan, {image.width, image.height}, random);
-  run(plan, geometry, image, 0, 0, random, dtype, layout, out);
+ImageView ImagePipeline::decode() {
+  decoder_.decode(Color::kRgb, &image_);
+  return image_;
 }
 
-void ImagePipeline::run(const TransformPlan& plan, const Geometry& geometry, const Image& image,
-                        int x, int y, Random* random, DType dtype, Layout layout, void* out) {
+void ImagePipeline::augment(const TransformPlan& plan, const Part& part, Random* random,
+                            DType dtype, Layout layout, void* out) {
   planes_.resize(3 * static_cast<size_t>(plan.size) * plan.size);
-  resample(geometry, plan.interpolation, image, x, y, plan.fill, &scratch_, planes_.data());
+  resample(part.geometry, plan.interpolation, part.image, part.x, part.y, plan.fill, &scratch_,
+           planes_.data());
   finish(plan, draw_color(plan, random), planes_.data(), dtype, layout, out);
 }
 

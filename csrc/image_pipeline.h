@@ -23,16 +23,30 @@ class ImagePipeline {
            DType dtype, Layout layout, void* out);
 
   // The same for an image that is there already, RGB.
-  void run(const TransformPlan& plan, const Image& image, Random* random, DType dtype,
+  void run(const TransformPlan& plan, const ImageView& image, Random* random, DType dtype,
            Layout layout, void* out);
 
- private:
-  // `image` starts at (x, y) of the upright image.
-  void run(const TransformPlan& plan, const Geometry& geometry, const Image& image, int x, int y,
-           Random* random, DType dtype, Layout layout, void* out);
+  // The same in steps: open(), then one of the two decode(), whose pixels stay until the next call,
+  // then augment().
+  struct Part {
+    Geometry geometry;
+    ImageView image;  // starts at (x, y) of the upright image
+    int x = 0;
+    int y = 0;
+  };
+  ImageSize open(const uint8_t* bytes, size_t size);
+  Part decode(const TransformPlan& plan, Random* random);
+  ImageView decode();  // the whole image, RGB
+  void augment(const TransformPlan& plan, const Part& part, Random* random, DType dtype,
+               Layout layout, void* out);
 
+  // Of the last decode(); see Decoder.
+  bool cut_short() const { return decoder_.cut_short(); }
+
+ private:
   const DecodeOptions options_;
   Decoder decoder_;
+  ImageSize size_;  // of what is open
   Image image_;
   ResampleScratch scratch_;
   std::vector<uint8_t> planes_;

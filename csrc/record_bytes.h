@@ -22,6 +22,9 @@ class RecordBytes {
 
   void read(uint64_t offset, uint8_t* out, size_t size) const;
 
+  // Has the system begin to fetch this part of the file, and does not wait for it.
+  void will_need(uint64_t offset, uint64_t size) const;
+
   // Throws what is wrong with the file at `offset`.
   [[noreturn]] void fail(uint64_t offset, const std::string& message) const;
 

@@ -51,6 +51,8 @@ class RecordFile {
   size_t size() const { return entries_.size(); }
   int64_t key(size_t index) const { return entries_.at(index).key; }
   uint64_t offset(size_t index) const { return entries_.at(index).offset; }
+  // Bytes to the next record in the file, or to its end.
+  uint64_t extent(size_t index) const { return entries_.at(index).extent; }
 
   // The position of the record with this key; throws where there is none.
   size_t find(int64_t key) const;
@@ -61,6 +63,9 @@ class RecordFile {
 
   // Reads record `index` into `buffer`; the result points into it until the next call.
   Record read(size_t index, RecordBuffer* buffer) const;
+
+  // Has the system begin to fetch this part of the file, and does not wait for it.
+  void will_need(uint64_t offset, uint64_t size) const { bytes_.will_need(offset, size); }
 
   // Reads every part of the file in order and compares with the index: magic, lengths, headers, an
   // index entry for each record and a record for each entry. Throws at the first difference.

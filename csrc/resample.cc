@@ -60,7 +60,7 @@ void make_taps(MakeTap make_tap, Span span, int crop, int source, int scaled,
 // For each of scratch->rows calls write_row(its number, scaled row, scaled row, tap). The region
 // that the taps are of has its corner at (x, y) of `image`, and so many rows.
 template <typename WriteRow>
-void scale_rows(const Image& image, int x, int y, int height, ResampleScratch* scratch,
+void scale_rows(const ImageView& image, int x, int y, int height, ResampleScratch* scratch,
                 const WriteRow& write_row) {
   const RowLoops& loops = row_loops();
   const size_t count = scratch->columns.size();
@@ -86,7 +86,7 @@ void scale_rows(const Image& image, int x, int y, int height, ResampleScratch* s
 }
 
 // `image` starts at (x, y) of the upright image.
-void linear(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
+void linear(const Geometry& geometry, const ImageView& image, int x, int y, Span columns, Span rows,
             ResampleScratch* scratch, uint8_t* planes) {
   const Region& source = geometry.source;
   make_taps(column_tap, columns, geometry.crop_x, source.width, geometry.scaled.width,
@@ -108,7 +108,7 @@ void linear(const Geometry& geometry, const Image& image, int x, int y, Span col
 }
 
 // From `image`, whose pixel (0, 0) is (x, y) of the scaled region.
-void copy(const Geometry& geometry, const Image& image, int x, int y, Span columns, Span rows,
+void copy(const Geometry& geometry, const ImageView& image, int x, int y, Span columns, Span rows,
           uint8_t* planes) {
   const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
   const int first_column = geometry.flip ? geometry.size - columns.end : columns.begin;
@@ -140,7 +140,7 @@ Region footprint(const Geometry& geometry, Interpolation interpolation) {
   return {source.x + left, source.y + top, right - left, bottom - top};
 }
 
-void resample(const Geometry& geometry, Interpolation interpolation, const Image& image, int x,
+void resample(const Geometry& geometry, Interpolation interpolation, const ImageView& image, int x,
               int y, const std::array<uint8_t, 3>& fill, ResampleScratch* scratch,
               uint8_t* planes) {
   const Span columns = inside(geometry.crop_x, geometry.size, geometry.scaled.width);

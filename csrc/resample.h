@@ -39,7 +39,7 @@ struct ResampleScratch {
 // least the footprint; its first pixel is (x, y) of the upright image. The pixels are those of
 // OpenCV's resize of the whole region, bit for bit: kLinear is computed here in the same
 // arithmetic, for the pixels that are wanted, the other kinds by OpenCV.
-void resample(const Geometry& geometry, Interpolation interpolation, const Image& image, int x,
+void resample(const Geometry& geometry, Interpolation interpolation, const ImageView& image, int x,
               int y, const std::array<uint8_t, 3>& fill, ResampleScratch* scratch, uint8_t* planes);
 
 // OpenCV's linear resize of a region of an RGB image to the size of `target`, which has been

@@ -124,8 +124,10 @@ def test_skipped_records_are_listed_and_become_padding(damaged: str, last_batch:
     ]
     assert [b.pad for b in batches] == ([2, 0, 0, 1, 2] if last_batch == "pad" else [0] * 5)
     assert all(np.array_equal(batches[0].data[i], EVAL(RecordFile(damaged)[i].payload)) for i in range(3))
-    assert sorted((s.key, s.epoch, s.path) for s in loader.skipped) == [(k, 0, damaged) for k in (3, 4, 17)]
-    assert "Premature end" in next(s.reason for s in loader.skipped if s.key == 3)
+    assert sorted((s.key, s.epoch, s.path) for s in loader.stats().skipped) == [
+        (k, 0, damaged) for k in (3, 4, 17)
+    ]
+    assert "Premature end" in next(s.reason for s in loader.stats().skipped if s.key == 3)
 
 
 def test_when_every_record_is_bad(tmp_path: pathlib.Path) -> None:

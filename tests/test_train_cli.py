@@ -65,12 +65,16 @@ def test_a_whole_run(data, tmp_path, capsys):
         r"  val: loss \S+ error \S+ % \(top-4 0\.00 %\)  \d+ images/s",
         lines[-1],
     )
+    loading = [line for line in out.splitlines() if line.startswith("  loader: ")]
+    assert len(loading) == 8
+    assert all("images/s; workers: " in line for line in loading)
     assert f"{prefix}-0008.params" in out
     assert "Traceback" not in err
 
     with open(f"{prefix}-log.jsonl", encoding="utf-8") as stream:
         records = [json.loads(line) for line in stream]
     assert [record["lr"] for record in records] == pytest.approx([0.05] * 7 + [0.005])
+    assert all(0 <= record["data_wait"] <= 1 for record in records)
     assert records[-1]["iteration"] == 8 * (132 // 32)
     assert records[-1]["val_top1_error"] < 20  # 75 is chance
     assert cv2.imread(f"{prefix}-curves.png") is not None
@@ -126,7 +130,7 @@ def test_going_on(data, tmp_path, capsys):
     assert main([*options, "--num-epochs", "2", "--resume"]) is None
     assert "all 2 epochs are done already" in capsys.readouterr().out
     assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01"]) is None
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[:-1]] == ["3/3"]
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[:-2]] == ["3/3"]
     assert len((tmp_path / "a-log.jsonl").read_text().splitlines()) == 3
     os.remove(tmp_path / "a-resume.json")
     with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):

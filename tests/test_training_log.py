@@ -48,6 +48,7 @@ def test_a_record_is_one_json_object(tmp_path):
         "val_loss": 0.25,
         "val_top1_error": 25.0,
         "val_topk_error": 5.0,
+        "data_wait": None,
     }
 
 

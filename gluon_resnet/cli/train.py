@@ -94,7 +94,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if schedule.steps and schedule.steps[-1] >= epochs * len(train):
         _note(f"the run ends before the learning rate's step at iteration {schedule.steps[-1]}")
 
-    report = _Report(prefix, card, epochs, position.epoch) if rank == 0 else None  # one worker writes
+    report = _Report(prefix, card, epochs, position.epoch, train) if rank == 0 else None  # one worker writes
     with StopRequest() as stop:
         done = fit(
             trainer,
@@ -118,16 +118,21 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 class _Report:
-    """Called with each epoch's record: the line, the log, the curves, and the errors in the model card."""
+    """Called with each epoch's record: the lines, the log, the curves, and the errors in the model card."""
 
-    def __init__(self, prefix: str, card: ModelCard, epochs: int, done: int) -> None:
+    def __init__(self, prefix: str, card: ModelCard, epochs: int, done: int, train: Loader) -> None:
         os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
         self._prefix, self._card, self._epochs, self._curves = prefix, card, epochs, True
+        self._train = train
         self._log = EpochLog(f"{prefix}-log.jsonl", done)
         card.save(f"{prefix}-model.json")  # now: a folder that cannot be written to is known before the work
 
     def __call__(self, record: EpochRecord) -> None:
         print(record.line(self._epochs), flush=True)
+        loading = self._train.stats()
+        if loading.batches:  # none where a run goes on with an epoch's validation
+            print(f"  loader: {loading}", flush=True)
+            record = replace(record, data_wait=round(loading.consumer_wait_share, 3))
         self._log.append(record)
         replace(self._card, training={**self._card.training, **asdict(record)}).save(
             f"{self._prefix}-model.json"

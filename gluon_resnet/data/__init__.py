@@ -2,7 +2,8 @@
 
 from gluon_resnet.data.checking import check, rebuild_index
 from gluon_resnet.data.cifar10 import cifar10_sources
-from gluon_resnet.data.loader import Batch, Loader, SkippedRecord
+from gluon_resnet.data.loader import Batch, Loader
+from gluon_resnet.data.loader_stats import BadRecord, LoaderStats
 from gluon_resnet.data.mxnet_adapter import mxnet_iter
 from gluon_resnet.data.packing import BadImagesError, PackOptions, PackReport, pack
 from gluon_resnet.data.records import Header, Record, RecordFile
@@ -12,17 +13,18 @@ from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTrans
 
 __all__ = [
     "BadImagesError",
+    "BadRecord",
     "Batch",
     "ColourJitter",
     "EvalTransform",
     "Folder",
     "Header",
     "Loader",
+    "LoaderStats",
     "PackOptions",
     "PackReport",
     "Record",
     "RecordFile",
-    "SkippedRecord",
     "TarArchive",
     "TrainTransform",
     "check",

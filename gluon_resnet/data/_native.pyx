@@ -383,7 +383,7 @@ cdef extern from "order.h" namespace "gluon_resnet" nogil:
         kPad, kDiscard, kKeep
 
 
-cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader_options.h" namespace "gluon_resnet" nogil:
     cdef cppclass LoaderOptions:
         size_t batch_size
         TransformPlan plan
@@ -398,27 +398,45 @@ cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
         DecodeOptions decode
         cbool skip_errors
         size_t prefetch
+        size_t cache_bytes
 
-    cdef struct CSkippedRecord "gluon_resnet::SkippedRecord":
+
+cdef extern from "epoch_meter.h" namespace "gluon_resnet" nogil:
+    cdef struct CBadRecord "gluon_resnet::BadRecord":
         uint64_t epoch
         string path
         int64_t key
+        uint64_t offset
         string reason
 
+    cdef cppclass CEpochStats "gluon_resnet::EpochStats":
+        uint64_t images, batches
+        size_t threads
+        double seconds, reading, decoding, augmenting, waiting, consumer_waiting
+        vector[CBadRecord] skipped, partial
+
+    cdef cppclass CEpochMeter "gluon_resnet::EpochMeter":
+        CEpochStats read() except +raise_error
+
+
+cdef extern from "epoch_run.h" namespace "gluon_resnet" nogil:
     cdef enum class CStatus "gluon_resnet::EpochRun::Status":
         kBatch, kEnd, kNotYet
 
     cdef cppclass CEpochRun "gluon_resnet::EpochRun":
         CStatus next(int milliseconds, shared_ptr[BatchMemory]* batch) except +raise_error
+        shared_ptr[const CEpochMeter] meter()
 
+
+cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
     cdef cppclass CBatchLoader "gluon_resnet::BatchLoader":
         CBatchLoader(vector[shared_ptr[CRecordFile]] files, const LoaderOptions& options) except +raise_error
         uint64_t num_records()
         uint64_t num_batches()
         size_t label_width()
+        uint64_t num_cached()
         uint64_t fingerprint() except +raise_error
         unique_ptr[CEpochRun] start(uint64_t epoch, uint64_t first_batch) except +raise_error
-        vector[CSkippedRecord] skipped() except +raise_error
 
 
 LAST_BATCHES = {"pad": <int>CLastBatch.kPad, "discard": <int>CLastBatch.kDiscard, "keep": <int>CLastBatch.kKeep}
@@ -515,6 +533,27 @@ cdef class Batch:
         self.memory.reset()
 
 
+cdef list bad_records(vector[CBadRecord]& records):
+    return [(r.epoch, os.fsdecode(r.path), r.key, r.offset, r.reason.decode("utf-8", "replace")) for r in records]
+
+
+cdef class NativeMeter:
+    """What an epoch costs; outlives it."""
+
+    cdef shared_ptr[const CEpochMeter] meter
+
+    def read(self):
+        """The fields of gluon_resnet.data.LoaderStats that are known here."""
+        cdef CEpochStats stats
+        with nogil:
+            stats = self.meter.get().read()
+        return {"images": stats.images, "batches": stats.batches, "threads": stats.threads,
+                "seconds": stats.seconds, "reading": stats.reading, "decoding": stats.decoding,
+                "augmenting": stats.augmenting, "waiting": stats.waiting,
+                "consumer_waiting": stats.consumer_waiting,
+                "skipped": bad_records(stats.skipped), "partial": bad_records(stats.partial)}
+
+
 cdef class NativeEpoch:
     """The batches of one epoch; see gluon_resnet.data.Loader."""
 
@@ -530,6 +569,11 @@ cdef class NativeEpoch:
         """Stop the workers."""
         with nogil:
             self.run.reset()
+
+    def meter(self):
+        cdef NativeMeter result = NativeMeter.__new__(NativeMeter)
+        result.meter = self.run.get().meter()
+        return result
 
     def next(self):
         """The next Batch, or None at the end. Ctrl-C is heard while it waits."""
@@ -557,7 +601,7 @@ cdef class NativeLoader:
     cdef object dtype
 
     def __cinit__(self, files, NativePlan plan, *, batch_size, shuffle, seed, threads, rank, world_size, last_batch,
-                  dtype, layout, fast, on_error, prefetch):
+                  dtype, layout, fast, on_error, prefetch, cache_bytes):
         self.options.batch_size = batch_size
         self.options.plan = plan.plan
         self.options.shuffle = shuffle
@@ -573,6 +617,7 @@ cdef class NativeLoader:
         self.options.decode.partial = on_error == "partial"
         self.options.skip_errors = on_error == "skip"
         self.options.prefetch = prefetch
+        self.options.cache_bytes = cache_bytes
         cdef vector[shared_ptr[CRecordFile]] c_files
         for file in files:
             c_files.push_back((<NativeRecordFile?>file).file)
@@ -591,6 +636,10 @@ cdef class NativeLoader:
     def label_width(self):
         return self.loader.get().label_width()
 
+    @property
+    def num_cached(self):
+        return self.loader.get().num_cached()
+
     def fingerprint(self):
         """64 bits that tell these records from others."""
         cdef uint64_t fingerprint
@@ -605,11 +654,6 @@ cdef class NativeLoader:
         with nogil:
             run.run = move(self.loader.get().start(epoch, first_batch))
         return run
-
-    def skipped(self):
-        """[(epoch, path, key, reason)] of the records left out so far."""
-        return [(s.epoch, os.fsdecode(s.path), s.key, s.reason.decode("utf-8", "replace"))
-                for s in self.loader.get().skipped()]
 
 
 cdef extern from "image.h" namespace "gluon_resnet" nogil:

@@ -5,25 +5,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 from gluon_resnet.data import _native
 from gluon_resnet.data._native import Batch
+from gluon_resnet.data.loader_stats import BadRecord, LoaderStats
+from gluon_resnet.data.memory import available_memory
 from gluon_resnet.data.records import Path, RecordFile
 from gluon_resnet.data.state import LoaderState
 from gluon_resnet.data.transforms import Transform
 from gluon_resnet.errors import DataError, UsageError
 
 Records = Union[Path, RecordFile]
-
-
-class SkippedRecord(NamedTuple):
-    """A record that ``on_error='skip'`` left out of an epoch."""
-
-    epoch: int
-    path: str
-    key: int
-    reason: str
 
 
 class Loader:
@@ -54,10 +47,17 @@ class Loader:
         fast: decode with less care: chroma is repeated instead of interpolated, and where a crop is at least twice as
             large as the output the JPEG is decoded at 1/2, 1/4 or 1/8 of its size. Not the pixels of a full decode.
         on_error: ``'raise'``: a record that cannot be read or decoded raises from ``next()``, with its file, key and
-            offset; one may go on with the batch after it. ``'skip'``: it is left out, and listed in `skipped`; in its
-            stead the batch has one more row of padding, or with ``last_batch='keep'`` one row less. ``'partial'``: as
-            ``'raise'``, but a JPEG whose data ends early is decoded as far as it goes.
+            offset; one may go on with the batch after it. ``'skip'``: it is left out, and listed in
+            ``stats().skipped``; in its stead the batch has one more row of padding, or with ``last_batch='keep'`` one
+            row less. ``'partial'``: as ``'raise'``, but a JPEG whose data ends before its crop does is decoded as far
+            as it goes, and listed in ``stats().partial``.
         prefetch: batches made ready ahead of the consumer.
+        cache: ``'decoded'``: the images are decoded whole when they are first needed, and kept in memory with their
+            labels and ids, so that a later epoch reads and decodes only those that did not fit (in
+            ``stats().cached`` is how many did). The batches are the same bytes as without. Broken and partial images
+            are not kept. None: nothing is kept.
+        cache_size: of the cache, in MiB; by default half of the memory that is available now. It is taken as it fills,
+            and given back with the loader and its last epoch.
 
     Raises:
         UsageError: an argument is out of range.
@@ -81,6 +81,8 @@ class Loader:
         fast: bool = False,
         on_error: str = "raise",
         prefetch: int = 3,
+        cache: Optional[str] = None,
+        cache_size: Optional[int] = None,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}  # to pickle
         if isinstance(records, (str, os.PathLike, RecordFile)):
@@ -96,6 +98,7 @@ class Loader:
         _expect_range("rank", rank, 0, world_size - 1)
         _expect_range("seed", seed, 0, (1 << 64) - 1)
         _expect_range("prefetch", prefetch, 1, 1024)
+        cache_bytes = _cache_bytes(cache, cache_size, fast)
         if dtype == "uint8" and (tuple(transform.mean) != (0, 0, 0) or tuple(transform.std) != (1, 1, 1)):
             raise UsageError("dtype: uint8 has no room for normalized values; expected mean 0 and std 1")
         if not records:
@@ -124,6 +127,7 @@ class Loader:
             fast=fast,
             on_error=on_error,
             prefetch=prefetch,
+            cache_bytes=cache_bytes,
         )
         if len(self) == 0:
             raise UsageError(
@@ -135,6 +139,8 @@ class Loader:
         self._next_epoch = 0
         self._next_batch = 0
         self._current: Optional[_Epoch] = None
+        self._meter: Optional[_native.NativeMeter] = None  # of the last epoch that began
+        self._caches = cache is not None
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -156,15 +162,19 @@ class Loader:
         """Labels of each record."""
         return self._native.label_width
 
-    @property
-    def skipped(self) -> list[SkippedRecord]:
-        """The records that ``on_error='skip'`` has left out so far, in the order in which they were met."""
-        return [SkippedRecord(*record) for record in self._native.skipped()]
+    def stats(self) -> LoaderStats:
+        """What the epoch under way, or between epochs the last one, costs and waits for."""
+        known = self._meter.read() if self._meter else {}
+        for name in ("skipped", "partial"):
+            known[name] = tuple(BadRecord(*record) for record in known.get(name, ()))
+        cached = self._native.num_cached if self._caches else None
+        return LoaderStats(**known, cached=cached, records=self.num_records)
 
     def __iter__(self) -> Iterator[Batch]:
         """Begin the next epoch, or go on where a loaded state says. An epoch still under way ends."""
         self._end_epoch()
         self._current = _Epoch(self._native, self._next_epoch, self._next_batch)
+        self._meter = self._current.meter
         self._next_epoch, self._next_batch = self._next_epoch + 1, 0
         return self._current
 
@@ -250,6 +260,7 @@ class _Epoch(Iterator[Batch]):
         self.epoch = epoch
         self.batch = batch  # the next one
         self._native = loader.start(epoch, batch)
+        self.meter = self._native.meter()
 
     def __next__(self) -> Batch:
         try:
@@ -265,6 +276,24 @@ class _Epoch(Iterator[Batch]):
 
     def close(self) -> None:
         self._native.close()
+
+
+def _cache_bytes(cache: Optional[str], mebibytes: Optional[int], fast: bool) -> int:
+    """The bytes for images; 0: no cache."""
+    if cache is None:
+        if mebibytes is not None:
+            raise UsageError("cache_size: there is no cache; expected cache='decoded' with it")
+        return 0
+    _expect_choice("cache", cache, ("decoded",))
+    if fast:
+        raise UsageError(
+            "cache: fast=True decodes an image at the scale of each epoch's crop, so that there is no image to keep; "
+            "choose one of them"
+        )
+    if mebibytes is None:
+        return max(available_memory() // 2, 1 << 20)
+    _expect_range("cache_size", mebibytes, 1, 1 << 26)
+    return mebibytes << 20
 
 
 def _expect_range(name: str, value: int, least: int, most: int) -> None:
