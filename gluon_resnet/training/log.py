@@ -28,9 +28,7 @@ class EpochRecord:
     val_loss: Optional[float] = None
     val_top1_error: Optional[float] = None
     val_topk_error: Optional[float] = None
-    data_wait: Optional[float] = (
-        None  # the part of the training time, 0 to 1, that went into waiting for batches
-    )
+    data_wait: Optional[float] = None  # the part of the training time, 0 to 1, spent waiting for batches
 
     @staticmethod
     def of(
