@@ -85,7 +85,19 @@ struct EpochRun::State {
   }
 
   void work() {
-    RowMaker maker(*source);
+    try {
+      RowMaker maker(*source);
+      make_chunks(&maker);
+    } catch (...) {  // no memory: the consumer hears of it, and that is the end
+      const std::lock_guard<std::mutex> lock(mutex);
+      failure = std::current_exception();
+      cancelled = true;
+      work_to_do.notify_all();
+      batch_ready.notify_all();
+    }
+  }
+
+  void make_chunks(RowMaker* maker) {
     const uint64_t most_rows = std::max<uint64_t>(options.batch_size / (2 * options.threads), 1);
     uint64_t chunk = 1;
     std::unique_lock<std::mutex> lock(mutex);
@@ -94,36 +106,27 @@ struct EpochRun::State {
       if (cancelled || open == end) return;
       const uint64_t batch = open;
       Job& current = job(batch);
-      try {
-        if (!current.memory) begin(batch, &current);
-        const uint64_t row = current.next_row;
-        const uint64_t stop_row = std::min(row + chunk, current.rows);
-        current.next_row = stop_row;
-        if (stop_row == current.rows) {
-          ++open;
-          work_to_do.notify_all();
-        }
-        lock.unlock();
-        if (row == 0) read_ahead.begin(batch);
-        const Clock::time_point began = Clock::now();
-        make_rows(batch, row, stop_row, &current, &maker);
-        const Clock::duration time = Clock::now() - began;
-        WorkTimes times = maker.take_times();
-        times.augmenting = time - times.reading - times.decoding;
-        meter->worked(times);
-        read_ahead.lost(times.stalled);
-        if (time < kChunkTime / 2) chunk = std::min(2 * chunk, most_rows);
-        if (time > kChunkTime * 2) chunk = std::max<uint64_t>(chunk / 2, 1);
-        lock.lock();
-        current.left -= stop_row - row;
-      } catch (...) {  // no memory for a batch: the consumer hears of it, and that is the end
-        if (!lock.owns_lock()) lock.lock();
-        failure = std::current_exception();
-        cancelled = true;
+      if (!current.memory) begin(batch, &current);
+      const uint64_t row = current.next_row;
+      const uint64_t stop_row = std::min(row + chunk, current.rows);
+      current.next_row = stop_row;
+      if (stop_row == current.rows) {
+        ++open;
         work_to_do.notify_all();
-        batch_ready.notify_all();
-        return;
       }
+      lock.unlock();
+      if (row == 0) read_ahead.begin(batch);
+      const Clock::time_point began = Clock::now();
+      make_rows(batch, row, stop_row, &current, maker);
+      const Clock::duration time = Clock::now() - began;
+      WorkTimes times = maker->take_times();
+      times.augmenting = time - times.reading - times.decoding;
+      meter->worked(times);
+      read_ahead.lost(times.stalled);
+      if (time < kChunkTime / 2) chunk = std::min(2 * chunk, most_rows);
+      if (time > kChunkTime * 2) chunk = std::max<uint64_t>(chunk / 2, 1);
+      lock.lock();
+      current.left -= stop_row - row;
       if (current.left == 0) {
         finish(&current);
         batch_ready.notify_all();
