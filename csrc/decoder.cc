@@ -1,6 +1,7 @@
 #include "decoder.h"
 
 #include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -169,6 +170,14 @@ struct Decoder::Impl {
     return {static_cast<int>(jpeg.output_width), static_cast<int>(jpeg.output_height)};
   }
 
+  // Into aligned rows libjpeg-turbo writes past the caches, and they would come back from memory.
+  void reserve_scanlines() {
+    constexpr size_t kAlignment = 64;
+    const size_t bytes = (size_t{4} * stored.width + kAlignment - 1) / kAlignment * kAlignment;
+    scanline_bytes.resize(scanlines.size() * bytes + 1);
+    for (size_t i = 0; i < scanlines.size(); ++i) scanlines[i] = &scanline_bytes[i * bytes + 1];
+  }
+
   // No object with a destructor may live in here: a longjmp would pass it over.
   void run_jpeg(bool gray, const Region& region, Image* image) {
     if (setjmp(jpeg_errors.leave) != 0) {
@@ -196,18 +205,17 @@ struct Decoder::Impl {
       entropy.need_columns(first_column / mcu, (first_column + columns - 1) / mcu);
     }
     if (top > 0) jpeg_skip_scanlines(&jpeg, static_cast<JDIMENSION>(top));
-    // To an aligned row libjpeg-turbo writes past the caches, and it would come back from memory.
-    uint8_t* const unaligned = scanline.data() + 1;
     const size_t offset = (cmyk ? 4 : image->channels) * (region.x - size_t{first_column});
     while (static_cast<int>(jpeg.output_scanline) < region.y + region.height) {
-      const int y = static_cast<int>(jpeg.output_scanline) - region.y;
-      JSAMPROW row = unaligned;
-      jpeg_read_scanlines(&jpeg, &row, 1);
-      if (y < 0) continue;
-      if (cmyk) {
-        store_cmyk_row(gray, unaligned + offset, region.width, image->row(y));
-      } else {
-        std::memcpy(image->row(y), unaligned + offset, image->row_bytes());
+      int y = static_cast<int>(jpeg.output_scanline) - region.y;
+      const JDIMENSION count = jpeg_read_scanlines(&jpeg, scanlines.data(), scanlines.size());
+      for (JDIMENSION i = 0; i < count; ++i, ++y) {
+        if (y < 0 || y >= region.height) continue;
+        if (cmyk) {
+          store_cmyk_row(gray, scanlines[i] + offset, region.width, image->row(y));
+        } else {
+          std::memcpy(image->row(y), scanlines[i] + offset, image->row_bytes());
+        }
       }
     }
     // Not jpeg_finish_decompress: every pixel is there, even if the end-of-image marker is not.
@@ -242,8 +250,7 @@ struct Decoder::Impl {
     jpeg_start_decompress(&jpeg);
     entropy.need_columns(1, 0);  // none
     while (jpeg.output_scanline < jpeg.output_height) {
-      JSAMPROW row = scanline.data();
-      jpeg_read_scanlines(&jpeg, &row, 1);
+      jpeg_read_scanlines(&jpeg, scanlines.data(), scanlines.size());
     }
     jpeg_abort_decompress(&jpeg);
   }
@@ -327,7 +334,8 @@ struct Decoder::Impl {
   jpeg_decompress_struct jpeg;
   JpegErrors jpeg_errors;
   JpegEntropyDecoder entropy;
-  std::vector<uint8_t> scanline;
+  std::vector<uint8_t> scanline_bytes;
+  std::array<JSAMPROW, 4> scanlines;  // more libjpeg does not give at once
 
   png_structp png = nullptr;
   png_infop png_info = nullptr;
@@ -380,7 +388,7 @@ void Decoder::verify() {
     decode(Color::kSource, &impl_->upright);
     return;
   }
-  impl_->scanline.resize(size_t{4} * impl_->stored.width);
+  impl_->reserve_scanlines();
   impl_->verify_jpeg();
 }
 
@@ -391,7 +399,7 @@ void Decoder::decode(Color color, const Region& region, Image* image) {
   const bool gray = color == Color::kGray || (color == Color::kSource && source_gray);
   const int channels = gray ? 1 : 3;
   if (jpeg) {
-    impl.scanline.resize(size_t{4} * impl.stored.width + 1);
+    impl.reserve_scanlines();
     if (impl.orientation == 1) {
       image->reshape(region.width, region.height, channels);
       impl.run_jpeg(gray, region, image);
