@@ -149,6 +149,7 @@ void resample(const Geometry& geometry, Interpolation interpolation, const Image
   if (columns.end - columns.begin < geometry.size || rows.end - rows.begin < geometry.size) {
     for (int c = 0; c < 3; ++c) std::memset(planes + c * plane, fill[c], plane);
   }
+  if (columns.begin == columns.end || rows.begin == rows.end) return;  // nothing but padding
   const Region& source = geometry.source;
   if (unscaled(geometry)) {
     copy(geometry, image, x - source.x, y - source.y, columns, rows, planes);
