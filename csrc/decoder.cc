@@ -178,6 +178,19 @@ struct Decoder::Impl {
     for (size_t i = 0; i < scanlines.size(); ++i) scanlines[i] = &scanline_bytes[i * bytes + 1];
   }
 
+  // Where a progressive file leaves out scans, libjpeg smooths from block to block, and at the edge
+  // of a part otherwise than inside of the whole.
+  bool smooths_blocks() const {
+    if (!jpeg.progressive_mode) return false;
+    for (int c = 0; c < jpeg.num_components; ++c) {
+      const int* const missing_bits = jpeg.coef_bits[c];
+      if (std::any_of(missing_bits + 1, missing_bits + DCTSIZE2,
+                      [](int bits) { return bits != 0; }))
+        return true;
+    }
+    return false;
+  }
+
   // No object with a destructor may live in here: a longjmp would pass it over.
   void run_jpeg(bool gray, const Region& region, Image* image) {
     if (setjmp(jpeg_errors.leave) != 0) {
@@ -193,10 +206,11 @@ struct Decoder::Impl {
     jpeg.out_color_space = cmyk ? JCS_CMYK : gray ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(&jpeg);
     // Chroma is interpolated from neighbours: at the edge of what is decoded it would be wrong.
-    const int left = std::max(0, region.x - kChromaReach);
-    const int top = std::max(0, region.y - kChromaReach);
+    const bool whole = smooths_blocks();
+    const int left = whole ? 0 : std::max(0, region.x - kChromaReach);
+    const int top = whole ? 0 : std::max(0, region.y - kChromaReach);
     JDIMENSION first_column = static_cast<JDIMENSION>(left);
-    if (region.width < static_cast<int>(jpeg.output_width)) {
+    if (!whole && region.width < static_cast<int>(jpeg.output_width)) {
       JDIMENSION columns = std::min<JDIMENSION>(region.x + region.width + kChromaReach - left,
                                                 jpeg.output_width - first_column);
       jpeg_crop_scanline(&jpeg, &first_column, &columns);
