@@ -128,6 +128,20 @@ void png_read(png_structp png, png_bytep out, png_size_t size) {
   input->left -= size;
 }
 
+// libpng asks for a chunk's memory, up to 2 GiB, before it finds that the chunk is not there.
+void check_png_chunks(const uint8_t* bytes, size_t size) {
+  constexpr size_t kSignature = 8;
+  constexpr size_t kHeader = 8;
+  constexpr size_t kChecksum = 4;
+  for (size_t at = kSignature; size - at >= kHeader;) {
+    const size_t length = png_get_uint_32(bytes + at);
+    const size_t left = size - at - kHeader;
+    if (length > left) fail("bad PNG: the data ends early; the file has been cut short");
+    if (std::memcmp(bytes + at + 4, "IEND", 4) == 0) return;
+    at += kHeader + std::min(length + kChecksum, left);
+  }
+}
+
 }  // namespace
 
 struct Decoder::Impl {
@@ -283,6 +297,7 @@ struct Decoder::Impl {
 
   ImageSize open_png(const uint8_t* bytes, size_t size) {
     close_png();
+    check_png_chunks(bytes, size);
     png_input = {bytes, size, {}};
     png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &png_input, png_leave,
                                  [](png_structp, png_const_charp) {});
