@@ -12,9 +12,10 @@ BatchLoader::BatchLoader(std::vector<std::shared_ptr<RecordFile>> files,
 
 std::shared_ptr<BatchPool> BatchLoader::make_pool() const {
   const LoaderOptions& options = source_->options;
-  // One more than are under way: the one that the consumer has.
+  // Two more than are under way: the one that the consumer has, and the one that it lets go only
+  // when it has that. What the pool does not keep, malloc may keep once more in every arena.
   return std::make_shared<BatchPool>(options.batch_size, source_->row_bytes(), source_->label_width,
-                                     options.prefetch + 1);
+                                     options.prefetch + 2);
 }
 
 std::unique_ptr<EpochRun> BatchLoader::start(uint64_t epoch, uint64_t first_batch) {

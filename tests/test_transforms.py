@@ -170,6 +170,20 @@ def test_decoding_a_region_changes_no_pixel(
     )
 
 
+@pytest.mark.parametrize("scans", range(1, 10))
+def test_a_region_of_an_unfinished_progressive_jpeg_is_smoothed_as_the_whole(scans: int) -> None:
+    """Where a progressive file ends before its last scans, libjpeg smooths from block to block."""
+    payload = encode(picture(96, 80), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    starts = [i for i in range(len(payload)) if payload[i : i + 2] == b"\xff\xda"]
+    assert len(starts) == 10
+    unfinished = payload[: payload.rindex(b"\xff\xc4", 0, starts[scans])] + b"\xff\xd9"
+    for record in range(20):
+        transform = TrainTransform(size=24, area=(0.01, 0.2))
+        np.testing.assert_array_equal(
+            transform(unfinished, record=record), transform(decode(unfinished), record=record)
+        )
+
+
 def torchvision_region(random: np.random.Generator, width: int, height: int) -> tuple[int, int]:
     """RandomResizedCrop's rule, but for its fall-back."""
     while True:
