@@ -10,8 +10,12 @@ PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
 # MXNet takes half of the cores in every test process unless told otherwise.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 CSRC := $(wildcard csrc/*.h csrc/*.cc)
+NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc)
+# Of each of the two sanitized programs, and of each of the two fuzzers.
+SANITIZE_SECONDS ?= 30
+FUZZ_SECONDS ?= 60
 
-.PHONY: help setup system predict demo test test-all lint format wheel clean
+.PHONY: help setup system predict demo test test-all sanitize fuzz lint format wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,19 +51,26 @@ demo: setup predict  ## train a small net on scanned digits, export it, predict 
 test: setup predict  ## fast tests
 	@$(PYTEST) -m "not slow"
 
-test-all: setup predict  ## all tests
+test-all: setup predict sanitize  ## all tests, and the stress program
 	@$(PYTEST)
+
+sanitize: setup  ## stress program for the C++ core under ASan, UBSan and TSan: two minutes
+	@scripts/sanitize.sh $(SANITIZE_SECONDS)
+
+fuzz: setup  ## libFuzzer on record files and images: three minutes, or FUZZ_SECONDS each
+	@scripts/system_packages.sh $(PYTHON) fuzz
+	@scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
 
 lint: setup  ## style of Python and C++, types of the public functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(CSRC)
+	$(BIN)/clang-format --dry-run -Werror $(CSRC) $(NATIVE_TESTS)
 	$(BIN)/mypy
 
 format: setup  ## put Python and C++ into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(CSRC)
+	$(BIN)/clang-format -i $(CSRC) $(NATIVE_TESTS)
 
 wheel: setup  ## a wheel that carries its libraries, in dist/
 	@scripts/build_wheel.sh $(BIN)/python

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Finds out which system packages the build still needs, and installs them where that takes no password.
 #
-#   scripts/system_packages.sh PYTHON     the interpreter that the build will use: python3, python3.12, a path
+#   scripts/system_packages.sh PYTHON [fuzz]
+#
+#   PYTHON: the interpreter that the build will use: python3, python3.12, a path;  fuzz: libFuzzer is needed, too
 #
 # Things are looked for, not packages, so that a compiler or a Python from elsewhere is as good as Debian's.
 # The libraries that MXNet's wheel takes from the system (libgomp1, libquadmath0) come with g++.
@@ -52,6 +54,12 @@ if command -v g++ >/dev/null; then
         g++ -E -P -x c++ "${folders[@]}" - <<<"$probe" | sed -n 's/^missing //p')
 else
     for line in "${packages[@]}"; do missing+=("${line#* }"); done
+fi
+
+if [ "${2-}" = fuzz ]; then
+    echo 'extern "C" int LLVMFuzzerTestOneInput(const char *, unsigned long) { return 0; }' \
+        | "${CLANG:-clang++}" -fsanitize=fuzzer,address,undefined -x c++ -o /dev/null - 2>/dev/null \
+        || missing+=(clang libclang-rt-dev)
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -1,6 +1,6 @@
 """Make the fuzzers' first inputs: small images of every kind, and record files, whole and damaged.
 
-    python tests/native/fuzz_seeds.py FOLDER     writes FOLDER/image/* and FOLDER/record/*
+python tests/native/fuzz_seeds.py FOLDER     writes FOLDER/image/* and FOLDER/record/*
 """
 
 from __future__ import annotations
