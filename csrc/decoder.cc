@@ -146,24 +146,30 @@ void check_png_chunks(const uint8_t* bytes, size_t size) {
 
 struct Decoder::Impl {
   explicit Impl(const DecodeOptions& options) : options(options) {
-    jpeg.err = jpeg_std_error(&jpeg_errors.manager);
-    jpeg_errors.manager.error_exit = jpeg_leave;
-    jpeg_errors.manager.emit_message = jpeg_message;
-    jpeg_create_decompress(&jpeg);
-    entropy.attach(&jpeg);
     jpeg_errors.partial = options.partial;
-    jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xffff);  // EXIF
+    create_jpeg();
   }
   ~Impl() {
     jpeg_destroy_decompress(&jpeg);
     close_png();
   }
 
+  void create_jpeg() {
+    jpeg.err = jpeg_std_error(&jpeg_errors.manager);
+    jpeg_errors.manager.error_exit = jpeg_leave;
+    jpeg_errors.manager.emit_message = jpeg_message;
+    jpeg_create_decompress(&jpeg);
+    entropy.attach(&jpeg);
+    jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xffff);  // EXIF
+  }
+
   ImageSize open_jpeg(const uint8_t* bytes, size_t size) {
-    jpeg_abort_decompress(&jpeg);
     source = bytes;
     source_size = size;
     if (setjmp(jpeg_errors.leave) != 0) fail(concat("bad JPEG: ", jpeg_errors.message));
+    // A codec keeps its tables from image to image: one that lacks its own would get another's.
+    jpeg_destroy_decompress(&jpeg);
+    create_jpeg();
     jpeg_mem_src(&jpeg, bytes, size);
     jpeg_read_header(&jpeg, TRUE);
     orientation = 1;

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import pathlib
 import struct
 import zlib
+from typing import Optional
 
+import cv2
 import numpy as np
 import oracle
 import pytest
-from conftest import encode, picture, to_bytes
+from conftest import encode, picture, to_bytes, write_records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gluon_resnet.data import decode
+from gluon_resnet.data import EvalTransform, Loader, decode
 from gluon_resnet.errors import ImageError, UsageError
 
 
@@ -144,6 +147,28 @@ def test_a_png_that_claims_a_huge_size_is_refused() -> None:
             + b"IDAT"
             + struct.pack(">I", zlib.crc32(b"IDAT"))
         )
+
+
+@pytest.mark.parametrize(("marker", "words"), [(0xDB, "Quantization table"), (0xC4, None)])
+def test_a_jpeg_without_tables_does_not_get_those_of_the_one_before(
+    tmp_path: pathlib.Path, marker: int, words: Optional[str]
+) -> None:
+    """Without Huffman tables a JPEG has the standard ones, as the frames of a film."""
+    before = encode(picture(48, 48), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 20, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
+    whole = encode(picture(48, 48, 1))
+    payload, at = whole[:2], 2
+    while whole[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(whole[at + 2 : at + 4], "big")
+        payload += b"" if whole[at + 1] == marker else whole[at:end]
+        at = end
+    path = write_records(tmp_path / "tables.rec", [before, payload + whole[at:]])
+    batches = iter(Loader(path, 1, EvalTransform(None, 48), threads=1, dtype="uint8", layout="NHWC"))
+    next(batches)
+    if words:
+        with pytest.raises(ImageError, match=words):
+            next(batches)
+    else:
+        np.testing.assert_array_equal(next(batches).data[0], decode(whole))
 
 
 def test_an_unknown_colour_is_a_usage_error(photographs: list[bytes]) -> None:
