@@ -24,6 +24,13 @@ void overwrite(const std::string& path, uint64_t offset, uint32_t value) {
   file.write(reinterpret_cast<const char*>(&value), sizeof(value));
 }
 
+// Turns a JPEG's quantization (0xdb) or Huffman tables (0xc4) into comments.
+void hide_tables(uint8_t marker, std::vector<uint8_t>* bytes) {
+  for (size_t i = 0; i + 1 < bytes->size(); ++i) {
+    if ((*bytes)[i] == 0xff && (*bytes)[i + 1] == marker) (*bytes)[i + 1] = 0xfe;
+  }
+}
+
 // Damage that a writer does not write.
 void damage_record(const StressFile& file, size_t index, Random* random) {
   const uint64_t offset = file.records->offset(index);
@@ -84,7 +91,7 @@ std::vector<uint8_t> draw_payload(bool damage, Random* random) {
     append(&bytes, "behind the image", 16);
   }
   if (!damage || random->integer(0, 3) != 0) return bytes;
-  switch (random->integer(0, 3)) {
+  switch (random->integer(0, 4)) {
     case 0:
       bytes.resize(static_cast<size_t>(random->integer(0, static_cast<int64_t>(bytes.size()) - 1)));
       break;
@@ -95,6 +102,9 @@ std::vector<uint8_t> draw_payload(bool damage, Random* random) {
       }
       break;
     case 2:
+      hide_tables(random->integer(0, 1) == 0 ? 0xdb : 0xc4, &bytes);
+      break;
+    case 3:
       bytes.assign({'G', 'I', 'F', '8', '9', 'a'});
       break;
     default:
