@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes what reads files of others: record files, and images. A finding fails, and its input is kept.
 #
-#   scripts/fuzz.sh PYTHON SECONDS     of each target; PYTHON has OpenCV and Pillow, which make the first inputs
+#   scripts/fuzz.sh PYTHON SECONDS     of each target; PYTHON has OpenCV and Pillow, which make the first inputs;
+#                                      CLANG names a compiler other than clang++
 #
 # The inputs found so far stay in build/fuzz/corpus, and the next run goes on with them. Inputs that once
 # failed stand in tests/native/regressions and run first.

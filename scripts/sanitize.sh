@@ -19,5 +19,5 @@ for sanitizers in address,undefined thread; do
         >"$folder.log" 2>&1 || { cat "$folder.log" >&2; exit 1; }
     echo "Running under -fsanitize=$sanitizers"
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
-        "${fixed_addresses[@]}" "$folder/stress" --seconds "$seconds"
+        timeout --verbose $((3 * seconds + 120)) "${fixed_addresses[@]}" "$folder/stress" --seconds "$seconds"
 done
