@@ -112,7 +112,13 @@ std::optional<std::vector<uint8_t>> transform(const TransformPlan& plan, uint64_
   return out;
 }
 
-// `reference` decodes the whole image, `tested` the whole and regions of it.
+// By libjpeg alone, as far as the data goes.
+std::optional<Image> lenient_decode(Bytes bytes, Color color) {
+  Decoder decoder({false, true, true});
+  return decode(&decoder, bytes, color, nullptr);
+}
+
+// `reference` decodes the whole image by libjpeg alone, `tested` the whole and regions of it.
 void compare(Decoder* reference, Decoder* tested, Bytes bytes, ImageSize size, Random* random) {
   const Color color = kColors[random->integer(0, 2)];
   const std::optional<Image> whole = decode(reference, bytes, color, nullptr);
@@ -120,9 +126,14 @@ void compare(Decoder* reference, Decoder* tested, Bytes bytes, ImageSize size, R
     require(whole->width == size.width && whole->height == size.height,
             "an image has the size that open() says");
   }
-  const std::optional<Image> again = decode(tested, bytes, color, nullptr);
-  require(whole.has_value() == again.has_value() && (!whole || equal(*whole, *again)),
-          "an image decodes in the same way, whatever came before it");
+  // The second time its tables are familiar, and also small images are decoded with them.
+  for (int i = 0; i < 2; ++i) {
+    const std::optional<Image> again = decode(tested, bytes, color, nullptr);
+    require(again || !whole, "an image is good, whatever came before it");
+    // libjpeg reads ahead, and may miss what is behind the last pixel: then it made nothing up.
+    const std::optional<Image> expected = whole ? whole : lenient_decode(bytes, color);
+    require(!again || (expected && equal(*expected, *again)), "an image has libjpeg's pixels");
+  }
   for (int i = 0; i < kRegions; ++i) {
     const Region region = draw_region(size, random);
     const std::optional<Image> part = decode(tested, bytes, color, &region);
@@ -148,7 +159,8 @@ void require_usable(Decoder* decoder) {
     image.reshape(24, 17, 3);
     for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 5);
     Encoder encoder;
-    const std::vector<uint8_t>& encoded = encoder.jpeg(image, 90);
+    std::vector<uint8_t> encoded;
+    encoder.jpeg(image, 90, &encoded);
     Decoder fresh;
     return new std::pair(encoded,
                          *decode(&fresh, {encoded.data(), encoded.size()}, Color::kRgb, nullptr));
@@ -159,7 +171,7 @@ void require_usable(Decoder* decoder) {
 }
 
 void run(Bytes bytes) {
-  Decoder reference;
+  Decoder reference({false, false, true});
   Decoder tested;
   ImageSize size;
   try {

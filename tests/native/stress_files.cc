@@ -82,9 +82,12 @@ Image draw_picture(Random* random) {
 std::vector<uint8_t> draw_payload(bool damage, Random* random) {
   Encoder encoder;
   const Image image = draw_picture(random);
-  std::vector<uint8_t> bytes = random->integer(0, 3) == 0
-                                   ? encoder.png(image, 1)
-                                   : encoder.jpeg(image, static_cast<int>(random->integer(40, 98)));
+  std::vector<uint8_t> bytes;
+  if (random->integer(0, 3) == 0) {
+    encoder.png(image, 1, &bytes);
+  } else {
+    encoder.jpeg(image, static_cast<int>(random->integer(40, 98)), &bytes);
+  }
   if (random->integer(0, 7) == 0) {  // a record of several parts
     bytes.resize((bytes.size() + 3) / 4 * 4);
     append(&bytes, &kRecordMagic, 4);

@@ -47,10 +47,14 @@ LoaderOptions draw_options(Scenario* scenario) {
   options.layout = static_cast<Layout>(scenario->draw(0, 1));
   options.skip_errors = scenario->chance(60);
   options.prefetch = static_cast<size_t>(scenario->draw(1, 4));
+  if (scenario->chance(40)) {  // too small for all, or not
+    options.cache_bytes = static_cast<size_t>(scenario->draw(1, 256)) << 10;
+  }
   scenario->choices =
       concat("batch ", options.batch_size, ", threads ", options.threads, ", ranks ",
              options.world_size, ", last ", static_cast<int>(options.last_batch), ", crop ",
              static_cast<int>(plan.crop), ", size ", plan.size, options.shuffle ? ", shuffled" : "",
+             options.cache_bytes > 0 ? concat(", cache of ", options.cache_bytes) : "",
              options.skip_errors ? ", skipping" : "");
   return options;
 }
@@ -135,7 +139,7 @@ struct Epoch {
 };
 
 void check_whole_epoch(const Epoch& epoch, const LoaderOptions& options, const Rows& rows,
-                       uint64_t num_records, const std::vector<SkippedRecord>& skipped,
+                       uint64_t num_records, const std::vector<BadRecord>& skipped,
                        const Scenario& scenario) {
   for (const auto& [id, times] : epoch.seen) {
     scenario.require(times == 1, concat("record ", id, " comes once, not ", times, " times"));
@@ -211,11 +215,11 @@ void stress_loader(const std::vector<StressFile>& files, Scenario* scenario) {
     std::this_thread::sleep_for(std::chrono::microseconds(scenario->draw(0, 2000)));
   }
   if (!cancelled) {
-    std::vector<SkippedRecord> skipped;
+    std::vector<BadRecord> skipped;
     for (size_t rank = 0; rank < runs.size(); ++rank) {
       take(runs[rank].get(), &epoch.raised, &ended, scenario);
       scenario->require(ended, "an epoch ends after its last batch");
-      const std::vector<SkippedRecord> own = loaders[rank]->skipped();
+      const std::vector<BadRecord> own = runs[rank]->meter()->read().skipped;
       skipped.insert(skipped.end(), own.begin(), own.end());
     }
     check_whole_epoch(epoch, options, rows, loaders[0]->num_records(), skipped, *scenario);
