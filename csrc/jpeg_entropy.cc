@@ -44,6 +44,10 @@ constexpr size_t kPadding = 256;
 // To make the tables takes as long as we save with so many bytes.
 constexpr size_t kWorthTables = 8 << 10;
 
+// Where no marker ends the data libjpeg, which reads ahead of what it decodes, finds their end
+// early; so close to it we leave the image to libjpeg, so that both find the same.
+constexpr size_t kReadAhead = 16;
+
 constexpr int kMostDcBits = 11;
 constexpr int kMostAcBits = 10;
 
@@ -88,7 +92,11 @@ bool JpegHuffmanTable::assign(const JHUFF_TBL& table, bool dc) {
 
 bool JpegHuffmanTable::make() {
   if (made_) return true;
-  if (std::accumulate(counts_.begin(), counts_.end(), size_t{0}) > values_.size()) return false;
+  const auto codes = std::accumulate(counts_.begin(), counts_.end(), size_t{0});
+  if (codes > values_.size()) return false;
+  // libjpeg refuses these tables, even where nothing uses the code.
+  const auto wrong = [](uint8_t value) { return value > 15; };
+  if (dc_ && std::any_of(values_.begin(), values_.begin() + codes, wrong)) return false;
   if (!make_symbols()) return false;
   if (!dc_) {
     make_pairs();
@@ -324,6 +332,7 @@ bool JpegEntropyDecoder::prepare(j_decompress_ptr codec) {
 bool JpegEntropyDecoder::unstuff(const uint8_t* bytes, size_t size) {
   if (data_.size() < size + kPadding) data_.resize(size + kPadding);
   segments_.clear();
+  bool marked = false;  // by a marker
   size_t begin = 0;
   const uint8_t* at = bytes;
   const uint8_t* const end = bytes + size;
@@ -352,14 +361,17 @@ bool JpegEntropyDecoder::unstuff(const uint8_t* bytes, size_t size) {
       *out++ = 0xff;
       continue;
     }
-    if (next < 0xd0 || next > 0xd7) break;
+    if (next < 0xd0 || next > 0xd7) {
+      marked = next != 0xff;
+      break;
+    }
     if (next - 0xd0u != segments_.size() % 8) return false;
     const auto stop = static_cast<size_t>(out - data_.data());
     segments_.push_back({begin, stop});
     begin = stop;
   }
   const auto stop = static_cast<size_t>(out - data_.data());
-  segments_.push_back({begin, stop});
+  segments_.push_back({begin, marked ? stop : stop - std::min(kReadAhead, stop - begin)});
   std::memset(out, 0, kPadding);
   return true;
 }
