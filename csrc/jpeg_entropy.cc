@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <numeric>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -292,9 +293,18 @@ void JpegEntropyDecoder::start_input_pass(j_decompress_ptr codec) {
 
 void JpegEntropyDecoder::start_pass(j_decompress_ptr codec) {
   JpegEntropyDecoder& self = of(codec);
-  if (self.prepare(codec)) return;
+  try {
+    if (self.prepare(codec)) return;
+  } catch (const std::bad_alloc&) {
+    // Not through libjpeg's frames: it does without our memory.
+  }
   codec->entropy = self.libjpegs_;
   (*codec->entropy->start_pass)(codec);
+}
+
+bool JpegEntropyDecoder::assign(const JHUFF_TBL& table, bool dc, Table* to) {
+  if (!*to) *to = std::make_unique<JpegHuffmanTable>();
+  return (*to)->assign(table, dc);
 }
 
 bool JpegEntropyDecoder::prepare(j_decompress_ptr codec) {
@@ -308,10 +318,11 @@ bool JpegEntropyDecoder::prepare(j_decompress_ptr codec) {
     const JHUFF_TBL* const dc_table = codec->dc_huff_tbl_ptrs[dc];
     const JHUFF_TBL* const ac_table = codec->ac_huff_tbl_ptrs[ac];
     if (dc_table == nullptr || ac_table == nullptr) return false;
-    blocks_[i] = {&dc_tables_[dc], &ac_tables_[ac], component};
-    if (i > 0 && codec->MCU_membership[i - 1] == component) continue;
-    familiar &= dc_tables_[dc].assign(*dc_table, true);
-    familiar &= ac_tables_[ac].assign(*ac_table, false);
+    if (i == 0 || codec->MCU_membership[i - 1] != component) {
+      familiar &= assign(*dc_table, true, &dc_tables_[dc]);
+      familiar &= assign(*ac_table, false, &ac_tables_[ac]);
+    }
+    blocks_[i] = {dc_tables_[dc].get(), ac_tables_[ac].get(), component};
   }
   if (!familiar && codec->src->bytes_in_buffer < kWorthTables) return false;
   for (int i = 0; i < codec->blocks_in_MCU; ++i) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <vector>
 // libjpeg's headers need <cstdio> before them. The second one describes the modules that a decoder
 // is made of; it is not libjpeg's public interface, but the same in every libjpeg-turbo so far.
@@ -104,6 +105,7 @@ class JpegEntropyDecoder {
   bool gave_up() const { return gave_up_; }
 
  private:
+  using Table = std::unique_ptr<JpegHuffmanTable>;  // when it is needed: they are large
   struct Bits;
   struct Segment {  // between two restart markers
     size_t begin;
@@ -115,6 +117,7 @@ class JpegEntropyDecoder {
   static void start_pass(j_decompress_ptr codec);
   static boolean decode_mcu(j_decompress_ptr codec, JBLOCKROW* blocks);
 
+  static bool assign(const JHUFF_TBL& table, bool dc, Table* to);
   bool prepare(j_decompress_ptr codec);
   bool unstuff(const uint8_t* bytes, size_t size);
   bool start_segment();
@@ -126,8 +129,8 @@ class JpegEntropyDecoder {
   bool enabled_ = true;
   bool gave_up_ = false;
 
-  std::array<JpegHuffmanTable, NUM_HUFF_TBLS> dc_tables_;
-  std::array<JpegHuffmanTable, NUM_HUFF_TBLS> ac_tables_;
+  std::array<Table, NUM_HUFF_TBLS> dc_tables_;
+  std::array<Table, NUM_HUFF_TBLS> ac_tables_;
   std::vector<uint8_t> data_;  // the scan without stuffed zeros and markers
   std::vector<Segment> segments_;
 
