@@ -16,6 +16,7 @@ from setuptools.modified import newer_group
 HEADERS = {
     "Python.h": "python3-dev",
     "jpeglib.h": "libjpeg-dev",
+    "jpegint.h": "libjpeg-dev",
     "png.h": "libpng-dev",
     "opencv2/core.hpp": "libopencv-core-dev",
     "opencv2/imgproc.hpp": "libopencv-imgproc-dev",

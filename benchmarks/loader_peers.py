@@ -6,7 +6,6 @@ images in each. A peer whose library is not installed raises ImportError.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import os
 import random
@@ -50,8 +49,6 @@ class Job:
 def ours(job: Job, **options: object) -> Iterator[int]:
     from gluon_resnet.data import EvalTransform, Loader, TrainTransform
 
-    if not options.keys() <= inspect.signature(Loader).parameters.keys():
-        raise ImportError(f"this Loader has no {options}")
     transform = {
         "train": TrainTransform(mean=MEAN, std=STD),
         "eval": EvalTransform(mean=MEAN, std=STD),

@@ -6,17 +6,12 @@
 #include <cstdint>
 #include <memory>
 
+#include "decode_options.h"
 #include "image.h"
 
 namespace gluon_resnet {
 
 enum class Color { kGray, kRgb, kSource };  // kSource: gray for a gray file, RGB for any other
-
-struct DecodeOptions {
-  bool fast = false;     // chroma is repeated instead of interpolated: less exact, quicker
-  bool partial = false;  // a JPEG whose data ends early is decoded as far as it goes
-  bool libjpeg = false;  // without jpeg_entropy.h, whose oracle this is
-};
 
 // Decodes JPEG (baseline, progressive; gray, YCbCr, RGB, CMYK, YCCK) and PNG (all kinds; alpha is
 // dropped, 16 bits are cut to 8), turned upright by EXIF orientation: what OpenCV's imdecode gives,

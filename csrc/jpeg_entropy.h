@@ -14,71 +14,9 @@
 //
 #include <jpegint.h>
 
+#include "jpeg_huffman.h"
+
 namespace gluon_resnet {
-
-// A table of Huffman codes as ITU T.81 (JPEG), C.2 has it, for the symbols of DC or AC
-// coefficients.
-class JpegHuffmanTable {
- public:
-  // What the first bits say: a code with the bits that follow it, or that it is longer.
-  static constexpr int kLookahead = 10;
-  struct Symbol {
-    uint32_t bits;
-
-    static constexpr uint32_t kEndOfBlock = 128;        // as skip(): it leads out of any block
-    uint32_t total() const { return bits & 63; }        // length and size; 0: not known
-    uint32_t length() const { return bits >> 8 & 63; }  // of the code
-    uint32_t size() const { return bits >> 16 & 63; }   // of the coefficient behind it
-    uint32_t skip() const { return bits >> 24; }        // zeros before it
-  };
-  // One coefficient or two, with their values: what the first bits say wholly.
-  struct Pair {
-    uint64_t bits;
-
-    uint32_t total() const { return bits & 63; }  // 0: take a symbol
-    uint32_t first_place() const { return bits >> 8 & 255; }
-    uint32_t second_place() const { return bits >> 16 & 255; }
-    uint32_t advance() const { return bits >> 24 & 255; }
-    uint32_t first_value() const { return bits >> 32 & 0xffff; }
-    uint32_t second_value() const { return static_cast<uint32_t>(bits >> 48); }
-  };
-  // A pair that ends no block leads at most so far.
-  static constexpr uint32_t kPairReach = 8;
-  // Several symbols at once, for coefficients that nobody wants.
-  struct Stride {
-    uint16_t total = 0;    // 0: take a symbol
-    uint16_t advance = 0;  // coefficients, and kEndOfBlock
-  };
-
-  // Whether it is the table that was assigned last.
-  bool assign(const JHUFF_TBL& table, bool dc);
-
-  // Makes what the functions below need, if it is not there. False where the table is not one that
-  // a baseline JPEG of 8 bits has.
-  bool make();
-
-  Symbol symbol(uint64_t next_bits) const { return symbols_[next_bits >> (64 - kLookahead)]; }
-  Pair pair(uint64_t next_bits) const { return pairs_[next_bits >> (64 - kLookahead)]; }
-  Stride stride(uint64_t next_bits) const { return strides_[next_bits >> (64 - kLookahead)]; }
-  // For a code longer than kLookahead; total() is 0 where there is none.
-  Symbol long_symbol(uint64_t next_bits) const;
-
- private:
-  static Symbol make_symbol(int length, uint8_t value, bool dc);
-  bool make_symbols();
-  void make_pairs();
-  void make_strides();
-
-  std::array<uint8_t, 17> counts_{};   // codes of each length
-  std::array<uint8_t, 256> values_{};  // in the order of the codes
-  bool dc_ = false;
-  bool made_ = false;                      // what follows
-  std::array<uint32_t, 17> first_code_{};  // of each length
-  std::array<uint32_t, 17> first_value_{};
-  std::array<Symbol, 1 << kLookahead> symbols_{};
-  std::array<Pair, 1 << kLookahead> pairs_{};
-  std::array<Stride, 1 << kLookahead> strides_{};
-};
 
 // Decodes the one scan of a baseline JPEG, two times as fast as libjpeg-turbo 2.1, and gives up at
 // whatever a healthy file does not have: libjpeg then decodes it anew and finds the words. It reads
