@@ -92,9 +92,9 @@ extension = Extension(
     # The predictor needs MXNet's C library and is built by CMake, not into the extension.
     sources=[
         "gluon_resnet/data/_native.pyx",
-        *(p for p in sorted(glob.glob("csrc/*.cc")) if "predict" not in p),
+        *(p for p in sorted(glob.glob("csrc/*/*.cc")) if "/predict/" not in p),
     ],
-    depends=["setup.py", *sorted(glob.glob("csrc/*.h"))],
+    depends=["setup.py", *sorted(glob.glob("csrc/*/*.h"))],
     include_dirs=["csrc", *pkg_config("--cflags-only-I"), "/usr/include/opencv4"],
     library_dirs=pkg_config("--libs-only-L"),
     libraries=["jpeg", "png", "opencv_imgproc", "opencv_core"],

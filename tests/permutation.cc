@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "order.h"
+#include "loader/order.h"
 
 using gluon_resnet::BatchOrder;
 using gluon_resnet::LastBatch;

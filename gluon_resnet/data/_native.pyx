@@ -20,7 +20,7 @@ from libcpp.vector cimport vector
 from gluon_resnet.errors import ImageError, RecordError, UsageError
 
 
-cdef extern from "error.h" namespace "gluon_resnet" nogil:
+cdef extern from "base/error.h" namespace "gluon_resnet" nogil:
     cdef enum class CErrorKind "gluon_resnet::ErrorKind":
         kUsage, kRecord, kImage, kSystem
 
@@ -56,7 +56,7 @@ cdef int raise_error() except *:
     raise (ImageError if report.kind == CErrorKind.kImage else RecordError)(message, **details)
 
 
-cdef extern from "record_file.h" namespace "gluon_resnet" nogil:
+cdef extern from "records/record_file.h" namespace "gluon_resnet" nogil:
     cdef struct CRecord "gluon_resnet::Record":
         uint32_t flag
         const float* labels
@@ -82,7 +82,7 @@ cdef extern from "record_file.h" namespace "gluon_resnet" nogil:
         cbool index_spans_file() except +raise_error
 
 
-cdef extern from "record_writer.h" namespace "gluon_resnet" nogil:
+cdef extern from "records/record_writer.h" namespace "gluon_resnet" nogil:
     void write_index_of "gluon_resnet::write_index"(
         const CRecordFile& file, const string& index_path) except +raise_error
 
@@ -145,7 +145,7 @@ cdef class NativeRecordFile:
             write_index_of(self.file.get()[0], path)
 
 
-cdef extern from "image.h" namespace "gluon_resnet" nogil:
+cdef extern from "images/image.h" namespace "gluon_resnet" nogil:
     cdef enum class CInterpolation "gluon_resnet::Interpolation":
         kNearest, kLinear, kCubic, kArea, kLanczos
 
@@ -164,7 +164,7 @@ cdef extern from "image.h" namespace "gluon_resnet" nogil:
         void reshape(int width, int height, int channels) except +raise_error
 
 
-cdef extern from "decoder.h" namespace "gluon_resnet" nogil:
+cdef extern from "images/decoder.h" namespace "gluon_resnet" nogil:
     cdef cppclass DecodeOptions:
         cbool fast
         cbool partial
@@ -179,12 +179,12 @@ cdef extern from "decoder.h" namespace "gluon_resnet" nogil:
         void decode(Color color, Image* image) except +raise_error
 
 
-cdef extern from "random.h" namespace "gluon_resnet" nogil:
+cdef extern from "base/random.h" namespace "gluon_resnet" nogil:
     cdef cppclass Random:
         Random(uint64_t seed, uint64_t epoch, uint64_t record)
 
 
-cdef extern from "augment.h" namespace "gluon_resnet" nogil:
+cdef extern from "images/augment.h" namespace "gluon_resnet" nogil:
     cdef enum class CCrop "gluon_resnet::Crop":
         kCenter, kRandomResized, kScaleJitter, kPad
 
@@ -226,7 +226,7 @@ cdef extern from "augment.h" namespace "gluon_resnet" nogil:
     ColorDraw draw_color(const TransformPlan& plan, Random* random)
 
 
-cdef extern from "image_pipeline.h" namespace "gluon_resnet" nogil:
+cdef extern from "images/image_pipeline.h" namespace "gluon_resnet" nogil:
     cdef cppclass ImagePipeline:
         ImagePipeline() except +raise_error
         void run(const TransformPlan& plan, const uint8_t* bytes, size_t size, Random* random, DType dtype,
@@ -360,7 +360,7 @@ def decode(payload, colour="rgb", *, libjpeg=False):
     return out
 
 
-cdef extern from "batch.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/batch.h" namespace "gluon_resnet" nogil:
     cdef cppclass BatchMemory:
         uint8_t* raw "data.get"()
         size_t label_width
@@ -370,7 +370,7 @@ cdef extern from "batch.h" namespace "gluon_resnet" nogil:
         size_t pad
 
 
-cdef extern from "dlpack.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/dlpack.h" namespace "gluon_resnet" nogil:
     cdef struct DLManagedTensor:
         void (*deleter)(DLManagedTensor*) noexcept
 
@@ -378,12 +378,12 @@ cdef extern from "dlpack.h" namespace "gluon_resnet" nogil:
                                  DType dtype) except +raise_error
 
 
-cdef extern from "order.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/order.h" namespace "gluon_resnet" nogil:
     cdef enum class CLastBatch "gluon_resnet::LastBatch":
         kPad, kDiscard, kKeep
 
 
-cdef extern from "loader_options.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/loader_options.h" namespace "gluon_resnet" nogil:
     cdef cppclass LoaderOptions:
         size_t batch_size
         TransformPlan plan
@@ -401,7 +401,7 @@ cdef extern from "loader_options.h" namespace "gluon_resnet" nogil:
         size_t cache_bytes
 
 
-cdef extern from "epoch_meter.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/epoch_meter.h" namespace "gluon_resnet" nogil:
     cdef struct CBadRecord "gluon_resnet::BadRecord":
         uint64_t epoch
         string path
@@ -419,7 +419,7 @@ cdef extern from "epoch_meter.h" namespace "gluon_resnet" nogil:
         CEpochStats read() except +raise_error
 
 
-cdef extern from "epoch_run.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/epoch_run.h" namespace "gluon_resnet" nogil:
     cdef enum class CStatus "gluon_resnet::EpochRun::Status":
         kBatch, kEnd, kNotYet
 
@@ -428,7 +428,7 @@ cdef extern from "epoch_run.h" namespace "gluon_resnet" nogil:
         shared_ptr[const CEpochMeter] meter()
 
 
-cdef extern from "batch_loader.h" namespace "gluon_resnet" nogil:
+cdef extern from "loader/batch_loader.h" namespace "gluon_resnet" nogil:
     cdef cppclass CBatchLoader "gluon_resnet::BatchLoader":
         CBatchLoader(vector[shared_ptr[CRecordFile]] files, const LoaderOptions& options) except +raise_error
         uint64_t num_records()
@@ -656,12 +656,12 @@ cdef class NativeLoader:
         return run
 
 
-cdef extern from "image.h" namespace "gluon_resnet" nogil:
+cdef extern from "images/image.h" namespace "gluon_resnet" nogil:
     cdef enum class CFormat "gluon_resnet::Format":
         kJpeg, kPng
 
 
-cdef extern from "packer.h" namespace "gluon_resnet" nogil:
+cdef extern from "packing/packer.h" namespace "gluon_resnet" nogil:
     cdef cppclass CPackOptions "gluon_resnet::PackOptions":
         cbool pass_through
         cbool verify
@@ -805,7 +805,7 @@ cdef class NativePacker:
         return [(os.fsdecode(f.name), os.fsdecode(f.reason)) for f in self.get().failures()]
 
 
-cdef extern from "checker.h" namespace "gluon_resnet" nogil:
+cdef extern from "packing/checker.h" namespace "gluon_resnet" nogil:
     cdef struct CCheckFailure "gluon_resnet::Checker::Failure":
         int64_t key
         uint64_t offset

@@ -10,10 +10,10 @@
 #include <optional>
 #include <vector>
 
-#include "decoder.h"
-#include "encoder.h"
-#include "error.h"
-#include "image_pipeline.h"
+#include "base/error.h"
+#include "images/decoder.h"
+#include "images/encoder.h"
+#include "images/image_pipeline.h"
 #include "require.h"
 
 namespace gluon_resnet {

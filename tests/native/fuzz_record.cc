@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
-#include "record_file.h"
+#include "base/error.h"
+#include "records/record_file.h"
 #include "require.h"
 
 namespace gluon_resnet {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
-#include "random.h"
+#include "base/error.h"
+#include "base/random.h"
 #include "require.h"
 #include "stress_files.h"
 

@@ -3,9 +3,9 @@
 #include <cstring>
 #include <fstream>
 
-#include "encoder.h"
-#include "error.h"
-#include "record_writer.h"
+#include "base/error.h"
+#include "images/encoder.h"
+#include "records/record_writer.h"
 
 namespace gluon_resnet {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "image.h"
-#include "random.h"
-#include "record_file.h"
+#include "base/random.h"
+#include "images/image.h"
+#include "records/record_file.h"
 
 namespace gluon_resnet {
 

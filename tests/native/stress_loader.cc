@@ -11,8 +11,8 @@
 #include <set>
 #include <thread>
 
-#include "batch_loader.h"
-#include "image_pipeline.h"
+#include "images/image_pipeline.h"
+#include "loader/batch_loader.h"
 #include "scenario.h"
 
 namespace gluon_resnet {

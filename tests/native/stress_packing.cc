@@ -6,10 +6,10 @@
 #include <memory>
 #include <set>
 
-#include "checker.h"
-#include "decoder.h"
-#include "packer.h"
-#include "read_file.h"
+#include "images/decoder.h"
+#include "packing/checker.h"
+#include "packing/packer.h"
+#include "predict/read_file.h"
 #include "scenario.h"
 
 namespace gluon_resnet {

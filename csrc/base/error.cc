@@ -1,0 +1,30 @@
+#include "base/error.h"
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+namespace gluon_resnet {
+
+ErrorReport current_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.kind, error.what(), error.path, error.offset, error.key, error.system_code};
+  } catch (const std::bad_alloc&) {
+    return {ErrorKind::kSystem, "out of memory", "", -1, -1, ENOMEM};
+  } catch (const std::exception& error) {
+    return {ErrorKind::kSystem, error.what(), "", -1, -1, 0};
+  } catch (...) {
+    return {ErrorKind::kSystem, "unknown C++ exception", "", -1, -1, 0};
+  }
+}
+
+void throw_system_error(const std::string& path, const std::string& what) {
+  const int code = errno;
+  Error error(ErrorKind::kSystem, concat(path, ": ", what, ": ", std::strerror(code)), path);
+  error.system_code = code;
+  throw error;
+}
+
+}  // namespace gluon_resnet

@@ -1,0 +1,61 @@
+// JPEG by libjpeg-turbo, with our own entropy decoder where it may be.
+#ifndef GLUON_RESNET_JPEG_DECODER_H_
+#define GLUON_RESNET_JPEG_DECODER_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "images/decode_options.h"
+#include "images/image.h"
+#include "images/jpeg_entropy.h"
+#include "images/jpeg_error.h"
+
+namespace gluon_resnet {
+
+// One image at a time, as it is stored: not turned upright. Throws Error(kImage).
+class JpegDecoder {
+ public:
+  explicit JpegDecoder(const DecodeOptions& options);
+  ~JpegDecoder();
+  JpegDecoder(const JpegDecoder&) = delete;
+  JpegDecoder& operator=(const JpegDecoder&) = delete;
+
+  // `bytes` must stay until decode() is done.
+  ImageSize open(const uint8_t* bytes, size_t size);
+  int orientation() const { return orientation_; }
+  bool gray() const { return codec_.num_components == 1; }
+
+  // See Decoder.
+  ImageSize shrink(int factor);
+  void verify();
+  bool cut_short() const { return errors_.manager.num_warnings > 0; }
+
+  // Into an image that has been reshaped to the region's size and to one channel or three.
+  void decode(const Region& region, Image* image);
+
+ private:
+  void create();
+  ImageSize read_header();
+  int find_orientation() const;
+  void reserve_rows();
+  bool smooths_blocks() const;
+  bool retry();
+  void read_region(const Region& region, Image* image);
+  void store_row(const uint8_t* row, int width, int channels, uint8_t* out) const;
+
+  const DecodeOptions options_;
+  const uint8_t* bytes_ = nullptr;
+  size_t size_ = 0;
+  int orientation_ = 1;
+  jpeg_decompress_struct codec_;
+  JpegErrors errors_;
+  JpegEntropyDecoder entropy_;
+  std::vector<uint8_t> row_bytes_;
+  std::array<JSAMPROW, 4> rows_;  // more libjpeg does not give at once
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_JPEG_DECODER_H_

@@ -1,0 +1,26 @@
+#include "loader/batch_loader.h"
+
+#include <utility>
+
+namespace gluon_resnet {
+
+BatchLoader::BatchLoader(std::vector<std::shared_ptr<RecordFile>> files,
+                         const LoaderOptions& options)
+    : source_(std::make_shared<RowSource>(RecordSet(std::move(files)), options)),
+      pool_(make_pool()),
+      num_batches_(source_->order(0).num_batches()) {}
+
+std::shared_ptr<BatchPool> BatchLoader::make_pool() const {
+  const LoaderOptions& options = source_->options;
+  // Two more than are under way: the one that the consumer has, and the one that it lets go only
+  // when it has that. What the pool does not keep, malloc may keep once more in every arena.
+  return std::make_shared<BatchPool>(options.batch_size, source_->row_bytes(), source_->label_width,
+                                     options.prefetch + 2);
+}
+
+std::unique_ptr<EpochRun> BatchLoader::start(uint64_t epoch, uint64_t first_batch) {
+  if (!pool_->in_own_process()) pool_ = make_pool();
+  return std::make_unique<EpochRun>(source_, pool_, epoch, first_batch);
+}
+
+}  // namespace gluon_resnet

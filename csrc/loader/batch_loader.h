@@ -1,0 +1,42 @@
+// Record files, and the batches that are to be made of them.
+#ifndef GLUON_RESNET_BATCH_LOADER_H_
+#define GLUON_RESNET_BATCH_LOADER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "loader/batch.h"
+#include "loader/epoch_run.h"
+#include "loader/loader_options.h"
+#include "loader/row_maker.h"
+#include "records/record_file.h"
+
+namespace gluon_resnet {
+
+// Does no work itself: start() does. Used by one thread at a time.
+class BatchLoader {
+ public:
+  BatchLoader(std::vector<std::shared_ptr<RecordFile>> files, const LoaderOptions& options);
+
+  uint64_t num_records() const { return source_->records.size(); }
+  uint64_t num_batches() const { return num_batches_; }  // an epoch, for this rank
+  size_t label_width() const { return source_->label_width; }
+  // Of all records; reads some of them.
+  uint64_t fingerprint() const { return source_->records.fingerprint(); }
+  uint64_t num_cached() const { return source_->cache ? source_->cache->size() : 0; }  // records
+
+  std::unique_ptr<EpochRun> start(uint64_t epoch, uint64_t first_batch);
+
+ private:
+  std::shared_ptr<BatchPool> make_pool() const;
+
+  std::shared_ptr<const RowSource> source_;  // outlives this object while a run needs it
+  std::shared_ptr<BatchPool> pool_;
+  uint64_t num_batches_;
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_BATCH_LOADER_H_

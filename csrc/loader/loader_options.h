@@ -1,0 +1,33 @@
+// How a loader makes batches of records.
+#ifndef GLUON_RESNET_LOADER_OPTIONS_H_
+#define GLUON_RESNET_LOADER_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "images/augment.h"
+#include "images/decoder.h"
+#include "loader/order.h"
+
+namespace gluon_resnet {
+
+struct LoaderOptions {
+  size_t batch_size = 1;
+  TransformPlan plan;
+  bool shuffle = false;
+  uint64_t seed = 0;
+  size_t threads = 1;
+  size_t rank = 0;
+  size_t world_size = 1;
+  LastBatch last_batch = LastBatch::kPad;
+  DType dtype = DType::kFloat32;
+  Layout layout = Layout::kNchw;
+  DecodeOptions decode;
+  bool skip_errors = false;
+  size_t prefetch = 3;     // batches that are worked on or wait, ahead of the consumer
+  size_t cache_bytes = 0;  // for decoded images; 0: none is kept
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_LOADER_OPTIONS_H_

@@ -1,0 +1,128 @@
+// Packing: pictures are read, decoded, cropped, resized and encoded side by side, and written in
+// the order in which they were handed in.
+#ifndef GLUON_RESNET_PACKER_H_
+#define GLUON_RESNET_PACKER_H_
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "images/decoder.h"
+#include "images/image.h"
+#include "records/record_writer.h"
+
+namespace gluon_resnet {
+
+struct PackOptions {
+  bool pass_through = false;        // store the bytes as they are
+  bool verify = true;               // look for damage in them all the same
+  bool center_crop = false;         // to a square, before the resizing
+  int resize = 0;                   // the shorter side becomes this, larger or smaller; 0: keep
+  Color color = Color::kRgb;        // kSource: gray stays gray, and PNG keeps alpha
+  Format encoding = Format::kJpeg;  // or kPng
+  int quality = 95;                 // JPEG: 1 to 100; PNG: level of zlib, 0 to 9
+  size_t threads = 1;
+};
+
+// A picture to pack. `content` says which of its members are meant.
+struct Picture {
+  enum class Content {
+    kFile,    // `size` bytes of `path` from `offset`, or all of it where `size` is -1
+    kBytes,   // `bytes`, encoded
+    kPixels,  // `pixels`
+    kNone,    // there is none, and `problem` says why
+  };
+
+  int64_t key = 0;            // in the index, and the record's id
+  std::vector<float> labels;  // at least one
+  std::string name;           // for messages
+  Content content = Content::kNone;
+  std::string path;
+  uint64_t offset = 0;
+  int64_t size = -1;
+  std::vector<uint8_t> bytes;
+  Image pixels;
+  std::string problem;
+};
+
+// Decodes what Decoder cannot into `image` (3 channels: RGB, 1: gray, 4: RGBA), or leaves it empty
+// and says in `problem` what is in the way, if it knows. Called by several threads at once.
+using Converter = void (*)(void* context, const uint8_t* bytes, size_t size, Image* image,
+                           std::string* problem);
+
+// Packs into a .rec and its .idx. The bytes written do not depend on the number of threads.
+//
+// A picture that cannot be packed is left out and remembered as a failure; the others go on. An
+// error of the output, or of this program, ends the packing: submit() and finish() throw it.
+//
+// To be used by one thread; it owns its worker threads and holds a bounded number of pictures.
+class Packer {
+ public:
+  struct Failure {
+    std::string name;
+    std::string reason;
+  };
+
+  // `converter` and its `context` must outlive the packer.
+  Packer(const std::string& path, const std::string& index_path, const PackOptions& options,
+         Converter converter, void* context);
+  ~Packer();  // gives up what is not written yet
+  Packer(const Packer&) = delete;
+  Packer& operator=(const Packer&) = delete;
+
+  // Hands a picture in, waiting at most so long for room: takes it over and returns true, or
+  // leaves it as it is and returns false.
+  bool submit(Picture* picture, int milliseconds);
+
+  // No more pictures will come. Waits at most so long for the rest to be written and flushed to
+  // the disk; true: it is done.
+  bool finish(int milliseconds);
+
+  size_t done() const;                    // pictures written or failed
+  uint64_t bytes() const;                 // written to the .rec
+  std::vector<Failure> failures() const;  // of those done, in the order of submission
+
+ private:
+  struct Slot {
+    Picture picture;
+    std::vector<uint8_t> payload;
+    bool ready = false;
+  };
+  class Worker;
+
+  void work();
+  void write();
+  void fail(std::exception_ptr error);
+  void stop_and_join();
+
+  const PackOptions options_;
+  const Converter converter_;
+  void* const context_;
+  RecordWriter writer_;  // used by write() only
+
+  mutable std::mutex mutex_;       // guards all below
+  std::condition_variable room_;   // for submit() and finish()
+  std::condition_variable work_;   // for the workers
+  std::condition_variable ready_;  // for the writer
+  std::vector<Slot> slots_;        // a ring; a slot's content belongs to who is at it
+  size_t submitted_ = 0;
+  size_t taken_ = 0;
+  size_t written_ = 0;
+  uint64_t bytes_ = 0;
+  bool ended_ = false;
+  bool closed_ = false;
+  bool stop_ = false;
+  std::exception_ptr error_;
+  std::vector<Failure> failures_;
+
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_PACKER_H_

@@ -1,0 +1,90 @@
+#include "predict/predict_api.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "predict/predict_error.h"
+
+namespace gluon_resnet {
+namespace {
+
+void set_environment() {
+  if (const char* const threads = std::getenv("GLUON_RESNET_OMP_THREADS")) {
+    ::setenv("OMP_NUM_THREADS", threads, 1);
+  }
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  if (::sched_getaffinity(0, sizeof(processors), &processors) == 0) {
+    // Unset, MXNet takes half of the machine.
+    ::setenv("OMP_NUM_THREADS", std::to_string(CPU_COUNT(&processors)).c_str(), 0);
+  }
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    ::setenv("GOMP_SPINCOUNT", "1000", 0);  // spinning threads cost up to 100x beside other work
+  }
+  ::setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);  // else it says of each predictor that it is fused
+}
+
+PredictApi load() {
+  set_environment();
+  void* const library = ::dlopen(MXNET_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    throw Error(ErrorKind::kSystem,
+                concat("MXNet cannot be loaded: ", ::dlerror(),
+                       " (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"));
+  }
+  const auto find = [&](auto* function, const char* name) {
+    *function = reinterpret_cast<std::decay_t<decltype(*function)>>(::dlsym(library, name));
+    if (*function == nullptr) {
+      throw Error(ErrorKind::kSystem, concat("this MXNet has no function ", name));
+    }
+  };
+  PredictApi api;
+  find(&api.MXGetLastError, "MXGetLastError");
+  find(&api.MXPredCreate, "MXPredCreate");
+  find(&api.MXPredForward, "MXPredForward");
+  find(&api.MXPredFree, "MXPredFree");
+  find(&api.MXPredGetOutput, "MXPredGetOutput");
+  find(&api.MXPredSetInput, "MXPredSetInput");
+  find(&api.MXSymbolCreateFromJSON, "MXSymbolCreateFromJSON");
+  find(&api.MXSymbolFree, "MXSymbolFree");
+  find(&api.MXSymbolInferShapePartialEx, "MXSymbolInferShapePartialEx");
+  find(&api.MXSymbolListArguments, "MXSymbolListArguments");
+  find(&api.MXSymbolListAuxiliaryStates, "MXSymbolListAuxiliaryStates");
+  find(&api.MXSymbolListOutputs, "MXSymbolListOutputs");
+  // Registers the older operators, Pad among them; before, no shape passes through them.
+  decltype(&::MXListAllOpNames) list_all_op_names;
+  find(&list_all_op_names, "MXListAllOpNames");
+  uint32_t size = 0;
+  const char** names = nullptr;
+  list_all_op_names(&size, &names);
+  return api;
+}
+
+// The cause in a message like "Error: Check failed: a == b (1 vs. 2) : CAUSE\nStack trace: ...".
+std::string cause(const std::string& message) {
+  const auto behind = [&](const std::string& mark, size_t end) {
+    const size_t at = message.rfind(mark, end);
+    return at == std::string::npos ? 0 : at + mark.size();
+  };
+  const size_t stack = message.find("\nStack trace");
+  const size_t begin = std::max(behind("Error: ", 16), behind("Check failed: ", stack));
+  const std::string line = message.substr(begin, message.find('\n', begin) - begin);
+  const size_t condition = line.find(": ");
+  return condition < line.size() - 2 ? line.substr(condition + 2) : line;
+}
+
+}  // namespace
+
+void PredictApi::check(int status, const std::string& path) const {
+  if (status != 0) fail_model(path, "MXNet says: " + cause(MXGetLastError()));
+}
+
+const PredictApi& predict_api() {
+  static const PredictApi api = load();
+  return api;
+}
+
+}  // namespace gluon_resnet

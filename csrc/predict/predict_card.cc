@@ -1,0 +1,92 @@
+#include "predict/predict_card.h"
+
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+
+#include "predict/predict_error.h"
+#include "predict/read_file.h"
+
+namespace gluon_resnet {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kFormat = "gluon-resnet model card 1";
+
+constexpr std::pair<const char*, Interpolation> kInterpolations[] = {
+    {"nearest", Interpolation::kNearest}, {"linear", Interpolation::kLinear},
+    {"cubic", Interpolation::kCubic},     {"area", Interpolation::kArea},
+    {"lanczos", Interpolation::kLanczos},
+};
+
+// Turns JSON into a card; each value is checked before it is used.
+class Parser {
+ public:
+  explicit Parser(const std::string& path) : path_(path) {}
+
+  PredictCard parse(const json& content) const {
+    const json& format = content.at("format");
+    expect(format == kFormat, "format", kFormat, format);
+    PredictCard card;
+    const json& classes = content.at("classes");
+    expect(classes.is_array() && !classes.empty(), "classes", "at least one name", classes);
+    for (const json& name : classes) {
+      expect(name.is_string(), "classes", "names", name);
+      card.classes.push_back(name);
+    }
+
+    const json& preprocessing = content.at("preprocessing");
+    const json& channels = preprocessing.at("channels");
+    expect(channels == "RGB", "channels", "RGB", channels);
+    TransformPlan& plan = card.transform;
+    plan.size = pixels(preprocessing.at("size"), "size");
+    const json& resize = preprocessing.at("resize");
+    plan.resize = resize.is_null() ? 0 : pixels(resize, "resize");
+    expect(plan.resize == 0 || plan.resize >= plan.size, "resize", "null or at least size", resize);
+    const json& name = preprocessing.at("interpolation");
+    const auto known = std::find_if(std::begin(kInterpolations), std::end(kInterpolations),
+                                    [&](const auto& entry) { return name == entry.first; });
+    expect(known != std::end(kInterpolations), "interpolation", "linear, cubic, area, ...", name);
+    plan.interpolation = known->second;
+    return card;
+  }
+
+ private:
+  void expect(bool condition, const char* key, const char* expected, const json& found) const {
+    if (!condition) {
+      fail_model(path_, concat(key, ": expected ", expected, ", found ", found.dump()));
+    }
+  }
+
+  int pixels(const json& value, const char* key) const {
+    const bool good = value.is_number_unsigned() && value >= 1 && value <= kMaxSide;
+    expect(good, key, "a number of pixels", value);
+    return value.get<int>();
+  }
+
+  const std::string& path_;
+};
+
+}  // namespace
+
+PredictCard read_card(const std::string& path) {
+  const std::string text = read_file(path);
+  try {
+    return Parser(path).parse(json::parse(text));
+  } catch (const json::exception& error) {
+    const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
+    fail_model(path, "this is not a model card: " + what.substr(what.find("] ") + 2));
+  }
+}
+
+std::vector<std::string> read_classes(const std::string& path) {
+  std::istringstream text(read_file(path));
+  std::vector<std::string> classes;
+  for (std::string line; std::getline(text, line);) classes.push_back(line);
+  return classes;
+}
+
+}  // namespace gluon_resnet

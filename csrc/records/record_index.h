@@ -1,0 +1,27 @@
+// Where the records of a .rec file stand: read from an .idx, or found by going through the file.
+#ifndef GLUON_RESNET_RECORD_INDEX_H_
+#define GLUON_RESNET_RECORD_INDEX_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "records/record_bytes.h"
+
+namespace gluon_resnet {
+
+struct IndexEntry {
+  int64_t key;
+  uint64_t offset;
+  uint64_t extent;  // bytes to the next record in the file, or to its end
+};
+
+// The lines of an .idx, in their order. Throws where one cannot be of this file.
+std::vector<IndexEntry> load_index(const std::string& index_path, const RecordBytes& bytes);
+
+// Goes from part to part. A record's key is its id where these are unique, its position otherwise.
+std::vector<IndexEntry> scan_index(const RecordBytes& bytes);
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_RECORD_INDEX_H_
