@@ -163,15 +163,6 @@ def test_labels_of_several_numbers(tmp_path: pathlib.Path) -> None:
         list(Loader(path, 2, EVAL))
 
 
-def test_numpy_takes_a_batch_by_dlpack(record_path: str) -> None:
-    for dtype in ("uint8", "float16", "float32"):
-        (batch,) = Loader(record_path, 23, TRAIN, dtype=dtype)
-        taken = np.from_dlpack(batch)
-        assert taken.dtype == np.dtype(dtype)
-        np.testing.assert_array_equal(taken, batch.data)
-        assert taken.ctypes.data == batch.data.ctypes.data
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -374,8 +374,11 @@ cdef extern from "loader/dlpack.h" namespace "gluon_resnet" nogil:
     cdef struct DLManagedTensor:
         void (*deleter)(DLManagedTensor*) noexcept
 
-    DLManagedTensor* make_dlpack(shared_ptr[BatchMemory] batch, const vector[int64_t]& shape,
-                                 DType dtype) except +raise_error
+    cdef struct DLManagedTensorVersioned:
+        void (*deleter)(DLManagedTensorVersioned*) noexcept
+
+    Managed* make_dlpack[Managed](shared_ptr[BatchMemory] batch, const vector[int64_t]& shape, DType dtype,
+                                  cbool copy) except +raise_error
 
 
 cdef extern from "loader/order.h" namespace "gluon_resnet" nogil:
@@ -456,9 +459,13 @@ cdef class _Lease:
 cdef void delete_capsule(object capsule) noexcept:
     # A capsule that was used has another name, and its tensor another owner.
     cdef DLManagedTensor* tensor
+    cdef DLManagedTensorVersioned* versioned
     if PyCapsule_IsValid(capsule, "dltensor"):
         tensor = <DLManagedTensor*>PyCapsule_GetPointer(capsule, "dltensor")
         tensor.deleter(tensor)
+    elif PyCapsule_IsValid(capsule, "dltensor_versioned"):
+        versioned = <DLManagedTensorVersioned*>PyCapsule_GetPointer(capsule, "dltensor_versioned")
+        versioned.deleter(versioned)
 
 
 cdef class Batch:
@@ -516,17 +523,39 @@ cdef class Batch:
     def __len__(self):
         return self.get().rows
 
-    def __dlpack__(self, *, stream=None):
-        """The data as a DLPack capsule, without a copy: ``torch.from_dlpack(batch)``, ``mx.nd.from_dlpack(…)``."""
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """`data` as a DLPack capsule, without a copy: ``torch.from_dlpack(batch)``, ``jnp.from_dlpack(batch)``.
+
+        Args:
+            stream: None: nothing is pending for memory of the CPU.
+            max_version: the consumer's version of DLPack; from (1, 0) on it gets a capsule ``dltensor_versioned``, else
+                a ``dltensor``.
+            dl_device: None, or the CPU as (1, 0).
+            copy: whether the tensor has memory of its own; None and False: it shares the batch's.
+
+        Raises:
+            BufferError: another device or a stream is asked for.
+            UsageError: the batch has been released.
+        """
+        if stream is not None:
+            raise BufferError(f"stream: expected None, as a batch is in the CPU's memory, found {stream!r}")
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            raise BufferError(f"dl_device: expected (1, 0), the CPU, where a batch is, found {tuple(dl_device)}")
         cdef vector[int64_t] shape
         shape.push_back(self.get().rows)
         for side in self.row_shape:
             shape.push_back(side)
-        cdef DLManagedTensor* tensor = make_dlpack(self.memory, shape, <DType><int>DTYPES[self.dtype.__name__])
-        return PyCapsule_New(tensor, "dltensor", delete_capsule)
+        cdef DType dtype = <DType><int>DTYPES[self.dtype.__name__]
+        cdef cbool copied = bool(copy)
+        if max_version is not None and max_version[0] >= 1:
+            return PyCapsule_New(make_dlpack[DLManagedTensorVersioned](self.memory, shape, dtype, copied),
+                                 "dltensor_versioned", delete_capsule)
+        return PyCapsule_New(make_dlpack[DLManagedTensor](self.memory, shape, dtype, copied), "dltensor",
+                             delete_capsule)
 
     def __dlpack_device__(self):
-        return (1, 0)  # the CPU
+        """(1, 0): the CPU."""
+        return (1, 0)
 
     def release(self):
         """Give the memory back now; arrays and tensors already taken from it stay valid and keep it."""
