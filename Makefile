@@ -61,11 +61,13 @@ fuzz: setup  ## libFuzzer on record files and images: three minutes, or FUZZ_SEC
 	@scripts/system_packages.sh $(PYTHON) fuzz
 	@scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
 
-lint: setup  ## style of Python and C++, types of the public functions
+lint: setup  ## style of Python and C++, types of the public functions and of the extension
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(CSRC) $(NATIVE_TESTS)
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases \
+	    --allowlist tests/stubtest_allowlist.txt gluon_resnet.data._native
 
 format: setup  ## put Python and C++ into the house style
 	$(BIN)/ruff check --fix .
