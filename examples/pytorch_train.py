@@ -23,7 +23,6 @@ from gluon_resnet.cli.command import run
 from gluon_resnet.data import Batch, EvalTransform, Loader, TrainTransform
 from gluon_resnet.errors import DataError, UsageError
 
-# As torchrun sets them; without it, one process.
 RANK, WORLD_SIZE = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", RANK % torch.cuda.device_count()) if CUDA else torch.device("cpu")
@@ -42,8 +41,7 @@ class Unit(nn.Module):
         super().__init__()
         residual = [convolution(inputs, outputs, stride), nn.ReLU(), convolution(outputs, outputs)]
         self.residual = nn.Sequential(*residual)
-        same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else convolution(inputs, outputs, stride, size=1)
+        self.shortcut = nn.Identity() if inputs == outputs else convolution(inputs, outputs, stride, size=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.relu(self.residual(x) + self.shortcut(x))
@@ -143,9 +141,8 @@ def main(argv: Optional[list[str]]) -> None:
         if RANK == 0:
             print(f"epoch {epoch}: top-1 error {100 * error:.2f} %; {train.stats()}", flush=True)
     if WORLD_SIZE > 1:
-        del (
-            model
-        )  # the group's last user: what ends it there waits for gloo's threads, which wait for Python's lock
+        # Or else the end of the model ends the group, with Python's lock held, for which gloo's threads may wait.
+        del model
         distributed.destroy_process_group()
 
 
