@@ -120,9 +120,13 @@ void write(const Affine& affine, const uint8_t* planes, size_t count, size_t pla
       const uint8_t* const own = planes + c * count;
       if constexpr (std::is_same_v<T, float> && step == 1) {
         row_loops().normalize(own, count, scale, offset, channel);
-        continue;
+      } else {  // a byte has few values: each is rounded once
+        std::array<T, 256> table;
+        for (int value = 0; value < 256; ++value) {
+          table[value] = to_element<T>(scale * static_cast<float>(value) + offset);
+        }
+        for (size_t i = 0; i < count; ++i) channel[i * step] = table[own[i]];
       }
-      for (size_t i = 0; i < count; ++i) channel[i * step] = to_element<T>(scale * own[i] + offset);
     } else {
       for (size_t i = 0; i < count; ++i) {
         channel[i * step] =
