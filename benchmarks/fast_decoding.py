@@ -4,6 +4,7 @@
     python tools/im2rec.py data/imagenet imagenet_sample.tar --pass-through
     python benchmarks/fast_decoding.py data/imagenet.rec
     python benchmarks/fast_decoding.py data/imagenet.rec --enlarge 2000
+    python benchmarks/fast_decoding.py data/imagenet.rec --enlarge 2000 --resize 480
 
 Both loaders make the same uint8 batches, with the same random crops: so their difference is that of the decoding. They
 take turns, and the ratio is the median over the rounds.
@@ -81,13 +82,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("records", help="a .rec file of JPEGs")
     parser.add_argument("--enlarge", type=int, metavar="PIXELS", help="longer side (default: as they are)")
+    parser.add_argument("--resize", type=int, metavar="N", help="and packed with this shorter side")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         records = args.records
         if args.enlarge:
-            options = PackOptions(pass_through=True)
+            options = PackOptions(pass_through=args.resize is None, resize=args.resize)
             records = pack(Enlarged(records, args.enlarge), os.path.join(folder, "large"), options).path
         for work, transform in TRANSFORMS.items():
             exact, fast = (

@@ -16,6 +16,7 @@ from conftest import encode, picture, write_records
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAIN = ROOT / "examples" / "pytorch_train.py"
+PAGE = ROOT / "docs" / "loader.md"
 # Runs a program, and kills it when it has put so many files under their names.
 RUN_AND_KILL = """
 import os, runpy, signal, sys
@@ -137,3 +138,18 @@ def test_jax_shares_the_loaders_memory(data: list[str]) -> None:
     printed, errors = program.communicate(timeout=100)
     assert program.returncode == 0, errors
     assert printed.startswith("50 records; channels of the last batch")
+
+
+def test_the_snippets_of_the_loaders_page(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("torch")
+    write_records(tmp_path / "train.rec", [encode(picture(32, 32, i)) for i in range(3)])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    for snippet in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(snippet, names)
+    assert "images/s" in capsys.readouterr().out
+    assert tuple(names["images"].shape) == (64, 3, 224, 224)
+    assert names["images"].is_contiguous(memory_format=names["torch"].channels_last)
+    assert sorted(len(images) for images, _ in names["workers"]) == [64, 64]

@@ -263,6 +263,8 @@ def test_images_that_cannot_be_cut_are_named() -> None:
             r"shape \(H, W, 3\) and dtype uint8, found \(4, 4\)",
         ),
         (lambda: EvalTransform()(np.zeros((4, 4, 3), np.float32)), "float32"),
+        (lambda: EvalTransform()(b"", dtype="float64"), "dtype: expected one of .*, found 'float64'"),
+        (lambda: EvalTransform()(b"", layout="HWC"), "layout: expected one of"),
     ],
 )
 def test_bad_options_are_usage_errors(make: object, words: str) -> None:

@@ -46,6 +46,13 @@ class CheckReport:
 def check(path: str, *, threads: Optional[int] = None, progress: Optional[Progress] = None) -> CheckReport:
     """Compare the record file `path` with the index beside it, part by part, and decode every image.
 
+    Args:
+        threads: workers; by default one for each processor that this process may use.
+        progress: see Progress.
+
+    Returns:
+        What was found; images that cannot be decoded are in its `bad`, and raise nothing.
+
     Raises:
         OSError: it cannot be opened.
         RecordError: the file is truncated or corrupt, or the index is not its index, or there is none.

@@ -25,6 +25,10 @@ def mxnet_iter(
     Args:
         loader: with ``last_batch`` ``'pad'`` or ``'discard'``: a DataIter's batches have one shape.
         data_name, label_name: the names of the network's inputs, as in ``mx.io.ImageRecordIter``.
+
+    Raises:
+        UsageError: the loader has ``last_batch='keep'``.
+        EnvironmentProblem: MXNet is not installed.
     """
     from gluon_resnet._mxnet import mx  # only here: the data half works without MXNet
 

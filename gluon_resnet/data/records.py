@@ -75,7 +75,12 @@ class RecordFile:
         return len(self.native)
 
     def __getitem__(self, index: int) -> Record:
-        """The record at position `index` (from the end where it is negative)."""
+        """The record at position `index` (from the end where it is negative).
+
+        Raises:
+            IndexError: there is no such position.
+            RecordError: the record is truncated or corrupt. The image in it is not looked at.
+        """
         index = self._position(index)
         labels, identity, identity2, payload = self.native.read(index)
         return Record(Header(labels, identity, identity2), payload)
@@ -84,7 +89,7 @@ class RecordFile:
         return (self[index] for index in range(len(self)))
 
     def by_key(self, key: int) -> Record:
-        """The record with this key in the index; KeyError where there is none."""
+        """The record with this key in the index; UsageError where there is none."""
         return self[self.native.find(key)]
 
     def key(self, index: int) -> int:

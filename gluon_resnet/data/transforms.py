@@ -81,11 +81,21 @@ class _Transform:
         """Transform one image, given as encoded bytes or as RGB uint8 ``(H, W, 3)``.
 
         `seed`, `epoch` and `record` (its position in the loader's files) choose the random numbers: the result is
-        what a `Loader` gives for that record.
+        what a `Loader` with that `seed` gives for that record.
+
+        Args:
+            dtype: ``'float32'``, ``'float16'`` or ``'uint8'``, which is rounded and clipped to 0 to 255.
+            layout: ``'NCHW'`` or ``'NHWC'``.
 
         Returns:
-            ``(3, size, size)`` for NCHW or ``(size, size, 3)`` for NHWC.
+            RGB in `dtype`, ``(3, size, size)`` for NCHW or ``(size, size, 3)`` for NHWC.
+
+        Raises:
+            ImageError: the image is broken where it is needed, or, for the crop ``'pad'``, too small.
+            UsageError: an argument is none of the above.
         """
+        _expect(dtype in _native.DTYPES, "dtype", f"one of {tuple(_native.DTYPES)}", dtype)
+        _expect(layout in _native.LAYOUTS, "layout", f"one of {tuple(_native.LAYOUTS)}", layout)
         return self.native.transform(image, dtype, layout, seed, epoch, record)
 
 
@@ -99,6 +109,9 @@ class EvalTransform(_Transform):
         size: of the square output in pixels.
         interpolation: ``'nearest'``, ``'linear'``, ``'cubic'``, ``'area'`` or ``'lanczos'``, as OpenCV has them.
         mean, std: RGB, in levels of 0 to 255: the output is (value - mean) / std.
+
+    Raises:
+        UsageError: an attribute is out of range.
     """
 
     resize: Optional[int] = 256
@@ -134,6 +147,9 @@ class TrainTransform(_Transform):
         flip: exchange left and right with probability 1/2.
         colour: random colours, or None.
         interpolation, mean, std: as in `EvalTransform`.
+
+    Raises:
+        UsageError: an attribute is out of range.
     """
 
     size: int = 224
