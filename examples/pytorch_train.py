@@ -141,8 +141,7 @@ def main(argv: Optional[list[str]]) -> None:
         if RANK == 0:
             print(f"epoch {epoch}: top-1 error {100 * error:.2f} %; {train.stats()}", flush=True)
     if WORLD_SIZE > 1:
-        # Or else the end of the model ends the group, with Python's lock held, for which gloo's threads may wait.
-        del model
+        del model  # else its end ends the group with Python's lock held, for which gloo's threads may wait
         distributed.destroy_process_group()
 
 
