@@ -1,8 +1,8 @@
 """Reading and packing RecordIO files of images; works without MXNet.
 
 `Loader` makes batches of records, by a `TrainTransform` or an `EvalTransform`; `RecordFile` gives the records one by
-one; `pack` writes them, from a `Folder`, a `TarArchive` or `cifar10_sources`; `check` looks for damage. docs/loader.md is
-the guide. What is wrong with an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
+one; `pack` writes them, from a `Folder`, a `TarArchive` or `cifar10_sources`; `check` looks for damage. The guide is
+docs/loader.md. What is wrong with an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
 """
 
 from gluon_resnet.data.checking import check, rebuild_index
