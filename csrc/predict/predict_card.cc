@@ -6,8 +6,8 @@
 #include <sstream>
 #include <utility>
 
+#include "base/read_file.h"
 #include "predict/predict_error.h"
-#include "predict/read_file.h"
 
 namespace gluon_resnet {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "predict/predictor.h"
-#include "predict/read_file.h"
 
 namespace gluon_resnet {
 namespace {

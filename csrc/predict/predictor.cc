@@ -6,10 +6,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/read_file.h"
 #include "predict/predict_api.h"
 #include "predict/predict_error.h"
 #include "predict/predict_graph.h"
-#include "predict/read_file.h"
 
 namespace gluon_resnet {
 

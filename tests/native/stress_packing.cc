@@ -6,10 +6,10 @@
 #include <memory>
 #include <set>
 
+#include "base/read_file.h"
 #include "images/decoder.h"
 #include "packing/checker.h"
 #include "packing/packer.h"
-#include "predict/read_file.h"
 #include "scenario.h"
 
 namespace gluon_resnet {

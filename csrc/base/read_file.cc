@@ -1,4 +1,4 @@
-#include "predict/read_file.h"
+#include "base/read_file.h"
 
 #include <cstdio>
 #include <memory>
