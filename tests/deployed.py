@@ -21,7 +21,7 @@ from PIL import Image
 from gluon_resnet._mxnet import mx
 from gluon_resnet.deploy import export
 from gluon_resnet.models import ModelCard
-from gluon_resnet.training.parameters import read_arrays, save_parameters, write_arrays
+from gluon_resnet.models.parameters import read_arrays, save_parameters, write_arrays
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 

@@ -12,6 +12,7 @@ import pytest
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models import ModelCard
+from gluon_resnet.models.saved import load_network, save_network
 
 CARD = ModelCard(
     network="resnet20",
@@ -38,6 +39,7 @@ JSON = {
         "channels": "RGB",
         "mean": [125.3, 123.0, 113.9],
         "std": [63.0, 62.1, 66.7],
+        "per_pixel_mean": False,
     },
     "training": {"command": "train.py --recipe cifar10", "epochs": 3, "errors": [50.0, 12.5]},
 }
@@ -50,6 +52,7 @@ JSON = {
         ModelCard("plain18", ("a",), 224, (0, 0, 0), (1, 1, 1)),
         dataclasses.replace(CARD, network="resnet50", variant="v1b", resize=None),
         dataclasses.replace(CARD, mean=tuple(np.float32([0.5, 1, 2])), training={}),
+        dataclasses.replace(CARD, per_pixel_mean=True),
     ],
 )
 def test_what_is_saved_is_read_back(tmp_path, card):
@@ -71,6 +74,35 @@ def test_it_builds_the_network_with_its_normalization():
     assert net(mx.nd.full((2, 3, 32, 32), 128, dtype="uint8")).shape == (2, 3)
     np.testing.assert_array_equal(net[0].std.data().asnumpy().ravel(), np.float32(CARD.std))
     assert any("shortcut" in name for name in net.collect_params())  # option B
+
+
+def test_a_mean_image_is_saved_with_the_parameters(tmp_path):
+    card = dataclasses.replace(CARD, per_pixel_mean=True)
+    image = np.random.default_rng(0).uniform(0, 255, (3, 32, 32)).astype("float32")
+    net = card.build(image)
+    net.initialize()
+    save_network(tmp_path / "new" / "net", 3, card, net)
+    loaded_card, loaded = load_network(tmp_path / "new" / "net")
+    assert loaded_card == card
+    np.testing.assert_array_equal(loaded[0].mean.data().asnumpy(), image)
+    np.testing.assert_array_equal(card.build()[0].mean.shape, image.shape)
+    with pytest.raises(UsageError, match=r"mean_image: expected shape \(3, 32, 32\), found \(3, 32, 33\)"):
+        card.build(np.zeros((3, 32, 33)))
+    with pytest.raises(UsageError, match="a mean per channel"):
+        CARD.build(image)
+
+
+def test_a_network_is_loaded_at_the_epoch_asked_for(tmp_path):
+    for epoch in (1, 2):
+        net = CARD.build()
+        net.initialize()
+        net[1].output.bias.set_data(mx.nd.full(3, epoch))
+        save_network(tmp_path / "net", epoch, CARD, net)
+    for epoch, expected in ((None, 2), (1, 1), (2, 2)):
+        _, net = load_network(tmp_path / "net", epoch)
+        assert net[1].output.bias.data().asnumpy().tolist() == [expected] * 3
+    with pytest.raises(UsageError, match=r"no .*other-NNNN.params: train first"):
+        load_network(tmp_path / "other")
 
 
 def changed(*keys, value):
@@ -136,6 +168,7 @@ BAD = {
     "std is 0": (changed(PRE, "std", value=[1, 0, 1]), "std"),
     "std is negative": (changed(PRE, "std", value=[1, 1, -1]), "std"),
     "std is 0 in float32": (changed(PRE, "std", value=[1, 1, 1e-60]), "std"),
+    "per_pixel_mean is a number": (changed(PRE, "per_pixel_mean", value=1), "per_pixel_mean"),
     "std is huge": (changed(PRE, "std", value=[1, 1, 10**400]), "std"),
     "training is a list": (changed("training", value=[]), "training"),
     **{f"without {key}": (without(key), key) for key in JSON},

@@ -15,7 +15,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.export import main
 from gluon_resnet.deploy import export
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.training.parameters import read_arrays
+from gluon_resnet.models.parameters import read_arrays
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import get_model, model_names, with_normalization
+from gluon_resnet.models.registry import split_variant
 
 # He et al. 2015, Table 1, as printed: for each stage (kernel, channels) of a unit's layers, and repeats.
 TABLE_1 = {
@@ -187,6 +188,29 @@ def test_he_initialization():
         kurtosis = (weight.astype("float64") ** 4).mean() / weight.var() ** 2
         assert kurtosis == pytest.approx(3, rel=0.1)
     assert (net.output.bias.data().asnumpy() == 0).all()
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet50"])
+def test_zero_gamma_makes_units_begin_as_their_shortcuts(name):
+    net = get_model(name, zero_gamma=True)
+    net.initialize()
+    x = mx.nd.random.normal(shape=(1, 3, 32, 32))
+    for layer in net.features:
+        if isinstance(layer, gluon.nn.HybridSequential):  # a stage
+            for unit in layer:
+                np.testing.assert_array_equal(unit(x).asnumpy(), np.maximum(unit.shortcut(x).asnumpy(), 0))
+                x = unit(x)
+        else:
+            x = layer(x)
+    with pytest.raises(UsageError, match="plain20 has no shortcuts"):
+        get_model("plain20", zero_gamma=True)
+
+
+def test_names_as_gluoncv_writes_them():
+    assert split_variant("resnet50_v1b") == ("resnet50", "v1b")
+    assert split_variant("resnet50") == ("resnet50", None)
+    assert split_variant("resnet50_v9") == ("resnet50_v9", None)
+    assert split_variant("_v1") == ("_v1", None)
 
 
 @pytest.mark.parametrize(("name", "shortcut"), [("resnet20", "A"), ("resnet20", "B"), ("plain20", None)])

@@ -20,7 +20,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.train import main
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.training.parameters import load_parameters
+from gluon_resnet.models.parameters import load_parameters
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
 CLASSES = ("top", "bottom", "red", "blue")

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import ModelError
+from gluon_resnet.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
+from gluon_resnet.models.saved import newest_epoch
 from gluon_resnet.training.checkpoint import Checkpoints, Position
 from gluon_resnet.training.fit import fit
-from gluon_resnet.training.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 
@@ -126,13 +127,13 @@ def resume(prefix):
 
 def test_nothing_to_resume(tmp_path):
     assert resume(str(tmp_path / "none")) is None
-    assert Checkpoints(str(tmp_path / "none"), {}).newest_epoch() is None
+    assert newest_epoch(tmp_path / "none") is None
 
 
 def test_a_run_knows_its_files(finished):
     checkpoints = Checkpoints(finished, {})
     assert resume(finished) == Position(epoch=2, iteration=10)
-    assert checkpoints.newest_epoch() == 2
+    assert newest_epoch(finished) == 2
     assert checkpoints.unfinished(3)
     assert not checkpoints.unfinished(2)
     states = list(pathlib.Path(finished).parent.glob("*-resume-*.params"))

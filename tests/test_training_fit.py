@@ -12,10 +12,10 @@ from fakes import FakeLoader, random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, UsageError
+from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.training.checkpoint import Checkpoints, Position
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.log import EpochLog
-from gluon_resnet.training.parameters import read_arrays
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 

@@ -8,7 +8,7 @@ from typing import Optional
 
 from gluon_resnet.deploy import export
 from gluon_resnet.errors import UsageError
-from gluon_resnet.training.checkpoint import Checkpoints
+from gluon_resnet.models.saved import newest_epoch
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -26,7 +26,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     epoch = args.epoch
     if epoch is None:
-        epoch = Checkpoints(args.model_prefix, {}).newest_epoch()
+        epoch = newest_epoch(args.model_prefix)
     if epoch is None:
         raise UsageError(f"there is no {args.model_prefix}-NNNN.params: train first, or name another prefix")
     export(args.model_prefix, epoch, args.output)

@@ -19,11 +19,12 @@ from gluon_resnet.cli.train_options import chosen_recipe, parser
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
 from gluon_resnet.errors import DataError, EnvironmentProblem, UsageError
 from gluon_resnet.models import ModelCard
+from gluon_resnet.models.parameters import load_parameters
+from gluon_resnet.models.saved import newest_epoch, parameters_path
 from gluon_resnet.training.checkpoint import Checkpoints, Position
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts, open_kvstore
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.log import EpochLog, EpochRecord
-from gluon_resnet.training.parameters import load_parameters
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.stop import StopRequest
@@ -110,7 +111,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             stop=stop,
         )
     if done:
-        print(f"saved {checkpoints.epoch_path(epochs)}, {prefix}-log.jsonl and {prefix}-curves.png")
+        print(f"saved {parameters_path(prefix, epochs)}, {prefix}-log.jsonl and {prefix}-curves.png")
         return None
     going_on = command if args.resume else f"{command} --resume"
     print(f"stopped; the state is in {checkpoints.resume_path}, go on with: {going_on}")
@@ -160,11 +161,11 @@ def _position(
         position = checkpoints.resume(trainer)
         if position:
             return position
-        newest = checkpoints.newest_epoch()
+        newest = newest_epoch(checkpoints.prefix)
         if newest is not None and args.load_epoch is None:
             raise UsageError(
-                f"there is no {checkpoints.resume_path}, but {checkpoints.epoch_path(newest)}: go on from "
-                f"that with --load-epoch {newest}, or choose another --model-prefix"
+                f"there is no {checkpoints.resume_path}, but {parameters_path(checkpoints.prefix, newest)}: "
+                f"go on from that with --load-epoch {newest}, or choose another --model-prefix"
             )
         _note(f"there is no {checkpoints.resume_path} yet: a new run begins")
     elif args.load_epoch is None and checkpoints.unfinished(epochs):
@@ -174,7 +175,7 @@ def _position(
         )
     if args.load_epoch is None:
         return Position()
-    load_parameters(trainer.net, checkpoints.epoch_path(args.load_epoch))
+    load_parameters(trainer.net, parameters_path(checkpoints.prefix, args.load_epoch))
     return Position(epoch=args.load_epoch, iteration=args.load_epoch * batches)
 
 

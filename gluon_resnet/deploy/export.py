@@ -9,8 +9,8 @@ from typing import Union
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import UsageError
 from gluon_resnet.files import temporary_name
-from gluon_resnet.models import ModelCard
-from gluon_resnet.training.parameters import load_parameters, parameter_value, write_arrays
+from gluon_resnet.models.parameters import parameter_value, write_arrays
+from gluon_resnet.models.saved import load_network, parameters_path
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -35,13 +35,10 @@ def export(model_prefix: Path, epoch: int, output: Path) -> None:
         OSError: a file cannot be read or written.
     """
     model_prefix, output = os.fspath(model_prefix), os.fspath(output)
-    checkpoint = f"{model_prefix}-{epoch:04d}.params"
+    checkpoint = parameters_path(model_prefix, epoch)
     if os.path.realpath(checkpoint) == os.path.realpath(f"{output}-0000.params"):
         raise UsageError(f"the export would overwrite the checkpoint {checkpoint}: choose another output")
-    card = ModelCard.load(f"{model_prefix}-model.json")
-    net = card.build()
-    net.initialize()
-    load_parameters(net, checkpoint)
+    card, net = load_network(model_prefix, epoch)
 
     graph = net(mx.sym.var(INPUT))
     parameters = net.collect_params()
@@ -59,5 +56,5 @@ def export(model_prefix: Path, epoch: int, output: Path) -> None:
         replace(card, training={**card.training, "exported_epoch": epoch}).save(card_path)
         with temporary_name(f"{output}-symbol.json") as graph_path:
             graph.save(graph_path)
-            with temporary_name(f"{output}-0000.params") as parameters_path:
-                write_arrays(parameters_path, arrays)
+            with temporary_name(f"{output}-0000.params") as arrays_path:
+                write_arrays(arrays_path, arrays)

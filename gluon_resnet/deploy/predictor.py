@@ -15,7 +15,7 @@ from gluon_resnet.data import EvalTransform
 from gluon_resnet.deploy.export import INPUT
 from gluon_resnet.errors import ImageError, ModelError, UsageError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.training.parameters import check_arrays, read_arrays
+from gluon_resnet.models.parameters import check_arrays, read_arrays
 
 Path = Union[str, "os.PathLike[str]"]
 Image = Union[Path, bytes, np.ndarray]

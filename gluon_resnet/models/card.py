@@ -4,7 +4,7 @@
  "network": "resnet20", "shortcut": "A" or null, "variant": "v1",
  "classes": ["airplane", ...],                                    names, in the order of the outputs
  "preprocessing": {"resize": 256 or null, "size": 224, "interpolation": "linear", "channels": "RGB",
-                   "mean": [123.68, 116.779, 103.939], "std": [...]},
+                   "mean": [123.68, 116.779, 103.939], "std": [...], "per_pixel_mean": false},
  "training": {...}}                                               how it came about; nothing depends on it
 """
 
@@ -27,7 +27,7 @@ Path = Union[str, "os.PathLike[str]"]
 _FLOAT32_LIMIT = 3e38
 _FORMAT = "gluon-resnet model card 1"
 _KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing", "training")
-_PREPROCESSING_KEYS = ("resize", "size", "interpolation", "channels", "mean", "std")
+_PREPROCESSING_KEYS = ("resize", "size", "interpolation", "channels", "mean", "std", "per_pixel_mean")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class ModelCard:
     interpolation: str = "linear"
     shortcut: Optional[str] = None  # None: the network's own
     variant: str = "v1"
+    per_pixel_mean: bool = False  # the parameters hold a mean image, and `mean` is only what it averages to
     training: dict[str, Any] = field(default_factory=dict)  # anything that JSON can hold
 
     def __post_init__(self) -> None:
@@ -61,12 +62,30 @@ class ModelCard:
         _require(_are_statistics(self.mean), "mean", "3 finite numbers", self.mean)
         positive = _are_statistics(self.std) and np.float32(min(self.std)).item() > 0
         _require(positive, "std", "3 positive numbers", self.std)
+        _require(
+            isinstance(self.per_pixel_mean, bool), "per_pixel_mean", "true or false", self.per_pixel_mean
+        )
         _require(isinstance(self.training, dict), "training", "an object", self.training)
 
-    def build(self) -> Any:
-        """The network, not initialized, with its normalization in front; input float32 RGB 0 to 255, NCHW."""
-        net = get_model(self.network, len(self.classes), self.shortcut, self.variant)
-        return with_normalization(net, self.mean, self.std)
+    def build(self, mean_image: Optional[np.ndarray] = None, zero_gamma: bool = False) -> Any:
+        """The network, not initialized, with its normalization in front; input float32 RGB 0 to 255, NCHW.
+
+        Args:
+            mean_image: of shape (3, size, size), for a network with `per_pixel_mean`; without it each pixel has
+                `mean` until the parameters are loaded.
+            zero_gamma: as in `get_model`.
+        """
+        net = get_model(self.network, len(self.classes), self.shortcut, self.variant, zero_gamma)
+        mean: Any = self.mean
+        if self.per_pixel_mean:
+            shape = (3, self.size, self.size)
+            mean = (
+                np.broadcast_to(np.reshape(self.mean, (3, 1, 1)), shape) if mean_image is None else mean_image
+            )
+            _require(np.shape(mean) == shape, "mean_image", f"shape {shape}", np.shape(mean))
+        elif mean_image is not None:
+            raise UsageError("mean_image: this network has a mean per channel")
+        return with_normalization(net, mean, self.std)
 
     def save(self, path: Path) -> None:
         """Write the card as JSON; ValueError when `training` holds what JSON cannot (NaN, too)."""
@@ -83,6 +102,7 @@ class ModelCard:
                 "channels": "RGB",
                 "mean": [float(value) for value in self.mean],
                 "std": [float(value) for value in self.std],
+                "per_pixel_mean": self.per_pixel_mean,
             },
             "training": self.training,
         }
@@ -112,6 +132,7 @@ class ModelCard:
                 interpolation=preprocessing["interpolation"],
                 shortcut=content["shortcut"],
                 variant=content["variant"],
+                per_pixel_mean=preprocessing["per_pixel_mean"],
                 training=content["training"],
             )
         except UsageError as error:

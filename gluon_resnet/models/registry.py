@@ -28,7 +28,13 @@ def model_names() -> list[str]:
     return [f"{family}{depth}" for family in ("resnet", "plain") for depth in (*_IMAGENET, *_CIFAR)]
 
 
-def get_model(name: str, classes: int = 1000, shortcut: Optional[str] = None, variant: str = "v1") -> ResNet:
+def get_model(
+    name: str,
+    classes: int = 1000,
+    shortcut: Optional[str] = None,
+    variant: str = "v1",
+    zero_gamma: bool = False,
+) -> ResNet:
     """The network `name`, not initialized; its input is normalized (see `with_normalization`).
 
     Args:
@@ -36,6 +42,7 @@ def get_model(name: str, classes: int = 1000, shortcut: Optional[str] = None, va
         classes: number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets.
         variant: 'v1' as in the paper, or 'v1b': the stride of a bottleneck is in its 3x3 convolution.
+        zero_gamma: the last scale of each residual unit begins at 0 (Goyal et al. 2017, §5.1).
 
     Raises:
         UsageError: there is no such network, shortcut or variant, or they do not go together.
@@ -43,7 +50,18 @@ def get_model(name: str, classes: int = 1000, shortcut: Optional[str] = None, va
     architecture, shortcut = describe(name, shortcut, variant)
     if classes < 1:
         raise UsageError(f"a network has at least one class, not {classes}")
-    return ResNet(architecture, classes, shortcut, VARIANTS[variant][architecture.kind], prefix=f"{name}_")
+    if zero_gamma and shortcut is None:
+        raise UsageError(
+            f"{name} has no shortcuts: with zero_gamma it would put out the same for every image"
+        )
+    strided = VARIANTS[variant][architecture.kind]
+    return ResNet(architecture, classes, shortcut, strided, zero_gamma, prefix=f"{name}_")
+
+
+def split_variant(name: str) -> tuple[str, Optional[str]]:
+    """A name as GluonCV writes it: 'resnet50_v1b' is ('resnet50', 'v1b'), 'resnet50' is ('resnet50', None)."""
+    network, _, variant = name.rpartition("_")
+    return (network, variant) if network and variant in VARIANTS else (name, None)
 
 
 def describe(name: str, shortcut: Optional[str], variant: str) -> tuple[Architecture, Optional[str]]:

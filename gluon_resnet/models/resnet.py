@@ -32,10 +32,17 @@ class ResNet(gluon.HybridBlock):
         classes: number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1), or None for the plain network.
         strided: which convolution of a unit carries its stride (units.VARIANTS).
+        zero_gamma: units begin as their shortcuts (see Unit).
     """
 
     def __init__(
-        self, architecture: Architecture, classes: int, shortcut: Optional[str], strided: int, **kwargs: Any
+        self,
+        architecture: Architecture,
+        classes: int,
+        shortcut: Optional[str],
+        strided: int,
+        zero_gamma: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         channels = architecture.stem_channels
@@ -59,6 +66,7 @@ class ResNet(gluon.HybridBlock):
                                 stride,
                                 strided,
                                 shortcut,
+                                zero_gamma,
                                 prefix=f"unit{index + 1}_",
                             )
                         )

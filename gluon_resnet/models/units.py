@@ -33,8 +33,13 @@ def he_initializer() -> Any:
     return mx.init.MSRAPrelu(factor_type="in", slope=0)
 
 
-def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1) -> list[Any]:
-    """A convolution that keeps ceil(size / stride), without bias, and its batch normalization (§3.4)."""
+def convolution(
+    in_channels: int, channels: int, kernel: int, stride: int = 1, gamma: str = "ones"
+) -> list[Any]:
+    """A convolution that keeps ceil(size / stride), without bias, and its batch normalization (§3.4).
+
+    `gamma` initializes the scale of the normalization.
+    """
     return [
         gluon.nn.Conv2D(
             channels,
@@ -45,7 +50,7 @@ def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1) -
             in_channels=in_channels,
             weight_initializer=he_initializer(),
         ),
-        gluon.nn.BatchNorm(momentum=0.9, epsilon=1e-5, in_channels=channels),
+        gluon.nn.BatchNorm(momentum=0.9, epsilon=1e-5, in_channels=channels, gamma_initializer=gamma),
     ]
 
 
@@ -60,6 +65,7 @@ class Unit(gluon.HybridBlock):
         stride: 1 or 2, carried by convolution number `strided` of F.
         strided: an entry of VARIANTS.
         shortcut: one of SHORTCUTS, or None for a plain unit.
+        zero_gamma: F ends with a scale of 0, so that the unit begins as its shortcut (Goyal et al. 2017, §5.1).
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Unit(gluon.HybridBlock):
         stride: int,
         strided: int,
         shortcut: Optional[str],
+        zero_gamma: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,7 +88,9 @@ class Unit(gluon.HybridBlock):
                 if index:
                     self.body.add(gluon.nn.Activation("relu"))
                 width = channels // narrowing
-                self.body.add(*convolution(width_in, width, kernel, stride if index == strided else 1))
+                last = index == len(kind.kernels) - 1
+                gamma = "zeros" if zero_gamma and last else "ones"
+                self.body.add(*convolution(width_in, width, kernel, stride if index == strided else 1, gamma))
                 width_in = width
             if shortcut is None:
                 self.shortcut = None

@@ -6,7 +6,6 @@ import contextlib
 import glob
 import json
 import os
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,8 +13,9 @@ from typing import Any, Optional
 
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import whole_file
+from gluon_resnet.models.parameters import read_arrays, save_parameters, write_arrays
+from gluon_resnet.models.saved import newest_epoch, parameters_path
 from gluon_resnet.training.metrics import Sums
-from gluon_resnet.training.parameters import read_arrays, save_parameters, write_arrays
 from gluon_resnet.training.trainer import Trainer
 
 _FORMAT = "gluon-resnet resume 1"
@@ -54,10 +54,6 @@ class Checkpoints:
         self._settings = json.loads(json.dumps(settings))  # as it is read back: tuples become lists
         self._save_period = save_period
 
-    def epoch_path(self, epochs: int) -> str:
-        """The parameters of the network after so many epochs, by MXNet's convention."""
-        return f"{self.prefix}-{epochs:04d}.params"
-
     def save(self, trainer: Trainer, position: Position, last: bool) -> None:
         """Save what a run needs to go on from `position`, and the network when an epoch is complete.
 
@@ -66,7 +62,7 @@ class Checkpoints:
         arrays = trainer.state()
         epochs = position.epoch + 1
         if position.trained and (last or epochs % self._save_period == 0):
-            save_parameters(trainer.net, self.epoch_path(epochs))
+            save_parameters(trainer.net, parameters_path(self.prefix, epochs))
         # A name of their own: until the JSON file is replaced, the older state stays complete.
         path = f"{self.prefix}-resume-{position.iteration:08d}.params"
         write_arrays(path, arrays)
@@ -102,12 +98,6 @@ class Checkpoints:
         trainer.load_state(path, read_arrays(path))
         return content["position"]
 
-    def newest_epoch(self) -> Optional[int]:
-        """The highest N of PREFIX-NNNN.params; None where there is none."""
-        files = glob.glob(glob.escape(self.prefix) + "-*.params")
-        epochs = [re.fullmatch(r"(\d{4,})\.params", path[len(self.prefix) + 1 :]) for path in files]
-        return max((int(match[1]) for match in epochs if match), default=None)
-
     def unfinished(self, epochs: int) -> bool:
         """Whether a run of `epochs` epochs has been saved here and is not at its end."""
         return os.path.exists(self.resume_path) and self._read()["position"].epoch < epochs
@@ -142,7 +132,7 @@ class Checkpoints:
             raise self._damaged(self.resume_path, f"{type(error).__name__}: {error}") from None
 
     def _damaged(self, path: str, reason: str) -> ModelError:
-        newest = self.newest_epoch()
+        newest = newest_epoch(self.prefix)
         way_on = f"go on with --load-epoch {newest}" if newest is not None else "start anew without --resume"
         return ModelError(
             f"{path} cannot be resumed from: {reason}; remove {self.resume_path} and {way_on}", path

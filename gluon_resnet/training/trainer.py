@@ -9,8 +9,8 @@ import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.models.parameters import check_arrays, parameter_value
 from gluon_resnet.training.metrics import Meter, Sums
-from gluon_resnet.training.parameters import check_arrays, parameter_value
 
 
 class Batch(Protocol):

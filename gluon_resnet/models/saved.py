@@ -1,0 +1,62 @@
+"""A trained network on disk: PREFIX-model.json, its card, and PREFIX-NNNN.params, its parameters."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models.card import ModelCard
+from gluon_resnet.models.parameters import load_parameters, save_parameters
+
+Path = Union[str, "os.PathLike[str]"]
+
+
+def parameters_path(prefix: Path, epoch: int) -> str:
+    """The parameters of the network after so many epochs, by MXNet's convention."""
+    return f"{os.fspath(prefix)}-{epoch:04d}.params"
+
+
+def newest_epoch(prefix: Path) -> Optional[int]:
+    """The highest N of PREFIX-NNNN.params; None where there is none."""
+    prefix = os.fspath(prefix)
+    files = glob.glob(glob.escape(prefix) + "-*.params")
+    epochs = [re.fullmatch(r"(\d{4,})\.params", path[len(prefix) + 1 :]) for path in files]
+    return max((int(match[1]) for match in epochs if match), default=None)
+
+
+def load_network(
+    prefix: Path, epoch: Optional[int] = None, contexts: Optional[Sequence[Any]] = None
+) -> tuple[ModelCard, Any]:
+    """The card and the network of PREFIX, initialized, with its normalization in front.
+
+    Args:
+        prefix: as for tools/train.py.
+        epoch: NNNN; None: the newest.
+        contexts: where its parameters are to be (default: the CPU).
+
+    Raises:
+        UsageError: there are no parameters under this prefix.
+        ModelError: the card or the parameters are damaged, or do not belong together.
+        OSError: a file cannot be read.
+    """
+    if epoch is None:
+        epoch = newest_epoch(prefix)
+    if epoch is None:
+        raise UsageError(f"there is no {os.fspath(prefix)}-NNNN.params: train first, or name another prefix")
+    card = ModelCard.load(f"{os.fspath(prefix)}-model.json")
+    net = card.build()
+    net.initialize(ctx=contexts)
+    load_parameters(net, parameters_path(prefix, epoch))
+    return card, net
+
+
+def save_network(prefix: Path, epoch: int, card: ModelCard, net: Any) -> None:
+    """Write the two files, each whole; the folder is made when it does not exist."""
+    prefix = os.fspath(prefix)
+    os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
+    save_parameters(net, parameters_path(prefix, epoch))
+    card.save(f"{prefix}-model.json")
