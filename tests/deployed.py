@@ -33,7 +33,9 @@ class Model(NamedTuple):
     prefix: str  # of the exported files
 
 
-def make_model(folder: pathlib.Path, network: str, size: int, resize: int) -> Model:
+def make_model(
+    folder: pathlib.Path, network: str, size: int, resize: int, per_pixel_mean: bool = False
+) -> Model:
     """A network of 12 classes whose batch normalization has seen pictures, saved and exported."""
     card = ModelCard(
         network=network,
@@ -42,11 +44,12 @@ def make_model(folder: pathlib.Path, network: str, size: int, resize: int) -> Mo
         resize=resize,
         mean=(123.0, 117.0, 104.0),
         std=(58.0, 57.0, 57.5),
+        per_pixel_mean=per_pixel_mean,
         training={"recipe": "none"},
     )
     mx.random.seed(1)
     random = np.random.default_rng(1)
-    net = card.build()
+    net = card.build(random.uniform(0, 255, (3, size, size)) if per_pixel_mean else None)
     net.initialize()
     for name, parameter in net.collect_params().items():
         if name.endswith(("gamma", "beta")):

@@ -18,8 +18,8 @@ TOLERANCE = 1e-4  # of a logit; those of these networks are of the order of 1 to
 
 @pytest.fixture(scope="module", params=["resnet20", "resnet18"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    size, resize = {"resnet20": (32, 32), "resnet18": (224, 256)}[request.param]
-    return make_model(tmp_path_factory.mktemp("model"), request.param, size, resize)
+    size, resize, mean = {"resnet20": (32, 32, True), "resnet18": (224, 256, False)}[request.param]
+    return make_model(tmp_path_factory.mktemp("model"), request.param, size, resize, per_pixel_mean=mean)
 
 
 @pytest.fixture(scope="module", params=["generated", "real"])

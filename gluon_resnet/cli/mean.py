@@ -1,0 +1,52 @@
+"""tools/mean.py: the mean image, and the channels' mean and standard deviation, of record files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+from tqdm import tqdm
+
+from gluon_resnet.data import EvalTransform, Loader
+from gluon_resnet.data._native import Batch
+from gluon_resnet.data.pixel_statistics import pixel_statistics
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Measure as `argv` says (default: the command line); the exit status, None for success."""
+    parser = argparse.ArgumentParser(
+        prog="mean.py",
+        description="Measure the mean of each pixel and the mean and standard deviation of each channel, over all "
+        "images of record files, as the network will see them: in RGB from 0 to 255, scaled and cut as for evaluation.",
+        epilog="tools/train.py --mean-image OUT.npz subtracts the mean image, and --rgb-mean and --rgb-std take the "
+        "numbers that are printed. Works without MXNet.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("records", nargs="+", metavar="REC", help="training records")
+    parser.add_argument("--output", required=True, metavar="OUT.npz", help="file to write")
+    parser.add_argument(
+        "--size", type=int, default=224, help="side of the crop in pixels (default: 224; CIFAR-10: 32)"
+    )
+    parser.add_argument(
+        "--resize",
+        type=int,
+        metavar="N",
+        help="shorter side before the crop (default: 256 for 224, else as it is)",
+    )
+    parser.add_argument("--data-nthreads", type=int, help="decoding threads (default: one per processor)")
+    args = parser.parse_args(argv)
+
+    resize = 256 if args.resize is None and args.size == 224 else args.resize
+    transform = EvalTransform(resize, args.size)
+    statistics = pixel_statistics(args.records, transform, args.data_nthreads, _with_progress)
+    statistics.save(args.output)
+    for option, values in (("--rgb-mean", statistics.mean), ("--rgb-std", statistics.std)):
+        print(f"{option} {','.join(f'{value:.3f}' for value in values)}")
+    print(f"saved the mean of {statistics.images} images in {args.output}")
+    return None
+
+
+def _with_progress(loader: Loader) -> Iterator[Batch]:
+    yield from tqdm(loader, "mean", unit="batch", leave=False, disable=not sys.stderr.isatty())
