@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.data._native import Batch
-from gluon_resnet.data.pixel_statistics import pixel_statistics
+from gluon_resnet.data.statistics import pixel_statistics
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:

@@ -1,8 +1,9 @@
 """Reading and packing RecordIO files of images; works without MXNet.
 
 `Loader` makes batches of records, by a `TrainTransform` or an `EvalTransform`; `RecordFile` gives the records one by
-one; `pack` writes them, from a `Folder`, a `TarArchive` or `cifar10_sources`; `check` looks for damage. The guide is
-docs/loader.md. What is wrong with an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
+one; `pack` writes them, from a `Folder`, a `TarArchive` or `cifar10_sources`; `check` looks for damage;
+`pixel_statistics` measures the mean image. The guide is docs/loader.md. What is wrong with
+an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
 """
 
 from gluon_resnet.data.checking import check, rebuild_index
@@ -13,6 +14,7 @@ from gluon_resnet.data.mxnet_adapter import mxnet_iter
 from gluon_resnet.data.packing import BadImagesError, PackOptions, PackReport, pack
 from gluon_resnet.data.records import Header, Record, RecordFile
 from gluon_resnet.data.sources import Folder
+from gluon_resnet.data.statistics import PixelStatistics, pixel_statistics
 from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode
 
@@ -28,6 +30,7 @@ __all__ = [
     "LoaderStats",
     "PackOptions",
     "PackReport",
+    "PixelStatistics",
     "Record",
     "RecordFile",
     "TarArchive",
@@ -37,5 +40,6 @@ __all__ = [
     "decode",
     "mxnet_iter",
     "pack",
+    "pixel_statistics",
     "rebuild_index",
 ]

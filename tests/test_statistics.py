@@ -14,7 +14,7 @@ from conftest import encode, picture, write_records
 
 from gluon_resnet.cli import mean
 from gluon_resnet.data import EvalTransform, RecordFile
-from gluon_resnet.data.pixel_statistics import PixelStatistics, pixel_statistics
+from gluon_resnet.data.statistics import PixelStatistics, pixel_statistics
 from gluon_resnet.errors import DataError, ImageError, UsageError
 
 TOOL = pathlib.Path(__file__).parents[1] / "tools" / "mean.py"
