@@ -94,6 +94,10 @@ def test_a_network_of_another_family_is_told_and_not_a_traceback(monkeypatch, ca
 def test_the_program(tmp_path):
     done = subprocess.run([sys.executable, str(TOOL), "table1"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    done = subprocess.run([sys.executable, str(TOOL), "table9"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "invalid choice: 'table9'" in done.stderr
+
+
+def test_a_table_that_is_not_there(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["table9"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'table9'" in capsys.readouterr().err

@@ -76,10 +76,20 @@ def test_what_cannot_be_is_told(arguments, message):
 
 
 @pytest.mark.parametrize("arguments", ["", "resnet20 --image-shape 1,28,28", "resnet20 --image-shape 3,x,2"])
-def test_arguments_that_cannot_be(arguments):
-    done = subprocess.run([sys.executable, str(TOOL), *arguments.split()], capture_output=True, text=True)
+def test_arguments_that_cannot_be(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("summary.py: error: ")
+
+
+def test_the_program(tmp_path):
+    program = [sys.executable, str(TOOL), "resnet8", "coffee", "--json"]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1].startswith("summary.py: error: ")
+    assert done.stderr.startswith("summary.py: error: there is no network 'coffee'")
 
 
 def test_the_deepest_network_needs_no_weights(capsys):

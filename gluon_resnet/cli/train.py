@@ -16,6 +16,7 @@ import gluon_resnet
 from gluon_resnet._mxnet import mx
 from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.cli.train_options import chosen_recipe, parser
+from gluon_resnet.cli.train_pretrained import fill_in, with_resize
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
 from gluon_resnet.errors import DataError, EnvironmentProblem, UsageError
 from gluon_resnet.models import ModelCard
@@ -29,16 +30,18 @@ from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.stop import StopRequest
 from gluon_resnet.training.trainer import Trainer
+from gluon_resnet.training.transfer import freeze
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Train as `argv` says (default: the command line); the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(argv)
+    pretrained = fill_in(args)
     command = shlex.join([os.path.basename(sys.executable), sys.argv[0], *argv])
     network = args.network if args.num_layers is None else f"{args.network}{args.num_layers}"
     prefix = args.model_prefix or os.path.join("runs", network)
-    recipe = chosen_recipe(args)
+    recipe = with_resize(chosen_recipe(args), pretrained)
 
     contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
     if recipe.batch_size < len(contexts):
@@ -54,6 +57,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         size=recipe.size,
         mean=recipe.rgb_mean,
         std=recipe.rgb_std,
+        interpolation=args.interpolation,
+        per_pixel_mean=args.mean_image,
         shortcut=args.shortcut,
         variant=args.variant,
         training={"command": command, "recipe": recipe.name, "versions": _versions()},
@@ -61,6 +66,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     mx.random.seed(args.seed)
     net = card.build()
     net.initialize(ctx=contexts)
+    if pretrained:
+        pretrained.give_to(net, args.mean_image)
+    if args.freeze:
+        freeze(net)
     trainer = Trainer(
         net,
         contexts,
@@ -78,6 +87,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "shortcut": args.shortcut,
         "variant": args.variant,
         "classes": len(card.classes),
+        "pretrained": args.pretrained,
+        "freeze": args.freeze or None,
         "records": train.num_records,
         "seed": args.seed,
         "devices": len(contexts),
@@ -89,6 +100,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     epochs = args.num_epochs or recipe.epochs(len(train))
     schedule = recipe.schedule(len(train))
     position = _position(args, checkpoints, trainer, epochs, len(train))
+    if pretrained and not position.iteration:
+        _note(
+            f"the weights are those of {pretrained.path}; the head, for {len(card.classes)} classes, is new"
+        )
     if position.epoch >= epochs:
         print(f"{prefix}: all {epochs} epochs are done already")
         return None
@@ -191,6 +206,7 @@ def _loaders(
         padding=recipe.padding,
         fill=(round(red), round(green), round(blue)),  # 0 after normalization
         flip=recipe.flip,
+        interpolation=args.interpolation,
         colour=ColourJitter(pca_noise=recipe.pca_noise),
     )
     train = Loader(
@@ -206,7 +222,7 @@ def _loaders(
     )
     if not args.data_val or rank:
         return train, None
-    transform = EvalTransform(resize=recipe.resize, size=recipe.size)
+    transform = EvalTransform(resize=recipe.resize, size=recipe.size, interpolation=args.interpolation)
     return train, Loader(args.data_val, recipe.batch_size, transform, threads=args.data_nthreads)
 
 

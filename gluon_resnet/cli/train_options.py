@@ -26,15 +26,21 @@ def parser() -> argparse.ArgumentParser:
 
     group = result.add_argument_group("network")
     group.add_argument(
-        "--network", required=True, help="resnet101, plain20, ...; or resnet with --num-layers"
+        "--network", help="resnet101, plain20, ...; or resnet with --num-layers (default: --pretrained's)"
     )
     group.add_argument("--num-layers", type=whole, help="depth, put behind --network")
     group.add_argument("--shortcut", help="shortcut option of the paper, A, B or C (default: the paper's)")
     group.add_argument(
-        "--variant", default="v1", help="v1: as in the paper; v1b: stride in the 3x3 convolution"
+        "--variant", help="v1, the default: as in the paper; v1b: stride in the 3x3 convolution"
     )
     group.add_argument(
-        "--num-classes", type=whole, help="default: the lines of TRAIN.classes beside TRAIN.rec"
+        "--pretrained",
+        metavar="PREFIX",
+        help="begin with the weights of PREFIX-NNNN.params (the newest, or PREFIX:NNNN) under a new head",
+    )
+    group.add_argument("--freeze", action="store_true", help="with --pretrained: train the new head only")
+    group.add_argument(
+        "--num-classes", "--classes", type=whole, help="default: the lines of TRAIN.classes beside TRAIN.rec"
     )
 
     group = result.add_argument_group("data")

@@ -1,0 +1,62 @@
+"""What --pretrained does to the other options of tools/train.py."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from typing import Optional
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.training.recipes import Recipe
+from gluon_resnet.training.transfer import Pretrained
+
+
+def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
+    """The network of --pretrained, None without; `args` get its card's values where the command line has none.
+
+    These are the network, and the preprocessing that its weights expect. `args.mean_image` becomes whether its
+    mean image is kept. UsageError for options that contradict each other or the card.
+    """
+    args.mean_image, args.interpolation = False, "linear"
+    if args.pretrained is None:
+        if args.freeze:
+            raise UsageError("--freeze keeps the weights of a trained network: give --pretrained, too")
+        if args.network is None:
+            raise UsageError("give --network, or --pretrained, which has one")
+        args.variant = args.variant or "v1"
+        return None
+    if args.load_epoch is not None:
+        raise UsageError(
+            "--load-epoch begins with weights of this run, --pretrained with another's: give one"
+        )
+    pretrained = Pretrained.find(args.pretrained)
+    card = pretrained.card
+    if args.num_layers is not None:
+        args.network, args.num_layers = f"{args.network or 'resnet'}{args.num_layers}", None
+    pretrained.require_same(args.network, args.shortcut, args.variant)
+    args.network, args.shortcut, args.variant = card.network, card.shortcut, card.variant
+    prefix = args.model_prefix or os.path.join("runs", card.network)
+    if os.path.realpath(prefix) == os.path.realpath(pretrained.prefix):
+        raise UsageError(f"this run would overwrite {prefix}-model.json: choose another --model-prefix")
+
+    same_size = args.image_shape in (None, card.size)
+    args.mean_image = card.per_pixel_mean and same_size and args.rgb_mean is None
+    if card.per_pixel_mean and not same_size and args.rgb_mean is None:
+        print(
+            f"note: the mean image is of {card.size}x{card.size}: its average is subtracted", file=sys.stderr
+        )
+    args.interpolation = card.interpolation
+    args.image_shape = args.image_shape or card.size
+    args.rgb_mean = args.rgb_mean or card.mean
+    args.rgb_std = args.rgb_std or card.std
+    return pretrained
+
+
+def with_resize(recipe: Recipe, pretrained: Optional[Pretrained]) -> Recipe:
+    """The recipe with the network's own resize before evaluation, in proportion to the recipe's crop."""
+    if pretrained is None:
+        return recipe
+    resize, size = pretrained.card.resize, pretrained.card.size
+    return replace(recipe, resize=None if resize is None else round(resize * recipe.size / size))
