@@ -49,7 +49,7 @@ class Layer:
         """What it is, to read: '3x3 convolution, stride 2'."""
         if self.operator in ("Convolution", "Pooling"):
             return self._window()
-        if self.operator == "Activation":
+        if "act_type" in self.attributes:
             return self.attributes["act_type"]
         return _KINDS.get(self.operator, self.operator)
 
@@ -169,6 +169,8 @@ def stages_of(layers: Sequence[Layer]) -> list[Total]:
     staged = [index for index, name in enumerate(names) if name]
     if staged:
         first, last = staged[0], staged[-1]
+        for index in range(first, last):
+            names[index] = names[index] or names[index - 1]
         names[:first] = ["stem"] * first
         names[last + 1 :] = ["head"] * (len(names) - last - 1)
     else:

@@ -106,7 +106,7 @@ TABLE_3 = (
     _validation(3, "10-crop", "ResNet-152", 21.43, 5.71, "resnet152", "B"),
 )
 
-# Table 4: "Error rates (%) of single-model results on the ImageNet validation set (except [8.43] reported on the
+# Table 4: "Error rates (%) of single-model results on the ImageNet validation set (except † reported on the
 # test set)." VGG has several networks there; PReLU-net's is model C of arXiv:1502.01852.
 TABLE_4 = (
     replace(_validation(4, "multi-scale", "VGG (ILSVRC'14)", None, 8.43), images="ImageNet test"),
@@ -122,7 +122,7 @@ TABLE_4 = (
 )
 
 # Table 5: "Error rates (%) of ensembles. The top-5 error is on the test set of ImageNet and reported by the test
-# server." §4.1: "six models of different depth (only with two 152-layer ones at the time of submitting)".
+# server." §4.1: "six models of different depth ... (only with two 152-layer ones at the time of submitting)".
 TABLE_5 = tuple(
     Result(5, method, "ensemble", "ImageNet test", None, top5)
     for method, top5 in (
@@ -166,10 +166,6 @@ TABLE_6 = (
     _cifar("ResNet", 1202, "19.4M", 7.93),
 )
 
-# Fig. 6, caption: "The error of plain-110 is higher than 60% and not displayed." No other plain net's error on
-# CIFAR-10 is printed.
-PLAIN_110_ERROR_ABOVE = 60.0
-
 # Table 3 before Table 2, which has no top-5 errors.
 _RESULTS = TABLE_3 + TABLE_2 + TABLE_4 + TABLE_5 + TABLE_6
 
@@ -179,12 +175,14 @@ def reference(network: str, shortcut: Optional[str], variant: str, protocol: str
 
     Args:
         network: as for get_model. For an ensemble any: the row is that of the paper's own.
-        shortcut: the option that the network was built with, its default put in (models.registry.describe).
+        shortcut: the option that the network was built with; None: the network's own, as for get_model.
         variant: the paper's nets are 'v1'.
         protocol: one of PROTOCOLS; single views (1-crop) of ImageNet are not in the paper.
     """
     if protocol == "ensemble":
         return TABLE_5[-1]
+    if shortcut is None and network.startswith("resnet"):
+        shortcut = "A" if protocol == "cifar10" else "B"
     for result in _RESULTS:
         if (result.network, result.shortcut, "v1", result.protocol) == (network, shortcut, variant, protocol):
             return result

@@ -31,7 +31,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 def _table1(args: argparse.Namespace) -> Optional[int]:
     ours = columns()
     print(_drawn(ours))
-    print("FLOPs are the multiply-adds of convolutions and of the fully connected layer.")
+    print(
+        "FLOPs: multiply-adds of convolutions and fc; shortcuts A up to 34 layers, B from 50 (Table 2, §4.1)."
+    )
     found = differences(ours)
     for difference in found:
         print(f"reproduce.py: table1: {difference}", file=sys.stderr)
