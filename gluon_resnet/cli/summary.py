@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional, Union
@@ -11,6 +12,7 @@ from typing import Any, Optional, Union
 from tabulate import tabulate
 
 from gluon_resnet.analysis.cost import Layer, Shape, Total, layers_of, stages_of, times
+from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import get_model
 from gluon_resnet.models.registry import describe, split_variant
@@ -75,10 +77,11 @@ def _network(text: str, args: argparse.Namespace) -> _Network:
     if variant and args.variant not in (None, variant):
         raise UsageError(f"{text} is variant {variant}, and --variant is {args.variant}")
     variant = variant or args.variant or "v1"
-    architecture, shortcut = describe(name, args.shortcut, variant)
-    large = getattr(architecture, "pooled_stem", True)  # else a CIFAR net
-    shape = args.image_shape or ((3, 224, 224) if large else (3, 32, 32))
-    classes = (1000 if large else 10) if args.num_classes is None else args.num_classes
+    shortcut = describe(name, args.shortcut, variant)[1]
+    depth = re.fullmatch(r"(?:resnet|plain)(\d+)", name)
+    small = depth and int(depth[1]) not in TABLE_1_DEPTHS  # of §4.2, for CIFAR-10
+    shape = args.image_shape or ((3, 32, 32) if small else (3, 224, 224))
+    classes = (10 if small else 1000) if args.num_classes is None else args.num_classes
     layers = layers_of(get_model(name, classes, args.shortcut, variant), shape)
     return _Network(name, shortcut, variant, shape, classes, layers)
 

@@ -202,11 +202,11 @@ def _loaders(
     augmented = TrainTransform(
         size=recipe.size,
         crop=recipe.crop,
+        interpolation=args.interpolation,
         scale=recipe.shorter_side,
         padding=recipe.padding,
         fill=(round(red), round(green), round(blue)),  # 0 after normalization
         flip=recipe.flip,
-        interpolation=args.interpolation,
         colour=ColourJitter(pca_noise=recipe.pca_noise),
     )
     train = Loader(
