@@ -13,7 +13,7 @@ from gluon_resnet.models.units import BASIC, BOTTLENECK, VARIANTS, Unit
 def make_unit(kind, in_channels, channels, stride, shortcut, variant="v1"):
     """A unit with random weights and random batch normalization, and its parameters by name."""
     mx.random.seed(3)
-    unit = Unit(kind, in_channels, channels, stride, VARIANTS[variant][kind], shortcut, prefix="unit_")
+    unit = Unit(kind, in_channels, channels, stride, VARIANTS[variant], shortcut, prefix="unit_")
     unit.initialize()
     for name, parameter in unit.collect_params(".*gamma|.*beta").items():
         parameter.set_data(mx.nd.random.uniform(0.5 if "gamma" in name else -0.5, 1.5, parameter.shape))
@@ -42,7 +42,7 @@ def test_a_unit_is_the_papers(kind, variant, in_channels, channels, stride, shor
     with mx.autograd.train_mode():
         ours = unit(mx.nd.array(x)).asnumpy()
 
-    strides = [stride if index == VARIANTS[variant][kind] else 1 for index in range(len(kind.kernels))]
+    strides = [stride if index == VARIANTS[variant].strided[kind] else 1 for index in range(len(kind.kernels))]
     body = [layer(values, "body", 3 * index, s) for index, s in enumerate(strides)]
     changes = in_channels != channels or stride > 1
     branch = None

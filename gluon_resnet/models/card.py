@@ -54,10 +54,11 @@ class ModelCard:
         for name in ("network", "interpolation", "variant"):
             _require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
         _require(self.shortcut is None or isinstance(self.shortcut, str), "shortcut", "text", self.shortcut)
-        describe(self.network, self.shortcut, self.variant)
+        size = describe(self.network, self.shortcut, self.variant).size
         names = isinstance(self.classes, tuple) and all(isinstance(name, str) for name in self.classes)
         _require(names and len(self.classes) > 0, "classes", "at least one name", self.classes)
         _require(_is_length(self.size), "size", "a number of pixels", self.size)
+        _require(size in (None, self.size), "size", f"the {size} pixels of {self.network}", self.size)
         _require(self.resize is None or _is_length(self.resize), "resize", "a number of pixels", self.resize)
         _require(_are_statistics(self.mean), "mean", "3 finite numbers", self.mean)
         positive = _are_statistics(self.std) and np.float32(min(self.std)).item() > 0

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from functools import partial
+from typing import Any, Callable, NamedTuple, Optional
 
 from gluon_resnet.errors import UsageError
+from gluon_resnet.models.inception import BN_INCEPTION, GOOGLENET, InceptionNet
+from gluon_resnet.models.prelu_net import PRELU_NETS, PReluNet
 from gluon_resnet.models.resnet import Architecture, ResNet
 from gluon_resnet.models.units import BASIC, BOTTLENECK, SHORTCUTS, VARIANTS
+from gluon_resnet.models.vgg import VGG, Vgg
 
 # Table 1: the unit and how many of them conv2_x to conv5_x have.
 _IMAGENET = {
@@ -23,9 +27,28 @@ _IMAGENET_CHANNELS = {BASIC: (64, 128, 256, 512), BOTTLENECK: (256, 512, 1024, 2
 _CIFAR = (20, 32, 44, 56, 110, 1202)
 
 
+class Network(NamedTuple):
+    """What a name stands for."""
+
+    build: Callable[..., Any]  # of classes and prefix
+    shortcut: Optional[str]  # with the default put in; None: it has none
+    size: Optional[int] = None  # of the images, where its layers take no other; None: any
+
+
+# The paper's rivals (Tables 3 to 5). The fully connected layers of VGG and PReLU-nets take one size.
+_RIVALS = {
+    **{f"vgg{depth}": Network(partial(Vgg, layers, False), None, 224) for depth, layers in VGG.items()},
+    **{f"vgg{depth}_bn": Network(partial(Vgg, layers, True), None, 224) for depth, layers in VGG.items()},
+    "googlenet": Network(partial(InceptionNet, GOOGLENET, False), None),
+    "bn_inception": Network(partial(InceptionNet, BN_INCEPTION, True), None),
+    **{f"prelu_net_{x}": Network(partial(PReluNet, *net), None, 224) for x, net in PRELU_NETS.items()},
+}
+
+
 def model_names() -> list[str]:
-    """The networks of the paper, each residual and plain; `get_model` knows every CIFAR depth 6n+2."""
-    return [f"{family}{depth}" for family in ("resnet", "plain") for depth in (*_IMAGENET, *_CIFAR)]
+    """The networks of the paper, residual and plain, and its rivals; `get_model` knows every CIFAR depth 6n+2."""
+    ours = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (*_IMAGENET, *_CIFAR)]
+    return [*ours, *_RIVALS]
 
 
 def get_model(
@@ -34,28 +57,27 @@ def get_model(
     shortcut: Optional[str] = None,
     variant: str = "v1",
     zero_gamma: bool = False,
-) -> ResNet:
-    """The network `name`, not initialized; its input is normalized (see `with_normalization`).
+) -> Any:
+    """The network `name`, a Classifier, not initialized; its input is normalized (see `with_normalization`).
+
+    Plain ``net.initialize()`` gives He initialization, the rivals' too: VGG's own does not converge at 19 layers.
 
     Args:
-        name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2).
+        name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or a rival of
+            `model_names`, which has neither shortcuts nor variants.
         classes: number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets.
-        variant: 'v1' as in the paper, or 'v1b': the stride of a bottleneck is in its 3x3 convolution.
-        zero_gamma: the last scale of each residual unit begins at 0 (Goyal et al. 2017, §5.1).
+        variant: 'v1' as in the paper; 'v1b': the stride of a bottleneck is in its 3x3 convolution; 'v2': units
+            with pre-activation (He et al. 2016).
+        zero_gamma: residual units begin as their shortcuts (Goyal et al. 2017, §5.1).
 
     Raises:
         UsageError: there is no such network, shortcut or variant, or they do not go together.
     """
-    architecture, shortcut = describe(name, shortcut, variant)
+    network = describe(name, shortcut, variant, zero_gamma)
     if classes < 1:
         raise UsageError(f"a network has at least one class, not {classes}")
-    if zero_gamma and shortcut is None:
-        raise UsageError(
-            f"{name} has no shortcuts: with zero_gamma it would put out the same for every image"
-        )
-    strided = VARIANTS[variant][architecture.kind]
-    return ResNet(architecture, classes, shortcut, strided, zero_gamma, prefix=f"{name}_")
+    return network.build(classes=classes, prefix=f"{name}_")
 
 
 def split_variant(name: str) -> tuple[str, Optional[str]]:
@@ -64,8 +86,29 @@ def split_variant(name: str) -> tuple[str, Optional[str]]:
     return (network, variant) if network and variant in VARIANTS else (name, None)
 
 
-def describe(name: str, shortcut: Optional[str], variant: str) -> tuple[Architecture, Optional[str]]:
-    """What `get_model` builds, with the default shortcut put in; the same arguments, the same errors."""
+def describe(
+    name: str, shortcut: Optional[str] = None, variant: str = "v1", zero_gamma: bool = False
+) -> Network:
+    """What `get_model` builds; the same arguments, the same errors."""
+    if variant not in VARIANTS:
+        raise UsageError(f"there is no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+    if shortcut is not None and shortcut not in SHORTCUTS:
+        raise UsageError(f"there is no shortcut option {shortcut!r}: choose one of {', '.join(SHORTCUTS)}")
+    if name in _RIVALS:
+        network = _RIVALS[name]
+        if variant != "v1":
+            raise UsageError(f"{name} is no residual network: leave variant {variant!r} out")
+    else:
+        network = _table(name, shortcut, variant, zero_gamma)
+    if network.shortcut is None and shortcut is not None:
+        raise UsageError(f"{name} is a network without shortcuts: leave shortcut {shortcut!r} out")
+    if network.shortcut is None and zero_gamma:
+        raise UsageError(f"{name} has no shortcuts: its units cannot begin as them, leave zero_gamma out")
+    return network
+
+
+def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -> Network:
+    """A residual or plain network."""
     match = re.fullmatch(r"(resnet|plain)([1-9][0-9]{0,3})", name)
     family, depth = (match[1], int(match[2])) if match else ("", 0)
     if depth in _IMAGENET:
@@ -78,14 +121,14 @@ def describe(name: str, shortcut: Optional[str], variant: str) -> tuple[Architec
             f"there is no network {name!r}: choose one of {', '.join(model_names())}, "
             "or another CIFAR net of depth 6n+2 (resnet8, resnet14, ...)"
         )
-    if variant not in VARIANTS:
-        raise UsageError(f"there is no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
     if family == "plain":
-        if shortcut is not None:
-            raise UsageError(f"{name} is a plain network without shortcuts: leave shortcut {shortcut!r} out")
-        return architecture, None
-    if shortcut is None:
-        shortcut = "B" if architecture.pooled_stem else "A"
-    if shortcut not in SHORTCUTS:
-        raise UsageError(f"there is no shortcut option {shortcut!r}: choose one of {', '.join(SHORTCUTS)}")
-    return architecture, shortcut
+        if VARIANTS[variant].preactivated:
+            raise UsageError(
+                f"{name} has no shortcuts, without which pre-activation changes nothing: "
+                f"leave variant {variant!r} out"
+            )
+        own = None
+    else:
+        own = shortcut or ("B" if architecture.pooled_stem else "A")
+    build = partial(ResNet, architecture, shortcut=own, variant=VARIANTS[variant], zero_gamma=zero_gamma)
+    return Network(build, own)

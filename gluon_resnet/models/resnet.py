@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Optional
 
 from gluon_resnet._mxnet import gluon
-from gluon_resnet.models.units import Kind, Unit, convolution, he_initializer
+from gluon_resnet.models.classifier import Classifier, dense
+from gluon_resnet.models.units import (
+    Kind,
+    PreactivatedUnit,
+    Unit,
+    Variant,
+    convolution,
+    normalization,
+)
 
 
 @dataclass(frozen=True)
@@ -20,8 +29,8 @@ class Architecture:
     channels: tuple[int, ...]  # of the output of each stage
 
 
-class ResNet(gluon.HybridBlock):
-    """A plain or residual network of He et al. 2015 (Table 1, Fig. 3; §4.2).
+class ResNet(Classifier):
+    """A plain or residual network of He et al. 2015 (Table 1, Fig. 3; §4.2), or with the units of He et al. 2016.
 
     Input (N, 3, H, W) of any size, normalized; output (N, classes), before the softmax. Every stage but the
     first halves the size in its first unit. `features` ends with the pooling; `output` is the last layer.
@@ -31,8 +40,8 @@ class ResNet(gluon.HybridBlock):
         architecture: the table entry.
         classes: number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1), or None for the plain network.
-        strided: which convolution of a unit carries its stride (units.VARIANTS).
-        zero_gamma: units begin as their shortcuts (see Unit).
+        variant: an entry of units.VARIANTS; a plain network cannot be preactivated.
+        zero_gamma: units begin as their shortcuts (see Unit and PreactivatedUnit).
     """
 
     def __init__(
@@ -40,7 +49,7 @@ class ResNet(gluon.HybridBlock):
         architecture: Architecture,
         classes: int,
         shortcut: Optional[str],
-        strided: int,
+        variant: Variant,
         zero_gamma: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -48,23 +57,30 @@ class ResNet(gluon.HybridBlock):
         channels = architecture.stem_channels
         with self.name_scope():
             self.features = gluon.nn.HybridSequential(prefix="")
+            kernel, stride = (7, 2) if architecture.pooled_stem else (3, 1)
+            self.features.add(convolution(3, channels, kernel, stride), normalization(channels))
+            self.features.add(gluon.nn.Activation("relu"))
             if architecture.pooled_stem:
-                self.features.add(*convolution(3, channels, 7, 2), gluon.nn.Activation("relu"))
                 self.features.add(gluon.nn.MaxPool2D(3, 2, padding=1))
-            else:
-                self.features.add(*convolution(3, channels, 3), gluon.nn.Activation("relu"))
             for number, (units, width) in enumerate(zip(architecture.units, architecture.channels), 1):
                 stage = gluon.nn.HybridSequential(prefix=f"stage{number}_")
                 with stage.name_scope():
                     for index in range(units):
                         stride = 2 if number > 1 and index == 0 else 1
+                        make: Any = Unit
+                        if variant.preactivated:
+                            # "We adopt the first activation right after conv1 and before splitting into two
+                            # paths" (He et al. 2016, appendix). GluonCV's ImageNet nets have one in the first
+                            # unit as well, behind the pooling; its weights fit.
+                            activated = number == 1 and index == 0 and not architecture.pooled_stem
+                            make = partial(PreactivatedUnit, activated=activated)
                         stage.add(
-                            Unit(
+                            make(
                                 architecture.kind,
                                 channels,
                                 width,
                                 stride,
-                                strided,
+                                variant,
                                 shortcut,
                                 zero_gamma,
                                 prefix=f"unit{index + 1}_",
@@ -72,8 +88,7 @@ class ResNet(gluon.HybridBlock):
                         )
                         channels = width
                 self.features.add(stage)
+            if variant.preactivated:
+                self.features.add(normalization(channels), gluon.nn.Activation("relu"))
             self.features.add(gluon.nn.GlobalAvgPool2D())
-            self.output = gluon.nn.Dense(classes, in_units=channels, weight_initializer=he_initializer())
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return self.output(self.features(x))
+            self.output = dense(channels, classes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
 from gluon_resnet._mxnet import gluon, mx
@@ -11,7 +13,7 @@ SHORTCUTS = ("A", "B", "C")
 
 
 class Kind(NamedTuple):
-    """The convolutions of a unit in order (He et al. 2015, Fig. 5), each followed by batch normalization."""
+    """The convolutions of a unit in order (He et al. 2015, Fig. 5), each with its batch normalization."""
 
     kernels: tuple[int, ...]
     narrowing: tuple[int, ...]  # the unit's output channels, divided by this, are the convolution's
@@ -20,38 +22,52 @@ class Kind(NamedTuple):
 BASIC = Kind(kernels=(3, 3), narrowing=(1, 1))
 BOTTLENECK = Kind(kernels=(1, 3, 1), narrowing=(4, 4, 1))
 
-# Which convolution of a unit carries its stride. 'v1', the first, is the paper's: "Downsampling is performed
-# by conv3_1, conv4_1, and conv5_1 with a stride of 2" (Table 1). 'v1b' is torchvision's.
+
+@dataclass(frozen=True)
+class Variant:
+    """How units differ from one publication to the next."""
+
+    strided: Mapping[Kind, int]  # which convolution of a unit carries its stride
+    preactivated: bool  # normalization and ReLU stand before each convolution, and nothing after the sum
+
+
+# v1 is the paper's: "Downsampling is performed by conv3_1, conv4_1, and conv5_1 with a stride of 2" (Table 1).
+# v1b is torchvision's. v2 is He et al. 2016 (arXiv:1603.05027, Fig. 4e). Its bottleneck has the stride in the
+# 3x3 convolution, as in GluonCV and fb.resnet.torch; KaimingHe/resnet-1k-layers has it in the first 1x1.
 VARIANTS = {
-    "v1": {BASIC: 0, BOTTLENECK: 0},
-    "v1b": {BASIC: 0, BOTTLENECK: 1},
+    "v1": Variant({BASIC: 0, BOTTLENECK: 0}, preactivated=False),
+    "v1b": Variant({BASIC: 0, BOTTLENECK: 1}, preactivated=False),
+    "v2": Variant({BASIC: 0, BOTTLENECK: 1}, preactivated=True),
 }
 
 
-def he_initializer() -> Any:
-    """Normal of variance 2 / fan-in: ReLU layers keep the scale (§3.4; arXiv:1502.01852, Eq. 10)."""
-    return mx.init.MSRAPrelu(factor_type="in", slope=0)
+def he_initializer(slope: float = 0) -> Any:
+    """Normal of variance 2 / fan-in: ReLU layers keep the scale (§3.4; arXiv:1502.01852, Eq. 10).
 
-
-def convolution(
-    in_channels: int, channels: int, kernel: int, stride: int = 1, gamma: str = "ones"
-) -> list[Any]:
-    """A convolution that keeps ceil(size / stride), without bias, and its batch normalization (§3.4).
-
-    `gamma` initializes the scale of the normalization.
+    `slope` is that of PReLU below 0 (there Eq. 15).
     """
-    return [
-        gluon.nn.Conv2D(
-            channels,
-            kernel,
-            stride,
-            padding=kernel // 2,
-            use_bias=False,  # batch normalization has one
-            in_channels=in_channels,
-            weight_initializer=he_initializer(),
-        ),
-        gluon.nn.BatchNorm(momentum=0.9, epsilon=1e-5, in_channels=channels, gamma_initializer=gamma),
-    ]
+    return mx.init.MSRAPrelu(factor_type="in", slope=slope)
+
+
+def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1, weight: Any = None) -> Any:
+    """A convolution that keeps ceil(size / stride), without bias: batch normalization has one.
+
+    `weight` initializes it (default: He initialization).
+    """
+    return gluon.nn.Conv2D(
+        channels,
+        kernel,
+        stride,
+        padding=kernel // 2,
+        use_bias=False,
+        in_channels=in_channels,
+        weight_initializer=weight or he_initializer(),
+    )
+
+
+def normalization(channels: int, gamma: str = "ones") -> Any:
+    """Batch normalization (§3.4); `gamma` initializes its scale."""
+    return gluon.nn.BatchNorm(momentum=0.9, epsilon=1e-5, in_channels=channels, gamma_initializer=gamma)
 
 
 class Unit(gluon.HybridBlock):
@@ -62,8 +78,8 @@ class Unit(gluon.HybridBlock):
     Args:
         kind: BASIC or BOTTLENECK: the convolutions of F.
         in_channels, channels: of the input and the output.
-        stride: 1 or 2, carried by convolution number `strided` of F.
-        strided: an entry of VARIANTS.
+        stride: 1 or 2.
+        variant: an entry of VARIANTS that is not preactivated.
         shortcut: one of SHORTCUTS, or None for a plain unit.
         zero_gamma: F ends with a scale of 0, so that the unit begins as its shortcut (Goyal et al. 2017, §5.1).
     """
@@ -74,30 +90,28 @@ class Unit(gluon.HybridBlock):
         in_channels: int,
         channels: int,
         stride: int,
-        strided: int,
+        variant: Variant,
         shortcut: Optional[str],
         zero_gamma: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        projects = shortcut == "C" or (shortcut == "B" and (stride > 1 or in_channels != channels))
         with self.name_scope():
             self.body = gluon.nn.HybridSequential(prefix="")
-            width_in = in_channels
-            for index, (kernel, narrowing) in enumerate(zip(kind.kernels, kind.narrowing)):
+            for index, (width_in, width, kernel, step) in enumerate(
+                _convolutions(kind, in_channels, channels, stride, variant)
+            ):
                 if index:
                     self.body.add(gluon.nn.Activation("relu"))
-                width = channels // narrowing
                 last = index == len(kind.kernels) - 1
-                gamma = "zeros" if zero_gamma and last else "ones"
-                self.body.add(*convolution(width_in, width, kernel, stride if index == strided else 1, gamma))
-                width_in = width
+                self.body.add(convolution(width_in, width, kernel, step))
+                self.body.add(normalization(width, "zeros" if zero_gamma and last else "ones"))
             if shortcut is None:
                 self.shortcut = None
-            elif projects:
+            elif _projects(shortcut, in_channels, channels, stride):
                 self.shortcut = gluon.nn.HybridSequential(prefix="shortcut_")
                 with self.shortcut.name_scope():
-                    self.shortcut.add(*convolution(in_channels, channels, 1, stride))
+                    self.shortcut.add(convolution(in_channels, channels, 1, stride), normalization(channels))
             else:
                 self.shortcut = Identity(stride, channels - in_channels, prefix="shortcut_")
 
@@ -106,6 +120,73 @@ class Unit(gluon.HybridBlock):
         if self.shortcut is not None:
             y = F.elemwise_add(y, self.shortcut(x))
         return F.Activation(y, act_type="relu")
+
+
+class PreactivatedUnit(gluon.HybridBlock):
+    """F(x) + shortcut(x), each convolution of F after normalization and ReLU (He et al. 2016, Fig. 4e).
+
+    A shortcut that changes its input takes it after the first normalization and ReLU, without normalization of
+    its own ("these projection shortcuts are also with pre-activation", appendix; KaimingHe/resnet-1k-layers and
+    GluonCV's resnet*_v2; fb.resnet.torch and GluonCV's cifar_resnet*_v2 take x itself).
+
+    Args:
+        kind, in_channels, channels, stride, shortcut: as of Unit, without plain ones.
+        variant: a preactivated entry of VARIANTS.
+        activated: x has been normalized and rectified before, and F begins with its first convolution.
+        zero_gamma: the unit begins as its shortcut. The last scale cannot do this here, since a ReLU that
+            puts out 0 everywhere has no gradient; the weights of the last convolution are 0 instead.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        variant: Variant,
+        shortcut: str,
+        zero_gamma: bool = False,
+        activated: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._changes = stride > 1 or in_channels != channels or shortcut == "C"
+        with self.name_scope():
+            self.activation = gluon.nn.HybridSequential(prefix="")
+            if not activated:
+                self.activation.add(normalization(in_channels), gluon.nn.Activation("relu"))
+            self.body = gluon.nn.HybridSequential(prefix="")
+            for index, (width_in, width, kernel, step) in enumerate(
+                _convolutions(kind, in_channels, channels, stride, variant)
+            ):
+                if index:
+                    self.body.add(normalization(width_in), gluon.nn.Activation("relu"))
+                last = index == len(kind.kernels) - 1
+                weight = mx.init.Zero() if zero_gamma and last else None
+                self.body.add(convolution(width_in, width, kernel, step, weight))
+            if _projects(shortcut, in_channels, channels, stride):
+                self.shortcut = gluon.nn.HybridSequential(prefix="shortcut_")
+                with self.shortcut.name_scope():
+                    self.shortcut.add(convolution(in_channels, channels, 1, stride))
+            else:
+                self.shortcut = Identity(stride, channels - in_channels, prefix="shortcut_")
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        y = self.activation(x)
+        return F.elemwise_add(self.body(y), self.shortcut(y if self._changes else x))
+
+
+def _convolutions(
+    kind: Kind, in_channels: int, channels: int, stride: int, variant: Variant
+) -> list[tuple[int, int, int, int]]:
+    """Input channels, channels, kernel and stride of each convolution of F."""
+    widths = [channels // narrowing for narrowing in kind.narrowing]
+    strides = [stride if index == variant.strided[kind] else 1 for index in range(len(widths))]
+    return list(zip([in_channels, *widths], widths, kind.kernels, strides))
+
+
+def _projects(shortcut: str, in_channels: int, channels: int, stride: int) -> bool:
+    return shortcut == "C" or (shortcut == "B" and (stride > 1 or in_channels != channels))
 
 
 class Identity(gluon.HybridBlock):
