@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 import numpy as np
@@ -49,3 +49,25 @@ def unit(x: np.ndarray, body: Sequence[Layer], shortcut: Optional[np.ndarray]) -
         x = np.maximum(x, 0) if index else x
         x = batch_norm(convolution(x, weight, stride), gamma, beta)
     return np.maximum(x if shortcut is None else x + shortcut, 0)
+
+
+PreactivatedLayer = tuple[np.ndarray, Optional[np.ndarray], Optional[np.ndarray], int]
+
+
+def preactivated_unit(
+    x: np.ndarray,
+    body: Sequence[PreactivatedLayer],
+    shortcut: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """F(x) + shortcut(x, activated x): normalization and ReLU come before each convolution.
+
+    A layer without gamma and beta takes what it is given as it is; `activated` is what the first one convolves.
+    """
+    y = x
+    for index, (weight, gamma, beta, stride) in enumerate(body):
+        if gamma is not None:
+            y = np.maximum(batch_norm(y, gamma, beta), 0)
+        if index == 0:
+            activated = y
+        y = convolution(y, weight, stride)
+    return y + shortcut(x, activated)

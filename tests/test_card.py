@@ -53,6 +53,9 @@ JSON = {
         dataclasses.replace(CARD, network="resnet50", variant="v1b", resize=None),
         dataclasses.replace(CARD, mean=tuple(np.float32([0.5, 1, 2])), training={}),
         dataclasses.replace(CARD, per_pixel_mean=True),
+        dataclasses.replace(CARD, variant="v2"),
+        dataclasses.replace(CARD, network="bn_inception", shortcut=None),
+        dataclasses.replace(CARD, network="vgg19_bn", shortcut=None, size=224),
     ],
 )
 def test_what_is_saved_is_read_back(tmp_path, card):
@@ -123,6 +126,10 @@ def without(*keys):
     return json.dumps(content)
 
 
+def without_shortcut(network):
+    return json.dumps({**JSON, "network": network, "shortcut": None})
+
+
 PRE = "preprocessing"
 BAD = {
     "empty": ("", "JSON"),
@@ -137,7 +144,8 @@ BAD = {
     "unknown preprocessing key": (changed(PRE, "scale", value=1), "keys"),
     "preprocessing is text": (changed(PRE, value="none"), "preprocessing"),
     "another format": (changed("format", value="gluon-resnet model card 2"), "format"),
-    "unknown network": (changed("network", value="vgg16"), "no network 'vgg16'"),
+    "unknown network": (changed("network", value="vgg15"), "no network 'vgg15'"),
+    "a size that the network cannot take": (without_shortcut("vgg16"), "224 pixels of vgg16"),
     "network is a number": (changed("network", value=20), "network"),
     "network is a list": (changed("network", value=["resnet20"]), "network"),
     "unknown shortcut": (changed("shortcut", value="D"), "shortcut"),

@@ -101,14 +101,46 @@ def test_parameters_with_the_default_shortcut_are_the_published_ones(name, class
     assert trained(get_model(name, classes)) == parameters
 
 
-@pytest.mark.parametrize("depth", [18, 50, 20])
+@pytest.mark.parametrize("depth", [*TABLE_1, *CIFAR_DEPTHS])
 def test_option_a_adds_no_parameter(depth):
     plain, residual = get_model(f"plain{depth}"), get_model(f"resnet{depth}", shortcut="A")
-    shapes = [[p.shape for p in net.collect_params().values()] for net in (plain, residual)]
+    shapes = [
+        {name.split("_", 1)[1]: p.shape for name, p in net.collect_params().items()}
+        for net in (plain, residual)
+    ]
     assert shapes[0] == shapes[1]
+    for stage in residual.features:
+        if isinstance(stage, gluon.nn.HybridSequential):
+            assert not any(list(unit.shortcut.collect_params()) for unit in stage)
 
 
-@pytest.mark.parametrize("name", [n for n in model_names() if not n.endswith("1202")])
+@pytest.mark.parametrize("depth", TABLE_1)
+def test_v2_has_the_parameters_of_mxnets_model_zoo(depth):
+    zoo = gluon.model_zoo.vision.get_resnet(2, depth)
+    zoo.infer_shape(mx.nd.zeros((1, 3, 224, 224)))
+    ours = get_model(f"resnet{depth}", variant="v2")
+    shapes = [
+        [(p.name.rsplit("_", 1)[1], p.shape) for p in net.collect_params().values() if p.grad_req != "null"]
+        for net in (ours, zoo)
+    ]
+    # Another order, and theirs normalizes the input without a scale.
+    assert sorted(shapes[0]) == sorted(shapes[1])
+
+
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+@pytest.mark.parametrize("depth", CIFAR_DEPTHS[:4])
+def test_v2_of_cifar_has_the_parameters_counted_by_hand(depth, option):
+    """Those of v1 without the normalization of projections: the others moved to before the next convolution."""
+    stem, stages = stages_of(depth)
+    projections = {"A": 0, "B": 2 * (32 + 64), "C": 2 * (16 + 32 + 64) * (depth // 6)}[option]
+    expected = count_by_hand(stem, stages, option, 10) - projections
+    assert trained(get_model(f"resnet{depth}", 10, option, "v2")) == expected
+
+
+NETS = [n for n in model_names() if n.startswith(("resnet", "plain"))]
+
+
+@pytest.mark.parametrize("name", [n for n in NETS if not n.endswith("1202")])
 def test_maps_have_the_sizes_of_the_tables(name):
     net = get_model(name, classes=7)
     imagenet = net.output.weight.shape[1] >= 512
@@ -126,7 +158,10 @@ def test_maps_have_the_sizes_of_the_tables(name):
 
 @pytest.mark.parametrize(
     ("name", "variant", "strided"),
-    [("resnet50", "v1", 0), ("resnet50", "v1b", 1), ("resnet18", "v1", 0), ("resnet18", "v1b", 0)],
+    [
+        *(("resnet50", "v1", 0), ("resnet50", "v1b", 1), ("resnet50", "v2", 1)),
+        *(("resnet18", "v1", 0), ("resnet18", "v1b", 0), ("resnet18", "v2", 0)),
+    ],
 )
 def test_which_convolution_carries_the_stride(name, variant, strided):
     attributes = get_model(name, variant=variant)(mx.sym.var("data")).attr_dict()
@@ -139,19 +174,25 @@ def test_which_convolution_carries_the_stride(name, variant, strided):
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 3, 37, 50)])
-@pytest.mark.parametrize("name", ["resnet18", "resnet8", "plain8"])
-def test_any_size_and_batch(name, shape):
-    net = get_model(name, classes=3, shortcut="A" if "res" in name else None)
+@pytest.mark.parametrize(
+    ("name", "variant"), [("resnet18", "v1"), ("resnet8", "v1"), ("plain8", "v1"), ("resnet8", "v2")]
+)
+def test_any_size_and_batch(name, variant, shape):
+    net = get_model(name, 3, "A" if "res" in name else None, variant)
     net.initialize()
     assert net(mx.nd.random.normal(shape=shape)).shape == (shape[0], 3)
 
 
 @pytest.mark.parametrize(
-    ("name", "shortcut"), [("resnet20", "A"), ("resnet20", "C"), ("plain20", None), ("resnet50", "B")]
+    ("name", "shortcut", "variant"),
+    [
+        *(("resnet20", "A", "v1"), ("resnet20", "C", "v1"), ("plain20", None, "v1"), ("resnet50", "B", "v1")),
+        *(("resnet20", "A", "v2"), ("resnet50", "B", "v2")),
+    ],
 )
-def test_the_gradient_reaches_every_parameter(name, shortcut):
+def test_the_gradient_reaches_every_parameter(name, shortcut, variant):
     mx.random.seed(0)
-    net = get_model(name, 5, shortcut)
+    net = get_model(name, 5, shortcut, variant)
     net.initialize()
     net.hybridize(static_alloc=True, static_shape=True)
     x = mx.nd.random.normal(shape=(4, 3, 33, 33))
@@ -165,8 +206,9 @@ def test_the_gradient_reaches_every_parameter(name, shortcut):
             assert np.abs(gradient).max() > 0, parameter.name
 
 
-def test_hybridized_equals_imperative():
-    net = get_model("resnet20", 10)
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_hybridized_equals_imperative(variant):
+    net = get_model("resnet20", 10, variant=variant)
     net.initialize()
     x = mx.nd.random.normal(shape=(2, 3, 32, 32))
     imperative = net(x).asnumpy()
@@ -208,16 +250,25 @@ def test_zero_gamma_makes_units_begin_as_their_shortcuts(name):
 
 def test_names_as_gluoncv_writes_them():
     assert split_variant("resnet50_v1b") == ("resnet50", "v1b")
+    assert split_variant("resnet50_v2") == ("resnet50", "v2")
     assert split_variant("resnet50") == ("resnet50", None)
+    assert split_variant("vgg16_bn") == ("vgg16_bn", None)
     assert split_variant("resnet50_v9") == ("resnet50_v9", None)
     assert split_variant("_v1") == ("_v1", None)
 
 
-@pytest.mark.parametrize(("name", "shortcut"), [("resnet20", "A"), ("resnet20", "B"), ("plain20", None)])
-def test_an_exported_network_is_the_same(tmp_path, name, shortcut):
+@pytest.mark.parametrize(
+    ("name", "shortcut", "variant"),
+    [
+        *(("resnet20", "A", "v1"), ("resnet20", "B", "v1"), ("plain20", None, "v1")),
+        *(("resnet20", "A", "v2"), ("resnet20", "B", "v2")),
+    ],
+)
+def test_an_exported_network_is_the_same(tmp_path, name, shortcut, variant):
     def export(path):
         mx.random.seed(1)
-        net = with_normalization(get_model(name, 10, shortcut), (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+        net = get_model(name, 10, shortcut, variant)
+        net = with_normalization(net, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
         net.initialize()
         net.hybridize()
         y = net(x)
@@ -243,7 +294,8 @@ def test_an_exported_network_is_the_same(tmp_path, name, shortcut):
         *(
             "",
             "resnet",
-            "vgg16",
+            "vgg11",
+            "prelu_net",
             "ResNet18",
             "resnet50_v1",
             "resnet 18",
@@ -260,11 +312,21 @@ def test_unknown_names(name):
 
 
 def test_arguments_that_do_not_fit():
-    with pytest.raises(UsageError, match="plain18 is a plain network without shortcuts"):
+    with pytest.raises(UsageError, match="plain18 is a network without shortcuts: leave shortcut 'A' out"):
         get_model("plain18", shortcut="A")
     with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
         get_model("resnet18", shortcut="D")
-    with pytest.raises(UsageError, match=r"'v2'.*v1, v1b"):
-        get_model("resnet18", variant="v2")
+    with pytest.raises(UsageError, match=r"'v3'.*v1, v1b, v2"):
+        get_model("resnet18", variant="v3")
+    with pytest.raises(UsageError, match="plain20 has no shortcuts, without which pre-activation changes"):
+        get_model("plain20", variant="v2")
+    with pytest.raises(UsageError, match="vgg16 is a network without shortcuts: leave shortcut 'A' out"):
+        get_model("vgg16", shortcut="A")
+    with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
+        get_model("vgg16", shortcut="D")
+    with pytest.raises(UsageError, match="googlenet is no residual network: leave variant 'v1b' out"):
+        get_model("googlenet", variant="v1b")
+    with pytest.raises(UsageError, match="prelu_net_a has no shortcuts"):
+        get_model("prelu_net_a", zero_gamma=True)
     with pytest.raises(UsageError, match="at least one class"):
         get_model("resnet18", classes=0)

@@ -7,13 +7,14 @@ import oracle_nn
 import pytest
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.models.units import BASIC, BOTTLENECK, VARIANTS, Unit
+from gluon_resnet.models.units import BASIC, BOTTLENECK, VARIANTS, PreactivatedUnit, Unit
 
 
-def make_unit(kind, in_channels, channels, stride, shortcut, variant="v1"):
+def make_unit(kind, in_channels, channels, stride, shortcut, variant="v1", **arguments):
     """A unit with random weights and random batch normalization, and its parameters by name."""
     mx.random.seed(3)
-    unit = Unit(kind, in_channels, channels, stride, VARIANTS[variant], shortcut, prefix="unit_")
+    make = PreactivatedUnit if VARIANTS[variant].preactivated else Unit
+    unit = make(kind, in_channels, channels, stride, VARIANTS[variant], shortcut, prefix="unit_", **arguments)
     unit.initialize()
     for name, parameter in unit.collect_params(".*gamma|.*beta").items():
         parameter.set_data(mx.nd.random.uniform(0.5 if "gamma" in name else -0.5, 1.5, parameter.shape))
@@ -42,7 +43,9 @@ def test_a_unit_is_the_papers(kind, variant, in_channels, channels, stride, shor
     with mx.autograd.train_mode():
         ours = unit(mx.nd.array(x)).asnumpy()
 
-    strides = [stride if index == VARIANTS[variant].strided[kind] else 1 for index in range(len(kind.kernels))]
+    strides = [
+        stride if index == VARIANTS[variant].strided[kind] else 1 for index in range(len(kind.kernels))
+    ]
     body = [layer(values, "body", 3 * index, s) for index, s in enumerate(strides)]
     changes = in_channels != channels or stride > 1
     branch = None
@@ -57,10 +60,62 @@ def test_a_unit_is_the_papers(kind, variant, in_channels, channels, stride, shor
     np.testing.assert_allclose(ours, oracle_nn.unit(x, body, branch), rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("shortcut", ["A", "B", "C", None])
+@pytest.mark.parametrize("activated", [False, True])
+@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
+@pytest.mark.parametrize(
+    ("kind", "in_channels", "channels", "stride"),
+    [(BASIC, 4, 8, 2), (BASIC, 8, 8, 1), (BOTTLENECK, 8, 16, 2), (BOTTLENECK, 16, 16, 1)],
+)
+def test_a_preactivated_unit_is_the_papers(kind, in_channels, channels, stride, shortcut, activated):
+    unit, values = make_unit(kind, in_channels, channels, stride, shortcut, "v2", activated=activated)
+    x = np.random.default_rng(0).normal(size=(3, in_channels, 7, 6)).astype("float32")
+    with mx.autograd.train_mode():
+        ours = unit(mx.nd.array(x)).asnumpy()
+
+    norms = [("activation.0.gamma", "activation.0.beta")]
+    norms += [(f"body.{3 * i + 1}.gamma", f"body.{3 * i + 1}.beta") for i in range(len(kind.kernels) - 1)]
+    strided = {BASIC: 0, BOTTLENECK: 1}[kind]
+    body = [
+        (values[f"body.{3 * i}.weight"], values.get(gamma), values.get(beta), stride if i == strided else 1)
+        for i, (gamma, beta) in enumerate(norms)
+    ]
+    assert (body[0][1] is None) == activated
+    changes = in_channels != channels or stride > 1
+
+    def branch(x, activated):
+        if shortcut == "C" or (shortcut == "B" and changes):
+            return oracle_nn.convolution(activated, values["shortcut.0.weight"], stride)
+        return oracle_nn.padded_identity(activated if changes else x, channels, stride)
+
+    used = 2 * len(body) + len(body) - 2 * activated + ("shortcut.0.weight" in values)
+    assert used == sum("running" not in name for name in values)
+    expected = oracle_nn.preactivated_unit(x, body, branch)
+    # Not normalized: float32 sums of up to 72 products, of values up to 30.
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", [BASIC, BOTTLENECK])
-def test_hybridized_equals_imperative(kind, shortcut):
-    unit, _ = make_unit(kind, 8, 16, 2, shortcut)
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_a_unit_that_begins_as_its_shortcut_learns_at_once(kind, variant):
+    unit, _ = make_unit(kind, 8, 8, 1, "A", variant, zero_gamma=True)
+    unit.initialize(force_reinit=True)  # make_unit has set the scales
+    x = mx.nd.random.normal(shape=(2, 8, 5, 5))
+    with mx.autograd.record():
+        y = unit(x)
+    y.backward(mx.nd.random.normal(shape=y.shape))
+    shortcut = x if variant == "v2" else mx.nd.relu(x)
+    np.testing.assert_array_equal(y.asnumpy(), shortcut.asnumpy())
+    last = unit.body[-1].weight if variant == "v2" else unit.body[-1].gamma
+    assert np.abs(last.data().asnumpy()).max() == 0
+    assert np.abs(last.grad().asnumpy()).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "variant"), [*(("ABC"[i], v) for i in range(3) for v in ("v1", "v2")), (None, "v1")]
+)
+@pytest.mark.parametrize("kind", [BASIC, BOTTLENECK])
+def test_hybridized_equals_imperative(kind, shortcut, variant):
+    unit, _ = make_unit(kind, 8, 16, 2, shortcut, variant)
     x = mx.nd.random.normal(shape=(2, 8, 9, 9))
     results = []
     for hybrid in (False, True):

@@ -1,0 +1,103 @@
+"""Training in bounded memory: activations are computed again in the backward pass (Chen et al. 2016).
+
+MXNet 1.9.1 has nothing for this in Gluon: MXNET_BACKWARD_DO_MIRROR acts on its older symbolic executor only
+(apache/mxnet#19133), and gradients of an autograd.Function that records while it is called back were wrong in
+most steps that we tried, since MXNet went on before they were complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from gluon_resnet._mxnet import gluon, mx
+from gluon_resnet.models.classifier import Classifier
+
+
+class Recomputed:
+    """The training steps of `net`, with the activations of one segment of its layers in memory at a time.
+
+    For n segments the forward pass keeps their n inputs, and the backward pass computes the rest again, the last
+    segment's excepted (Chen et al. 2016, arXiv:1604.06174): n + layers / n activations instead of all, for about
+    a third more work. Gradients are those of the plain net, running statistics follow each batch once. A step of
+    resnet1202 at batch 32 took 475 MiB above the net itself, and 2917 MiB without (91 MiB per image; 11 GiB for
+    the paper's 128). Use it in place of the net:
+
+        scores = recomputed(images)              # under autograd.record(); once per device
+        recomputed.backward([loss], [gradient])  # instead of autograd.backward
+
+    Args:
+        net: a Classifier, or a HybridSequential that ends with one (as of `with_normalization`), initialized.
+            Layers from the first dropout on are in the last segment, since a second draw would be another.
+        segments: how many (default: the square root of the number of layers).
+    """
+
+    def __init__(self, net: Any, segments: Optional[int] = None) -> None:
+        layers = _layers(net)
+        drops = [index for index, layer in enumerate(layers) if isinstance(layer, gluon.nn.Dropout)]
+        segments = segments or round(len(layers) ** 0.5)
+        starts = sorted({len(layers) * n // segments for n in range(segments)})
+        starts = [start for start in starts if not drops or start <= drops[0]]
+        self._segments = [_Segment(layers[a:b]) for a, b in zip(starts, [*starts[1:], len(layers)])]
+        self._passes: list[
+            list[Any]
+        ] = []  # the inputs of all segments, for each call since the last backward
+
+    def __call__(self, x: Any) -> Any:
+        """The scores of `x`, in training mode; `backward` has to follow."""
+        inputs = [x]
+        with mx.autograd.pause(train_mode=True):
+            for segment in self._segments[:-1]:
+                inputs.append(segment(inputs[-1], scratch=True))
+        if len(inputs) > 1:
+            inputs[-1].attach_grad()
+        self._passes.append(inputs)
+        with mx.autograd.record():
+            return self._segments[-1](inputs[-1])
+
+    def backward(self, heads: Sequence[Any], gradients: Optional[Sequence[Any]] = None) -> None:
+        """As mx.autograd.backward, for heads that depend on all scores since the last time."""
+        mx.autograd.backward(list(heads), gradients)
+        passes, self._passes = self._passes, []
+        # Segments before the first trained parameter have no gradient.
+        first = next(index for index, segment in enumerate(self._segments) if segment.trains)
+        for inputs in passes:
+            for index in range(len(inputs) - 2, first - 1, -1):
+                gradient = inputs.pop().grad
+                if index > first:
+                    inputs[index].attach_grad()
+                with mx.autograd.record():
+                    y = self._segments[index](inputs[index])
+                y.backward(gradient)
+
+
+class _Segment:
+    """Some layers as one graph. Unlike a hybridized block, it can be run without touching running statistics."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        block = gluon.nn.HybridSequential(prefix="")
+        block.add(*layers)
+        graph = block(mx.sym.var("data"))
+        parameters = block.collect_params()
+        self.trains = any(parameter.grad_req != "null" for parameter in parameters.values())
+        self._graph = mx.nd.CachedOp(graph)
+        self._inputs = [None if name == "data" else parameters[name] for name in graph.list_inputs()]
+        self._moving = set(graph.list_auxiliary_states())
+
+    def __call__(self, x: Any, scratch: bool = False) -> Any:
+        """The output for `x`. With `scratch`, running statistics are neither read (in training) nor changed."""
+        inputs = [x if parameter is None else parameter.data(x.context) for parameter in self._inputs]
+        if scratch:
+            for index, parameter in enumerate(self._inputs):
+                if parameter is not None and parameter.name in self._moving:
+                    inputs[index] = mx.nd.zeros(parameter.shape, x.context)
+        return self._graph(*inputs)
+
+
+def _layers(block: Any) -> list[Any]:
+    """The layers of a Classifier or a HybridSequential, stages taken apart, and units whole."""
+    if isinstance(block, Classifier):
+        return [*_layers(block.features), block.output]
+    if type(block) is gluon.nn.HybridSequential:  # not a HybridConcurrent, whose layers are side by side
+        return [layer for inner in block for layer in _layers(inner)]
+    return [block]
