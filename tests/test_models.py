@@ -127,6 +127,39 @@ def test_v2_has_the_parameters_of_mxnets_model_zoo(depth):
     assert sorted(shapes[0]) == sorted(shapes[1])
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_v2_computes_what_mxnets_model_zoo_does(depth):
+    mx.random.seed(2)
+    zoo, ours = (
+        gluon.model_zoo.vision.get_resnet(2, depth, classes=7),
+        get_model(f"resnet{depth}", 7, variant="v2"),
+    )
+    x = mx.nd.random.normal(shape=(2, 3, 64, 64))
+    zoo.initialize(mx.init.Xavier())
+    zoo(x)  # it learns its shapes
+    normalizes = zoo.features[0].params  # the input, with mean 0 and variance 1
+    for name, parameter in zoo.collect_params(".*(gamma|beta|running_mean)").items():
+        if name not in normalizes:
+            parameter.set_data(mx.nd.random.uniform(0.5, 1.5, parameter.shape))
+    ours.initialize()
+    layers = [[], []]
+    for net, found in zip((zoo, ours), layers):
+        kinds = (gluon.nn.Conv2D, gluon.nn.BatchNorm, gluon.nn.Dense)
+        net.apply(
+            lambda block, found=found, kinds=kinds: found.append(block) if isinstance(block, kinds) else None
+        )
+    assert [type(block) for block in layers[0][1:]] == [type(block) for block in layers[1]]
+    for theirs, own in zip(
+        layers[0][1:], layers[1]
+    ):  # the first one normalizes the input: mean 0, variance 1
+        for name, parameter in own._collect_params_with_prefix().items():
+            parameter.set_data(theirs._collect_params_with_prefix()[name].data())
+    expected = zoo(x).asnumpy()
+    assert np.isfinite(expected).all()
+    # It divides the input by sqrt(1 + 1e-5).
+    np.testing.assert_allclose(ours(x).asnumpy(), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("option", ["A", "B", "C"])
 @pytest.mark.parametrize("depth", CIFAR_DEPTHS[:4])
 def test_v2_of_cifar_has_the_parameters_counted_by_hand(depth, option):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gluon_resnet._mxnet import gluon, mx
-from gluon_resnet.models import get_model, with_normalization
-from gluon_resnet.models.recompute import Recomputed
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models import Recomputed, get_model, with_normalization
 
 LOSS = gluon.loss.SoftmaxCrossEntropyLoss()
 
@@ -88,6 +88,11 @@ def test_a_frozen_beginning_behind_normalization(frozen):
     compare(net, mx.nd.random.uniform(0, 255, (4, 3, 16, 16)).astype("uint8"))
 
 
+def test_no_segments_are_refused():
+    with pytest.raises(UsageError, match="at least one segment, not 0"):
+        Recomputed(get_model("resnet8"), segments=0)
+
+
 def test_a_network_of_1202_layers_takes_a_step():
     mx.random.seed(0)
     net = get_model("resnet1202", 10)
@@ -95,14 +100,10 @@ def test_a_network_of_1202_layers_takes_a_step():
     sgd = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
     recomputed = Recomputed(net)
     x, label = mx.nd.random.normal(shape=(2, 3, 32, 32)), mx.nd.array([3, 7])
-    losses = []
-    for _ in range(2):
-        with mx.autograd.record():
-            loss = LOSS(recomputed(x), label)
-        recomputed.backward([loss])
-        sgd.step(2)
-        losses.append(loss.mean().asscalar())
-    assert losses[1] < losses[0]
+    with mx.autograd.record():
+        loss = LOSS(recomputed(x), label)
+    recomputed.backward([loss])
+    sgd.step(2)
     gradients = [p.grad() for p in net.collect_params().values() if p.grad_req != "null"]
     norms = mx.nd.concat(*[g.norm() for g in gradients], dim=0).asnumpy()
     assert np.isfinite(norms).all()
@@ -112,8 +113,7 @@ def test_a_network_of_1202_layers_takes_a_step():
 PEAK = """
 import resource, sys
 from gluon_resnet._mxnet import gluon, mx
-from gluon_resnet.models import get_model
-from gluon_resnet.models.recompute import Recomputed
+from gluon_resnet.models import Recomputed, get_model
 net = get_model("resnet1202", 10)
 net.initialize()
 mx.nd.waitall()

@@ -23,7 +23,7 @@ class PReluNet(Classifier):
     """Input (N, 3, 224, 224): the pyramid's windows are those for maps of 14x14.
 
     Slopes are per channel and not decayed (§2.1), convolutions and the first two fully connected layers are
-    initialized for them (Eq. 15), and those two have dropout of 50 % (§4).
+    initialized for them (Eq. 15), and those two have dropout of 50 % (§3).
 
     Args:
         repeats, channels: an entry of PRELU_NETS.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from gluon_resnet._mxnet import gluon, mx
+from gluon_resnet.errors import UsageError
 from gluon_resnet.models.classifier import Classifier
 
 
@@ -20,8 +21,8 @@ class Recomputed:
     For n segments the forward pass keeps their n inputs, and the backward pass computes the rest again, the last
     segment's excepted (Chen et al. 2016, arXiv:1604.06174): n + layers / n activations instead of all, for about
     a third more work. Gradients are those of the plain net, running statistics follow each batch once. A step of
-    resnet1202 at batch 32 took 475 MiB above the net itself, and 2917 MiB without (91 MiB per image; 11 GiB for
-    the paper's 128). Use it in place of the net:
+    resnet1202 at batch 32 took 475 MiB above the net itself, and 2917 MiB without (91 MiB per image, or some
+    11 GiB for the paper's 128). Use it in place of the net:
 
         scores = recomputed(images)              # under autograd.record(); once per device
         recomputed.backward([loss], [gradient])  # instead of autograd.backward
@@ -34,8 +35,11 @@ class Recomputed:
 
     def __init__(self, net: Any, segments: Optional[int] = None) -> None:
         layers = _layers(net)
+        if segments is None:
+            segments = round(len(layers) ** 0.5)
+        if segments < 1:
+            raise UsageError(f"activations are recomputed in at least one segment, not {segments}")
         drops = [index for index, layer in enumerate(layers) if isinstance(layer, gluon.nn.Dropout)]
-        segments = segments or round(len(layers) ** 0.5)
         starts = sorted({len(layers) * n // segments for n in range(segments)})
         starts = [start for start in starts if not drops or start <= drops[0]]
         self._segments = [_Segment(layers[a:b]) for a, b in zip(starts, [*starts[1:], len(layers)])]
@@ -60,7 +64,7 @@ class Recomputed:
         mx.autograd.backward(list(heads), gradients)
         passes, self._passes = self._passes, []
         # Segments before the first trained parameter have no gradient.
-        first = next(index for index, segment in enumerate(self._segments) if segment.trains)
+        first = next((n for n, segment in enumerate(self._segments) if segment.trains), len(self._segments))
         for inputs in passes:
             for index in range(len(inputs) - 2, first - 1, -1):
                 gradient = inputs.pop().grad
