@@ -77,7 +77,7 @@ def _network(text: str, args: argparse.Namespace) -> _Network:
     if variant and args.variant not in (None, variant):
         raise UsageError(f"{text} is variant {variant}, and --variant is {args.variant}")
     variant = variant or args.variant or "v1"
-    shortcut = describe(name, args.shortcut, variant)[1]
+    shortcut = describe(name, args.shortcut, variant).shortcut
     depth = re.fullmatch(r"(?:resnet|plain)(\d+)", name)
     small = depth and int(depth[1]) not in TABLE_1_DEPTHS  # of §4.2, for CIFAR-10
     shape = args.image_shape or ((3, 32, 32) if small else (3, 224, 224))

@@ -44,7 +44,7 @@ class Pretrained:
     def require_same(self, network: Optional[str], shortcut: Optional[str], variant: Optional[str]) -> None:
         """Raise UsageError when one that is not None differs from the card's."""
         card = self.card
-        own_shortcut = describe(card.network, card.shortcut, card.variant)[1]
+        own_shortcut = describe(card.network, card.shortcut, card.variant).shortcut
         for option, given, own in (
             ("network", network, card.network),
             ("shortcut", shortcut, own_shortcut),
