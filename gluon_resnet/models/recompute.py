@@ -43,9 +43,7 @@ class Recomputed:
         starts = sorted({len(layers) * n // segments for n in range(segments)})
         starts = [start for start in starts if not drops or start <= drops[0]]
         self._segments = [_Segment(layers[a:b]) for a, b in zip(starts, [*starts[1:], len(layers)])]
-        self._passes: list[
-            list[Any]
-        ] = []  # the inputs of all segments, for each call since the last backward
+        self._passes: list[list[Any]] = []  # of each call since the last backward: the inputs of all segments
 
     def __call__(self, x: Any) -> Any:
         """The scores of `x`, in training mode; `backward` has to follow."""
