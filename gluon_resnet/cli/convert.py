@@ -1,0 +1,219 @@
+"""tools/convert.py: the weights of other projects as a checkpoint of ours, and back."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
+from gluon_resnet.data import EvalTransform
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.models import ModelCard
+from gluon_resnet.models.registry import describe
+from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path, save_network
+
+# What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+_CONVERTED = "converted"  # the card's training has it where the weights came from another project
+
+_READING = ("network", "variant", "shortcut", "source", "classes_file", "mean", "std")
+_READING += ("image_shape", "resize", "interpolation")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Convert as `argv` says (default: the command line); the exit status, None for success."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(argv)
+    if args.to is None:
+        _read(args, shlex.join(["tools/convert.py", *argv]))
+    else:
+        _write(args)
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="convert.py",
+        usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
+        "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force]",
+        description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "
+        "or, with --to, write FILE from a checkpoint of ours. FILE is always the other project's.",
+        epilog="Nothing in a file is run, and PyTorch is needed only to write .pth. Each tensor is used once.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help=".pth, .pt, .th, .safetensors or .params")
+    parser.add_argument(
+        "--model-prefix", required=True, metavar="PREFIX", help="beginning of our files' names"
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that are there already")
+
+    group = parser.add_argument_group("reading")
+    group.add_argument("--network", help="resnet50, resnet44, ...; or resnet50_v1b, with the variant")
+    group.add_argument("--variant", help="v1: stride as in the paper; v1b: in the 3x3 (default: as in FILE)")
+    group.add_argument("--shortcut", help="shortcut option, A or B (default: as in FILE)")
+    group.add_argument(
+        "--from", dest="source", choices=SOURCES, help="whose weights (default: told by the tensors' names)"
+    )
+    group.add_argument("--mean", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
+    group.add_argument("--std", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
+    group.add_argument("--classes-file", metavar="TXT", help="names, one a line (default: 0, 1, 2, ...)")
+    group.add_argument(
+        "--image-shape", type=_image_size, metavar="3,N,N", help="of the crop (default: 224, CIFAR: 32)"
+    )
+    group.add_argument(
+        "--resize",
+        type=_length,
+        metavar="N",
+        help="shorter side before it; 0: as it is (default: 8/7 of N, CIFAR: 0)",
+    )
+    group.add_argument("--interpolation", help="of resizing (default: linear)")
+
+    group = parser.add_argument_group("writing")
+    group.add_argument("--to", choices=SOURCES, help="whose names the tensors in FILE get")
+    group.add_argument("--epoch", type=int, metavar="N", help="of PREFIX-NNNN.params (default: the newest)")
+    return parser
+
+
+def _read(args: argparse.Namespace, command: str) -> None:
+    if args.network is None:
+        raise UsageError("--network is needed: which network's weights are in the file? (--to writes one)")
+    if args.epoch is not None:
+        raise UsageError("--epoch goes with --to: what is read becomes epoch 0")
+    if not args.force:
+        _keep_other_networks(args.model_prefix)
+    weights = import_weights(args.file, args.network, args.variant, args.shortcut, args.source)
+    mean, std = _statistics(args, weights)
+    classes = _class_names(args.classes_file, weights.classes)
+    imagenet = describe(weights.network, None, weights.variant)[0].pooled_stem
+    size = args.image_shape or (224 if imagenet else 32)
+    resize = args.resize if args.resize is not None else (round(size * 256 / 224) if imagenet else 0)
+    card = ModelCard(
+        network=weights.network,
+        classes=classes,
+        size=size,
+        mean=mean,
+        std=std,
+        resize=resize or None,
+        interpolation=args.interpolation or "linear",
+        shortcut=weights.shortcut,
+        variant=weights.variant,
+        training={
+            _CONVERTED: {
+                "file": os.path.abspath(args.file),
+                "sha256": _sha256(args.file),
+                "source": weights.layout.title,
+                "command": command,
+            }
+        },
+    )
+    EvalTransform(card.resize, card.size, card.interpolation)  # the options of the images go together
+    save_network(args.model_prefix, 0, card, build(card, weights.arrays))
+    option = f", shortcut option {weights.shortcut}" if weights.shortcut else ""
+    _say(f"{args.file}: {weights.network}_{weights.variant}{option} of {weights.layout.title}")
+    print(f"wrote {parameters_path(args.model_prefix, 0)} and {args.model_prefix}-model.json")
+
+
+def _write(args: argparse.Namespace) -> None:
+    given = [name for name in _READING if getattr(args, name) is not None]
+    if given:
+        option = {"source": "from"}.get(given[0], given[0].replace("_", "-"))
+        raise UsageError(f"--{option} does not go with --to: the checkpoint says what it is")
+    if os.path.exists(args.file) and not args.force:
+        raise UsageError(f"{args.file} exists: --force replaces it")
+    epoch = newest_epoch(args.model_prefix) if args.epoch is None else args.epoch
+    card, net = load_network(args.model_prefix, epoch)
+    layout, arrays = export_weights(card, net, args.to, args.file)
+    os.makedirs(os.path.dirname(args.file) or ".", exist_ok=True)
+    write_weights(args.file, arrays)
+    print(f"wrote epoch {epoch} as {args.file}, with the names of {layout.title}")
+    print("the file has no place for the normalization of the input:")
+    for scale in (255, 1):
+        mean, std = (
+            ",".join(f"{value * scale / 255:.6g}" for value in values) for values in (card.mean, card.std)
+        )
+        print(f"  pixels from 0 to {scale}: mean {mean} std {std}")
+
+
+def _statistics(
+    args: argparse.Namespace, weights: Weights
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    if (args.mean is None) != (args.std is None):
+        raise UsageError("--mean and --std go together")
+    if args.mean is not None:
+        return args.mean, args.std
+    if not weights.layout.imagenet:
+        raise UsageError(
+            "--mean and --std are needed: the file does not say what the network was trained with "
+            "(akamaster's own: --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375)"
+        )
+    _say(
+        "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in, as its project trained with these"
+    )
+    return _IMAGENET_MEAN, _IMAGENET_STD
+
+
+def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:
+    if path is None:
+        return tuple(map(str, range(count)))
+    try:
+        with open(path, encoding="utf-8") as stream:
+            names = tuple(stream.read().splitlines())
+    except UnicodeDecodeError:
+        raise ModelError(f"{path}: expected class names in UTF-8", path=path) from None
+    if len(names) != count:
+        raise ModelError(
+            f"{path}: expected {count} names, as the network has classes, found {len(names)}", path=path
+        )
+    return names
+
+
+def _keep_other_networks(prefix: str) -> None:
+    """UsageError unless there is nothing under `prefix`, or only what an earlier conversion wrote."""
+    card = f"{prefix}-model.json"
+    epoch = newest_epoch(prefix)
+    converted = os.path.exists(card) and epoch in (None, 0) and _CONVERTED in ModelCard.load(card).training
+    if not converted and (os.path.exists(card) or epoch is not None):
+        raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _say(message: str) -> None:
+    print(f"convert.py: {message}", file=sys.stderr)
+
+
+def _three(text: str) -> tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    if len(values) != 3:
+        raise argparse.ArgumentTypeError(f"expected three numbers like 123.7,116.3,103.5, found {text!r}")
+    return values
+
+
+def _length(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, found {text!r}")
+    return value
+
+
+def _image_size(text: str) -> int:
+    channels, height, width = (int(part) for part in text.split(","))
+    if channels != 3 or height != width or height < 1:
+        raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
+    return height
+
+
+for _type, _name in ((_three, "list of numbers"), (_length, "number of pixels"), (_image_size, "shape")):
+    _type.__name__ = _name  # argparse: "invalid number of pixels value"

@@ -1,0 +1,189 @@
+"""From another project's weights to ours, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.convert.layouts import Layout, find, ours, same_function, to_write
+from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
+from gluon_resnet.convert.weights_file import read_weights
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.models.card import ModelCard
+from gluon_resnet.models.parameters import parameter_value
+from gluon_resnet.models.registry import describe, get_model, split_variant
+
+Path = Union[str, "os.PathLike[str]"]
+
+_COUNTER = ".num_batches_tracked"
+_EXPORTED_HEAD = "dense0_weight"
+_PARALLEL = "module."  # what PyTorch's DataParallel puts in front of each name
+_NORMALIZATION = {"0.mean", "0.std"}  # ours, of the input: in nobody else's files
+
+
+class Weights(NamedTuple):
+    """Another project's weights under our names."""
+
+    layout: Layout  # whose they were
+    network: str
+    variant: str
+    shortcut: Optional[str]  # None: the network's own
+    classes: int
+    arrays: dict[str, np.ndarray]  # float32, without the mean and std of the input
+
+
+def import_weights(
+    path: Path,
+    network: str,
+    variant: Optional[str] = None,
+    shortcut: Optional[str] = None,
+    source: Optional[str] = None,
+) -> Weights:
+    """Read the weights of another project's `network`: each tensor is used once, and each of ours is filled.
+
+    Args:
+        path: see read_weights.
+        network: as for get_model, or with the variant behind it, 'resnet50_v1b'.
+        variant: None: the one of the name, or else of the file.
+        shortcut: None: as the file has it.
+        source: whose weights they are, one of SOURCES; None: told by the names of the tensors.
+
+    Raises:
+        UsageError: nobody has such a network, or the file's is not of this variant.
+        ModelError: the file is damaged, or has not exactly the tensors of the network, in their shapes.
+        OSError: the file cannot be read.
+    """
+    path = os.fspath(path)
+    network, named = split_variant(network)
+    if named is not None and variant not in (None, named):
+        raise UsageError(f"--network {network}_{named} and --variant {variant} name two variants")
+    architecture, own_shortcut = describe(network, None, "v1")
+    arrays = _relative_names(read_weights(path))
+    counters = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_COUNTER)}
+    layout, found_shortcut = find(path, arrays, network, shortcut, source)
+    variant = _variant(network, variant or named, layout)
+    theirs = layout.names.layers(architecture, found_shortcut)
+    mine = ours(architecture).layers(architecture, found_shortcut)
+    _check_counters(path, counters, theirs, layout)
+
+    classes = (*arrays[theirs[-1].tensors["weight"]].shape, 0)[0]
+    if classes < 1:
+        raise _error(path, f"tensor {theirs[-1].tensors['weight']} has no classes")
+    net = get_model(network, classes, found_shortcut, variant)
+    shapes = {f"1.{name}": parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
+    result: dict[str, np.ndarray] = {}
+    bias = np.float32(0)  # of the convolution in front
+    for layer, our_layer in zip(theirs, mine):
+        tensors = {}
+        for word, name in layer.tensors.items():
+            shape = (
+                shapes[our_layer.tensors[word]] if word in our_layer.tensors else tensors["weight"].shape[:1]
+            )
+            tensors[word] = _checked(path, name, arrays[name], shape)
+        if layer.kind == NORM:
+            # (x + bias) - mean is x - (mean - bias), and our convolutions have no bias.
+            tensors["running_mean"] = tensors["running_mean"] - bias
+        bias = tensors.pop("bias", np.float32(0)) if layer.kind == CONVOLUTION else np.float32(0)
+        result.update({our_layer.tensors[word]: array for word, array in tensors.items()})
+    assert result.keys() == shapes.keys()
+    return Weights(
+        layout, network, variant, None if found_shortcut == own_shortcut else found_shortcut, classes, result
+    )
+
+
+def build(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The network of `card`, on the CPU, with the weights `arrays`, by our names."""
+    net = card.build()
+    net.initialize()
+    for name, parameter in net._collect_params_with_prefix().items():
+        if name not in _NORMALIZATION:
+            parameter.set_data(mx.nd.array(arrays[name], dtype="float32"))
+    return net
+
+
+def export_weights(card: ModelCard, net: Any, source: str, path: str) -> tuple[Layout, dict[str, np.ndarray]]:
+    """The weights of our `net`, with normalization in front, as `source` names them; bit by bit ours.
+
+    What only the other side has is filled so that the network stays the same: biases with 0, and PyTorch's
+    counters of batches, too.
+
+    Args:
+        source: one of SOURCES.
+        path: what they are for: its ending has to be one that the source's files have.
+
+    Raises:
+        UsageError: the other project has no network that computes the same.
+    """
+    if card.per_pixel_mean:
+        raise UsageError(
+            f"{card.network} has a mean image inside, and files of {source} have no place for one"
+        )
+    layout, shortcut = to_write(source, card.network, card.variant, card.shortcut, path)
+    architecture, _ = describe(card.network, card.shortcut, card.variant)
+    parameters = net._collect_params_with_prefix()
+    result: dict[str, np.ndarray] = {}
+    mine = ours(architecture).layers(architecture, shortcut)
+    for layer, our_layer in zip(layout.names.layers(architecture, shortcut), mine):
+        for word, name in layer.tensors.items():
+            if word in our_layer.tensors:
+                result[name] = parameter_value(parameters[our_layer.tensors[word]])
+            else:
+                result[name] = np.zeros(result[layer.tensors["weight"]].shape[:1], np.float32)
+        if layer.kind == NORM and layout.counts_batches:
+            result[layer.path + _COUNTER] = np.zeros((), np.int64)
+    return layout, result
+
+
+def _relative_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The names without 'module.', or the name of an exported Gluon net, 'resnetv10_', in front of each."""
+    heads = [name for name in arrays if name.endswith(_EXPORTED_HEAD)]
+    for start in (_PARALLEL, *(name[: -len(_EXPORTED_HEAD)] for name in heads)):
+        if all(name.startswith(start) for name in arrays):
+            return {name[len(start) :]: array for name, array in arrays.items()}
+    return arrays
+
+
+def _variant(network: str, wanted: Optional[str], layout: Layout) -> str:
+    """The variant that our network is to have: `wanted`, if it computes what the file's does."""
+    architecture, _ = describe(network, None, wanted or layout.variant)
+    if wanted is None:
+        return "v1" if same_function(architecture.kind, "v1", layout.variant) else layout.variant
+    if not same_function(architecture.kind, wanted, layout.variant):
+        raise UsageError(
+            f"the weights of {layout.title} are for {network}_{layout.variant}: "
+            f"as {network}_{wanted} they would compute another function"
+        )
+    return wanted
+
+
+def _check_counters(
+    path: str, counters: Mapping[str, np.ndarray], theirs: Sequence[Layer], layout: Layout
+) -> None:
+    """PyTorch's numbers of batches, which play no part in the network, are known, and used up here."""
+    known = {layer.path + _COUNTER for layer in theirs if layer.kind == NORM and layout.counts_batches}
+    for name, array in counters.items():
+        if name not in known:
+            raise _error(path, f"tensor {name[:80]} does not belong to {layout.title}")
+        if array.size != 1 or array.dtype.kind != "i":
+            raise _error(path, f"tensor {name}: expected one integer, found {array.dtype} {array.shape}")
+
+
+def _checked(path: str, name: str, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The array as float32, if it has this shape and finite values."""
+    if array.shape != tuple(shape):
+        raise _error(path, f"tensor {name}: expected shape {tuple(shape)}, found {array.shape}")
+    if array.dtype.kind != "f":
+        raise _error(path, f"tensor {name}: expected real numbers, found {array.dtype}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise _error(path, f"tensor {name} has values that are not finite in float32")
+    return array
+
+
+def _error(path: str, message: str) -> ModelError:
+    return ModelError(f"{path}: {message}", path=path)

@@ -1,0 +1,247 @@
+"""PyTorch's .pth, .pt and .th files of weights, read without PyTorch and without running anything from them.
+
+    since PyTorch 1.6: a zip archive, nothing compressed: NAME/data.pkl, NAME/data/KEY (a storage's values),
+        NAME/byteorder (since 2.0)
+    before: pickles one after the other: magic number, version 1001, properties of the machine, the value, the
+        list of storage keys; then for each of these keys an int64 number of values, and the values
+
+In both, the pickle has a tensor as torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...), and its
+storage as the persistent id ('storage', type, key, device, number of values).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from gluon_resnet.convert.pickled import evaluate, ordered_dict
+from gluon_resnet.errors import ModelError
+
+Path = Union[str, "os.PathLike[str]"]
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_VERSION = 1001
+_DIMENSIONS = 32  # what NumPy 1 has
+_WRAPPERS = ("state_dict", "model")  # where a training script puts the weights beside other things
+
+
+class _Type(NamedTuple):
+    """A storage class of PyTorch; `dtype` is how its values stand in the file."""
+
+    name: str
+    dtype: str
+
+
+class _Storage(NamedTuple):
+    key: str
+    type: _Type
+    length: int  # in values
+
+
+class _Tensor(NamedTuple):
+    """A view of a storage; offset and strides in values."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+_TYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",  # the upper half of a float32
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+
+
+def read_torch(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file that `torch.save(state_dict, path)` wrote, or a dict with one as 'state_dict' or 'model'.
+
+    Returns:
+        Read-only arrays, equal bit by bit, bfloat16 as float32. Tensors that share a storage share memory here.
+
+    Raises:
+        ModelError: the file is damaged, or holds anything else than tensors, or needs code of its own to be read.
+        OSError: the file cannot be read.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as stream:
+        data = stream.read()
+    try:
+        value, storages = _from_zip(data) if data[:2] == b"PK" else _from_pickles(data)
+        return {name: _array(name, tensor, storages) for name, tensor in _state(value).items()}
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}", path=path) from None
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    tuples = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides)
+    if not isinstance(storage, _Storage) or not tuples or len(shape) > _DIMENSIONS:
+        raise ValueError("a tensor is not described as PyTorch does")
+    numbers = (offset, *shape, *strides)
+    if not all(isinstance(number, int) and 0 <= number < 2**63 for number in numbers):
+        raise ValueError(f"impossible tensor: offset {offset}, shape {shape}, strides {strides}")
+    return _Tensor(storage, offset, shape, strides)
+
+
+def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _storage(identity: Any) -> _Storage:
+    """What a persistent id stands for; a sixth element was a view of a storage, before PyTorch 0.4."""
+    kind, *fields = identity if isinstance(identity, tuple) and len(identity) in (5, 6) else (None,)
+    if kind != "storage" or fields[4:] not in ([], [None]):
+        raise ValueError("a storage is not described as PyTorch does")
+    storage_type, key, _, length = fields[:4]
+    known = isinstance(storage_type, _Type) and isinstance(key, str)
+    if not known or not isinstance(length, int) or not 0 <= length < 2**48:
+        raise ValueError("a storage is not described as PyTorch does")
+    return _Storage(key, storage_type, length)
+
+
+_KNOWN: Mapping[str, Any] = {
+    "collections.OrderedDict": ordered_dict,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    **{f"torch.{name}": _Type(name, dtype) for name, dtype in _TYPES.items()},
+}
+
+
+class _Pickle:
+    """The value of a pickle, and the storages that its tensors need."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self.storages: dict[str, _Storage] = {}
+        self.value = evaluate(stream, _KNOWN, self._remember)
+
+    def _remember(self, identity: Any) -> _Storage:
+        storage = _storage(identity)
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"storage {storage.key} is described twice, and not alike")
+        return storage
+
+
+def _from_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _from_archive(archive, len(data))
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OverflowError,
+        struct.error,
+    ) as error:
+        raise ValueError(f"this is not a whole zip archive: {error}") from None
+
+
+def _from_archive(archive: zipfile.ZipFile, left: int) -> tuple[Any, dict[str, np.ndarray]]:
+    def member(name: str) -> bytes:
+        """Its bytes; all together have to fit into the file, so that none is there twice or compressed."""
+        nonlocal left
+        try:
+            information = archive.getinfo(name)
+        except KeyError:
+            raise ValueError(f"the archive has no {name}") from None
+        left -= information.file_size
+        if information.compress_type != zipfile.ZIP_STORED or left < 0:
+            raise ValueError(f"{name} in the archive is larger than the file")
+        return archive.read(information)
+
+    pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
+    if len(pickles) != 1:
+        raise ValueError("the archive is not one that PyTorch writes: it has no data.pkl")
+    root = pickles[0].split("/")[0]
+    if f"{root}/byteorder" in archive.namelist() and member(f"{root}/byteorder") != b"little":
+        raise ValueError("the file is from a big-endian machine: save it again on another one")
+    pickle = _Pickle(io.BytesIO(member(pickles[0])))
+    return pickle.value, {
+        key: _values(storage, member(f"{root}/data/{key}")) for key, storage in pickle.storages.items()
+    }
+
+
+def _from_pickles(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+    stream = io.BytesIO(data)
+    if evaluate(stream, _KNOWN) != _MAGIC or evaluate(stream, _KNOWN) != _VERSION:
+        raise ValueError("this is not a file of torch.save")
+    machine = evaluate(stream, _KNOWN)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise ValueError("the file is from a big-endian machine: save it again on another one")
+    pickle = _Pickle(stream)
+    keys = evaluate(stream, _KNOWN)
+    if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
+        raise ValueError("the list of storages is damaged")
+    if sorted(keys) != sorted(pickle.storages):
+        raise ValueError(f"expected {len(pickle.storages)} storages, found {len(keys)} others")
+    storages = {}
+    for key in keys:
+        storage, header = pickle.storages[key], stream.read(8)
+        if header != struct.pack("<Q", storage.length):
+            raise ValueError(
+                f"storage {key}: expected {storage.length} values, found another number or the end"
+            )
+        storages[key] = _values(storage, stream.read(storage.length * np.dtype(storage.type.dtype).itemsize))
+    if stream.read(1):
+        raise ValueError("something follows the last storage")
+    return pickle.value, storages
+
+
+def _values(storage: _Storage, data: bytes) -> np.ndarray:
+    dtype = np.dtype(storage.type.dtype)
+    if len(data) != storage.length * dtype.itemsize:
+        size = storage.length * dtype.itemsize
+        raise ValueError(f"storage {storage.key}: expected {size} bytes, found {len(data)}")
+    values = np.frombuffer(data, dtype)
+    if storage.type.name == "BFloat16Storage":
+        values = (values.astype("<u4") << 16).view("<f4")
+        values.flags.writeable = False
+    return values
+
+
+def _state(value: Any) -> Mapping[str, _Tensor]:
+    for key in _WRAPPERS:
+        if isinstance(value, dict) and isinstance(value.get(key), dict):
+            value = value[key]
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"expected a dict of tensors, found {type(value).__name__.strip('_').lower()}")
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
+            raise ValueError(f"expected a dict of tensors, found something else as {str(name)[:80]!r}")
+    return value
+
+
+def _array(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+    values, size = storages[tensor.storage.key], math.prod(tensor.shape)
+    last = tensor.offset + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.strides))
+    # More values than the storage has: the same ones shown again and again, which would need memory later.
+    if size > len(values) or (size and last >= len(values)) or max(tensor.shape, default=0) >= 2**31:
+        raise ValueError(
+            f"tensor {name[:80]} of shape {tensor.shape}, strides {tensor.strides} and offset {tensor.offset} "
+            f"does not fit into its storage of {len(values)} values"
+        )
+    if not size:
+        return np.empty(tensor.shape, values.dtype)
+    # The stride of a dimension of 1 is never taken, and may be anything.
+    strides = [
+        stride * values.itemsize if length > 1 else 0 for length, stride in zip(tensor.shape, tensor.strides)
+    ]
+    array = np.ndarray(tensor.shape, values.dtype, values.data, tensor.offset * values.itemsize, strides)
+    array.flags.writeable = False
+    return array
