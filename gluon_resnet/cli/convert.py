@@ -22,8 +22,10 @@ _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 _CONVERTED = "converted"  # the card's training has it where the weights came from another project
 
-_READING = ("network", "variant", "shortcut", "source", "classes_file", "mean", "std")
-_READING += ("image_shape", "resize", "interpolation")
+_READING = (  # options that go with reading alone
+    *("network", "variant", "shortcut", "source", "classes_file"),
+    *("mean", "std", "image_shape", "resize", "interpolation"),
+)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:

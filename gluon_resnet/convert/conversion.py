@@ -76,9 +76,10 @@ def import_weights(
     net = get_model(network, classes, found_shortcut, variant)
     shapes = {f"1.{name}": parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
     result: dict[str, np.ndarray] = {}
-    bias = np.float32(0)  # of the convolution in front
+    none = np.zeros((), np.float32)
+    bias = none  # of the convolution in front
     for layer, our_layer in zip(theirs, mine):
-        tensors = {}
+        tensors: dict[str, np.ndarray] = {}
         for word, name in layer.tensors.items():
             shape = (
                 shapes[our_layer.tensors[word]] if word in our_layer.tensors else tensors["weight"].shape[:1]
@@ -87,7 +88,7 @@ def import_weights(
         if layer.kind == NORM:
             # (x + bias) - mean is x - (mean - bias), and our convolutions have no bias.
             tensors["running_mean"] = tensors["running_mean"] - bias
-        bias = tensors.pop("bias", np.float32(0)) if layer.kind == CONVOLUTION else np.float32(0)
+        bias = tensors.pop("bias", none) if layer.kind == CONVOLUTION else none
         result.update({our_layer.tensors[word]: array for word, array in tensors.items()})
     assert result.keys() == shapes.keys()
     return Weights(

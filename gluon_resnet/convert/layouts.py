@@ -121,20 +121,19 @@ def find(
         )
     distances = []
     for match in options:
-        expected = [
-            t
-            for layer in match.layout.names.layers(architecture, match.shortcut)
-            for t in layer.tensors.values()
-        ]
+        layers = match.layout.names.layers(architecture, match.shortcut)
+        expected = dict.fromkeys(name for layer in layers for name in layer.tensors.values())
         missing = [name for name in expected if name not in found]
-        known = set(expected)
-        left = [name for name in found if name not in known]
+        left = [name for name in found if name not in expected]
         if not missing and not left:
             if match.layout.refusal:
                 raise ModelError(f"{path}: {match.layout.refusal}", path=path)
             return match
         distances.append((len(missing) + len(left), missing, left, match.layout.title))
     _, missing, left, title = min(distances, key=lambda distance: distance[0])
+    if len(left) == len(found):
+        known = _list(sorted({layout.title for layout in layouts}))
+        raise ModelError(f"{path}: no {network} of {known} has tensors like {_list(left)}", path=path)
     parts = [f"{title} has {_list(missing)}, which the file lacks"] if missing else []
     parts += [f"the file has {_list(left)}, which {title} lacks"] if left else []
     raise ModelError(f"{path}: these are not the weights of {network}: {'; '.join(parts)}", path=path)

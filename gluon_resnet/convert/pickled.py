@@ -7,7 +7,7 @@ high index) make it ask for 64 GiB. The parts of a pickle are read by the standa
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, Callable
 
 _VALUES = {
@@ -19,7 +19,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _GETS = ("BINGET", "LONG_BINGET")
 _PUTS = ("BINPUT", "LONG_BINPUT")
 _IGNORED = ("PROTO", "FRAME")
-_LONGEST = 1_000_000  # operations: each may take 64 bytes of memory. ResNet-152's weights need 14,000
+_LONGEST = 500_000  # operations: each may take 64 bytes of memory. ResNet-152's weights need 31,199
 
 
 def evaluate(
@@ -54,7 +54,8 @@ def _evaluate(stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[
         items, stack = stack, below.pop()
         return items
 
-    for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+    operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(stream)
+    for count, (operation, argument, _) in enumerate(operations):
         name = operation.name
         if count >= _LONGEST:
             raise ValueError(f"the pickle has more than {_LONGEST} operations")

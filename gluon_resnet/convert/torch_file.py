@@ -242,6 +242,8 @@ def _array(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np
     strides = [
         stride * values.itemsize if length > 1 else 0 for length, stride in zip(tensor.shape, tensor.strides)
     ]
-    array = np.ndarray(tensor.shape, values.dtype, values.data, tensor.offset * values.itemsize, strides)
+    array: np.ndarray = np.ndarray(
+        tensor.shape, values.dtype, values.data, tensor.offset * values.itemsize, strides
+    )
     array.flags.writeable = False
     return array

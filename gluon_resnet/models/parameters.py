@@ -3,6 +3,7 @@
     uint64 0x112, uint64 0, uint64 number of arrays, the arrays, uint64 number of names, the names
     array: uint32 0xF993FAC9, int32 storage type (0: dense), int32 ndim, int64 shape[ndim],
            int32 device type, int32 device id, int32 data type, the values in C order
+           (in older files: uint32 0xF993FAC8, and no storage type)
     name:  uint64 length, bytes in UTF-8
 
 All little-endian. MXNet's own reader asks for as much memory as a damaged length says, and nothing in its
@@ -26,6 +27,7 @@ from gluon_resnet.files import whole_file
 Path = Union[str, "os.PathLike[str]"]
 
 _LIST_MAGIC = 0x112
+_OLD_ARRAY_MAGIC = 0xF993FAC8  # from before there were sparse arrays
 _ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # the second one: saved under MXNet's numpy semantics
 _DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 _DTYPE_FLAGS = {np.dtype(name): flag for flag, name in _DTYPES.items()}
@@ -145,11 +147,11 @@ class _Reader:
 
     def array(self) -> np.ndarray:
         start = self.offset
-        magic, storage, dimensions = self.numbers("Iii", "an array's header")
-        if magic not in _ARRAY_MAGICS or storage != 0 or not 1 <= dimensions <= 32:
-            raise self.error(
-                "expected a dense array as MXNet 1.5 or later writes it, found something else", start
-            )
+        (magic,) = self.numbers("I", "an array's header")
+        storage = 0 if magic == _OLD_ARRAY_MAGIC else self.numbers("i", "an array's storage type")[0]
+        (dimensions,) = self.numbers("i", "an array's number of dimensions")
+        if magic not in (_OLD_ARRAY_MAGIC, *_ARRAY_MAGICS) or storage != 0 or not 1 <= dimensions <= 32:
+            raise self.error("expected a dense array as MXNet writes it, found something else", start)
         shape = self.numbers(f"{dimensions}q", "an array's shape")
         _, _, flag = self.numbers("3i", "an array's device and data type")
         if flag not in _DTYPES or min(shape) < 0:
