@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
+import numpy as np
+
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.models.registry import describe
 from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path, save_network
 
 # What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
@@ -92,15 +93,15 @@ def _read(args: argparse.Namespace, command: str) -> None:
     weights = import_weights(args.file, args.network, args.variant, args.shortcut, args.source)
     mean, std = _statistics(args, weights)
     classes = _class_names(args.classes_file, weights.classes)
-    imagenet = describe(weights.network, None, weights.variant)[0].pooled_stem
+    imagenet = weights.layout.imagenet
     size = args.image_shape or (224 if imagenet else 32)
     resize = args.resize if args.resize is not None else (round(size * 256 / 224) if imagenet else 0)
     card = ModelCard(
         network=weights.network,
         classes=classes,
         size=size,
-        mean=mean,
-        std=std,
+        mean=_tuple(mean + np.multiply(std, weights.mean)),
+        std=_tuple(np.multiply(std, weights.std)),
         resize=resize or None,
         interpolation=args.interpolation or "linear",
         shortcut=weights.shortcut,
@@ -158,6 +159,11 @@ def _statistics(
         "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in, as its project trained with these"
     )
     return _IMAGENET_MEAN, _IMAGENET_STD
+
+
+def _tuple(values: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:

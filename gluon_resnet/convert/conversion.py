@@ -9,19 +9,21 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.convert.layouts import Layout, find, ours, same_function, to_write
+from gluon_resnet.convert.layouts import Layout, find, own_shortcut, same_function, to_write
 from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
 from gluon_resnet.convert.weights_file import read_weights
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.card import ModelCard
 from gluon_resnet.models.parameters import parameter_value
-from gluon_resnet.models.registry import describe, get_model, split_variant
+from gluon_resnet.models.registry import split_variant
+from gluon_resnet.models.units import VARIANTS
 
 Path = Union[str, "os.PathLike[str]"]
 
 _COUNTER = ".num_batches_tracked"
 _EXPORTED_HEAD = "dense0_weight"
 _PARALLEL = "module."  # what PyTorch's DataParallel puts in front of each name
+_EPSILON = 1e-5  # of batch normalization, everywhere
 _NORMALIZATION = {"0.mean", "0.std"}  # ours, of the input: in nobody else's files
 
 
@@ -34,6 +36,10 @@ class Weights(NamedTuple):
     shortcut: Optional[str]  # None: the network's own
     classes: int
     arrays: dict[str, np.ndarray]  # float32, without the mean and std of the input
+    mean: (
+        np.ndarray
+    )  # of GluonCV's v2 nets' own normalization of the input, behind the usual one; else 0 and 1
+    std: np.ndarray
 
 
 def import_weights(
@@ -61,39 +67,41 @@ def import_weights(
     network, named = split_variant(network)
     if named is not None and variant not in (None, named):
         raise UsageError(f"--network {network}_{named} and --variant {variant} name two variants")
-    architecture, own_shortcut = describe(network, None, "v1")
     arrays = _relative_names(read_weights(path))
     counters = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_COUNTER)}
-    layout, found_shortcut = find(path, arrays, network, shortcut, source)
-    variant = _variant(network, variant or named, layout)
-    theirs = layout.names.layers(architecture, found_shortcut)
-    mine = ours(architecture).layers(architecture, found_shortcut)
-    _check_counters(path, counters, theirs, layout)
+    layout, found_shortcut, layers = find(path, arrays, network, shortcut, source)
+    variant = _variant(network, layers, variant or named, layout)
+    pairs = layout.names.tensors(layers)
+    _check_counters(path, counters, pairs, layout)
 
-    classes = (*arrays[theirs[-1].tensors["weight"]].shape, 0)[0]
+    head, names = pairs[-1]
+    classes = (*arrays[names["weight"]].shape, 0)[0]
     if classes < 1:
-        raise _error(path, f"tensor {theirs[-1].tensors['weight']} has no classes")
-    net = get_model(network, classes, found_shortcut, variant)
-    shapes = {f"1.{name}": parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
+        raise _error(path, f"tensor {names['weight']} has no classes")
+    head.shapes.update(weight=(classes, head.shapes["weight"][1]), bias=(classes,))
     result: dict[str, np.ndarray] = {}
-    none = np.zeros((), np.float32)
-    bias = none  # of the convolution in front
-    for layer, our_layer in zip(theirs, mine):
-        tensors: dict[str, np.ndarray] = {}
-        for word, name in layer.tensors.items():
-            shape = (
-                shapes[our_layer.tensors[word]] if word in our_layer.tensors else tensors["weight"].shape[:1]
+    mean, std = np.zeros(3), np.ones(3)
+    bias = none = np.zeros((), np.float32)  # of the convolution in front
+    for layer, names in pairs:
+        tensors = {
+            # A bias that ours lacks has as many values as the convolution has channels.
+            word: _checked(
+                path, name, arrays[name], layer.shapes.get(word, layer.shapes.get("weight", ())[:1])
             )
-            tensors[word] = _checked(path, name, arrays[name], shape)
+            for word, name in names.items()
+        }
+        if not layer.tensors:
+            # Its scale is not used: MXNet's fix_gamma.
+            std = np.sqrt(tensors["running_var"].astype(np.float64) + _EPSILON)
+            mean = tensors["running_mean"] - std * tensors["beta"]
+            continue
         if layer.kind == NORM:
             # (x + bias) - mean is x - (mean - bias), and our convolutions have no bias.
             tensors["running_mean"] = tensors["running_mean"] - bias
         bias = tensors.pop("bias", none) if layer.kind == CONVOLUTION else none
-        result.update({our_layer.tensors[word]: array for word, array in tensors.items()})
-    assert result.keys() == shapes.keys()
-    return Weights(
-        layout, network, variant, None if found_shortcut == own_shortcut else found_shortcut, classes, result
-    )
+        result.update({layer.tensors[word]: array for word, array in tensors.items()})
+    option = None if found_shortcut == own_shortcut(layout.imagenet) else found_shortcut
+    return Weights(layout, network, variant, option, classes, result, mean, std)
 
 
 def build(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -123,19 +131,20 @@ def export_weights(card: ModelCard, net: Any, source: str, path: str) -> tuple[L
         raise UsageError(
             f"{card.network} has a mean image inside, and files of {source} have no place for one"
         )
-    layout, shortcut = to_write(source, card.network, card.variant, card.shortcut, path)
-    architecture, _ = describe(card.network, card.shortcut, card.variant)
+    layout, _, layers = to_write(source, card.network, card.variant, card.shortcut, path)
     parameters = net._collect_params_with_prefix()
     result: dict[str, np.ndarray] = {}
-    mine = ours(architecture).layers(architecture, shortcut)
-    for layer, our_layer in zip(layout.names.layers(architecture, shortcut), mine):
-        for word, name in layer.tensors.items():
-            if word in our_layer.tensors:
-                result[name] = parameter_value(parameters[our_layer.tensors[word]])
-            else:
-                result[name] = np.zeros(result[layer.tensors["weight"]].shape[:1], np.float32)
-        if layer.kind == NORM and layout.counts_batches:
-            result[layer.path + _COUNTER] = np.zeros((), np.int64)
+    for layer, names in layout.names.tensors(layers):
+        for word, name in names.items():
+            if word in layer.tensors:
+                result[name] = parameter_value(parameters[layer.tensors[word]])
+            elif layer.tensors:  # a bias
+                result[name] = np.zeros(result[names["weight"]].shape[:1], np.float32)
+            else:  # a normalization of the image that changes nothing
+                value = {"gamma": 1, "running_var": 1 - _EPSILON}.get(word, 0)
+                result[name] = np.full(3, value, np.float32)
+        if layer.kind == NORM and layout.names.torch_words:
+            result[_counter(names)] = np.zeros((), np.int64)
     return layout, result
 
 
@@ -148,12 +157,13 @@ def _relative_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _variant(network: str, wanted: Optional[str], layout: Layout) -> str:
+def _variant(network: str, layers: Sequence[Layer], wanted: Optional[str], layout: Layout) -> str:
     """The variant that our network is to have: `wanted`, if it computes what the file's does."""
-    architecture, _ = describe(network, None, wanted or layout.variant)
     if wanted is None:
-        return "v1" if same_function(architecture.kind, "v1", layout.variant) else layout.variant
-    if not same_function(architecture.kind, wanted, layout.variant):
+        return "v1" if same_function(layers, "v1", layout.variant) else layout.variant
+    if wanted not in VARIANTS:
+        raise UsageError(f"there is no variant {wanted!r}: choose one of {', '.join(VARIANTS)}")
+    if not same_function(layers, wanted, layout.variant):
         raise UsageError(
             f"the weights of {layout.title} are for {network}_{layout.variant}: "
             f"as {network}_{wanted} they would compute another function"
@@ -161,11 +171,20 @@ def _variant(network: str, wanted: Optional[str], layout: Layout) -> str:
     return wanted
 
 
+def _counter(names: Mapping[str, str]) -> str:
+    """Where PyTorch counts the batches that a normalization has seen."""
+    return names["running_mean"].replace(".running_mean", _COUNTER)
+
+
 def _check_counters(
-    path: str, counters: Mapping[str, np.ndarray], theirs: Sequence[Layer], layout: Layout
+    path: str,
+    counters: Mapping[str, np.ndarray],
+    pairs: Sequence[tuple[Layer, Mapping[str, str]]],
+    layout: Layout,
 ) -> None:
     """PyTorch's numbers of batches, which play no part in the network, are known, and used up here."""
-    known = {layer.path + _COUNTER for layer in theirs if layer.kind == NORM and layout.counts_batches}
+    norms = [names for layer, names in pairs if layer.kind == NORM and layout.names.torch_words]
+    known = set(map(_counter, norms))
     for name, array in counters.items():
         if name not in known:
             raise _error(path, f"tensor {name[:80]} does not belong to {layout.title}")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 from gluon_resnet.convert import names
-from gluon_resnet.convert.names import Names
+from gluon_resnet.convert.names import Layer, Names, our_layers
 from gluon_resnet.convert.weights_file import TORCH_ENDINGS
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models.registry import describe
-from gluon_resnet.models.resnet import Architecture
-from gluon_resnet.models.units import VARIANTS, Kind
+from gluon_resnet.models.registry import get_model
+from gluon_resnet.models.units import VARIANTS
 
 _TORCH_FILES = (*TORCH_ENDINGS, ".safetensors")
 _GLUON_FILES = (".params", ".safetensors")
@@ -28,37 +28,38 @@ class Layout:
     title: str
     variant: str
     imagenet: bool  # its nets are those of Table 1, else those of §4.2
-    shortcuts: tuple[str, ...]
     names: Names
     endings: tuple[str, ...] = ()  # of files that are written so; (): none is
+    shortcuts: tuple[str, ...] = ("B",)
     refusal: str = ""  # why its nets cannot be ours
 
-    @property
-    def counts_batches(self) -> bool:
-        """Whether a normalization may have PyTorch's num_batches_tracked, which nothing here needs."""
-        return self.names.words == "torch"
 
-
-_NO_RELU = "GluonCV's CIFAR nets have no ReLU behind their first normalization: ours compute another function"
+_REFUSED_V1 = (
+    "GluonCV's CIFAR nets have no ReLU behind their first normalization: ours compute another function"
+)
+_REFUSED_V2 = (
+    "GluonCV's CIFAR nets of v2 have shortcuts around the pre-activation: ours compute another function"
+)
 
 LAYOUTS = (
-    Layout("torchvision", "torchvision", "v1b", True, ("B",), names.TORCHVISION, _TORCH_FILES),
+    Layout("torchvision", "torchvision", "v1b", True, names.TORCHVISION, _TORCH_FILES),
     Layout(
         "akamaster",
         "akamaster/pytorch_resnet_cifar10",
         "v1",
         False,
-        ("A", "B"),
         names.AKAMASTER,
         _TORCH_FILES,
+        ("A", "B"),
     ),
-    Layout("gluoncv", "GluonCV's resnet*_v1", "v1", True, ("B",), names.GLUONCV_V1, _GLUON_FILES),
-    Layout("gluoncv", "GluonCV's resnet*_v1b", "v1b", True, ("B",), names.GLUONCV_V1B, _GLUON_FILES),
-    Layout("gluoncv", "GluonCV's resnet*_v1, exported", "v1", True, ("B",), names.GLUONCV_V1_EXPORTED),
-    Layout("gluoncv", "GluonCV's resnet*_v1b, exported", "v1b", True, ("B",), names.GLUONCV_V1B_EXPORTED),
-    Layout(
-        "gluoncv", "GluonCV's cifar_resnet*_v1", "v1", False, ("B",), names.GLUONCV_CIFAR_V1, refusal=_NO_RELU
-    ),
+    Layout("gluoncv", "GluonCV's resnet*_v1", "v1", True, names.GLUONCV_V1, _GLUON_FILES),
+    Layout("gluoncv", "GluonCV's resnet*_v1b", "v1b", True, names.GLUONCV_V1B, _GLUON_FILES),
+    Layout("gluoncv", "GluonCV's resnet*_v2", "v2", True, names.GLUONCV_V2, _GLUON_FILES),
+    Layout("gluoncv", "GluonCV's resnet*_v1, exported", "v1", True, names.GLUONCV_V1_EXPORTED),
+    Layout("gluoncv", "GluonCV's resnet*_v1b, exported", "v1b", True, names.GLUONCV_V1B_EXPORTED),
+    Layout("gluoncv", "GluonCV's resnet*_v2, exported", "v2", True, names.GLUONCV_V2_EXPORTED),
+    Layout("gluoncv", "GluonCV's cifar_resnet*_v1", "v1", False, names.GLUONCV_CIFAR_V1, refusal=_REFUSED_V1),
+    Layout("gluoncv", "GluonCV's cifar_resnet*_v2", "v2", False, names.GLUONCV_CIFAR_V2, refusal=_REFUSED_V2),
 )
 SOURCES = tuple(dict.fromkeys(layout.source for layout in LAYOUTS))
 
@@ -66,31 +67,7 @@ SOURCES = tuple(dict.fromkeys(layout.source for layout in LAYOUTS))
 class Match(NamedTuple):
     layout: Layout
     shortcut: str
-
-
-def ours(architecture: Architecture) -> Names:
-    """How our own checkpoints name the tensors of this network."""
-    return names.OURS if architecture.pooled_stem else names.OURS_CIFAR
-
-
-def same_function(kind: Kind, variant: str, other: str) -> bool:
-    """Whether two variants of a network with such units compute the same from the same weights."""
-    return VARIANTS[variant][kind] == VARIANTS[other][kind]
-
-
-def candidates(network: str, source: Optional[str]) -> list[Layout]:
-    """The layouts that have this network; UsageError where there is none."""
-    architecture, _ = describe(network, None, "v1")
-    if network.startswith("plain"):
-        raise UsageError(f"{network}: nobody else's weights are for plain networks")
-    found = [
-        layout
-        for layout in LAYOUTS
-        if layout.imagenet == architecture.pooled_stem and source in (None, layout.source)
-    ]
-    if not found:
-        raise UsageError(f"{source} has no {network}: its nets are {_family(not architecture.pooled_stem)}")
-    return found
+    layers: list[Layer]  # of our network
 
 
 def find(
@@ -111,28 +88,29 @@ def find(
         UsageError: nobody has this network.
         ModelError: names are missing or left over.
     """
-    architecture, _ = describe(network, None, "v1")
-    layouts = candidates(network, source)
-    options = [Match(layout, option) for layout in layouts for option in layout.shortcuts]
-    options = [match for match in options if shortcut in (None, match.shortcut)]
-    if not options:
-        raise UsageError(
-            f"no {network} of {_list([layout.title for layout in layouts])} has shortcuts of option {shortcut}"
-        )
+    layouts = _candidates(network, source)
     distances = []
-    for match in options:
-        layers = match.layout.names.layers(architecture, match.shortcut)
-        expected = dict.fromkeys(name for layer in layers for name in layer.tensors.values())
-        missing = [name for name in expected if name not in found]
-        left = [name for name in found if name not in expected]
-        if not missing and not left:
-            if match.layout.refusal:
-                raise ModelError(f"{path}: {match.layout.refusal}", path=path)
-            return match
-        distances.append((len(missing) + len(left), missing, left, match.layout.title))
+    networks: dict[tuple[str, str], list[Layer]] = {}  # built once each
+    for layout in layouts:
+        for option in layout.shortcuts:
+            if shortcut not in (None, option):
+                continue
+            built = (option, layout.variant)
+            layers = networks.get(built) or our_layers(get_model(network, 1, *built))
+            networks[built] = layers
+            expected = dict.fromkeys(n for _, t in layout.names.tensors(layers) for n in t.values())
+            missing = [name for name in expected if name not in found]
+            left = [name for name in found if name not in expected]
+            if not missing and not left:
+                if layout.refusal:
+                    raise ModelError(f"{path}: {layout.refusal}", path=path)
+                return Match(layout, option, layers)
+            distances.append((len(missing) + len(left), missing, left, layout.title))
+    known = _list(sorted({layout.title for layout in layouts}))
+    if not distances:
+        raise UsageError(f"no {network} of {known} has shortcuts of option {shortcut}")
     _, missing, left, title = min(distances, key=lambda distance: distance[0])
     if len(left) == len(found):
-        known = _list(sorted({layout.title for layout in layouts}))
         raise ModelError(f"{path}: no {network} of {known} has tensors like {_list(left)}", path=path)
     parts = [f"{title} has {_list(missing)}, which the file lacks"] if missing else []
     parts += [f"the file has {_list(left)}, which {title} lacks"] if left else []
@@ -141,27 +119,47 @@ def find(
 
 def to_write(source: str, network: str, variant: str, shortcut: Optional[str], path: str) -> Match:
     """How `source` names the tensors of our network; UsageError where it has none that computes the same."""
-    architecture, shortcut = describe(network, shortcut, variant)
-    layouts = [layout for layout in candidates(network, source) if layout.endings or layout.refusal]
-    if shortcut not in {option for layout in layouts for option in layout.shortcuts}:
+    layouts = [layout for layout in _candidates(network, source) if layout.endings or layout.refusal]
+    shortcut = shortcut or own_shortcut(layouts[0].imagenet)
+    layers = our_layers(get_model(network, 1, shortcut, variant))
+    if all(shortcut not in layout.shortcuts for layout in layouts):
         raise UsageError(f"{source} has no {network} with shortcuts of option {shortcut}")
-    layouts = [layout for layout in layouts if same_function(architecture.kind, layout.variant, variant)]
+    layouts = [layout for layout in layouts if same_function(layers, layout.variant, variant)]
     if not layouts:
-        raise UsageError(
-            f"{source} has no {network} of variant {variant}: its weights would be for another function"
-        )
-    # Where the variants are the same function, as with basic units, the name decides.
+        raise UsageError(f"{source} has no {network} of variant {variant}: its nets compute another function")
+    # Where two variants are the same function, as with basic units, the name decides.
     layout = min(layouts, key=lambda layout: layout.variant != variant)
     if layout.refusal:
         raise UsageError(layout.refusal)
     if os.path.splitext(path)[1] not in layout.endings:
-        raise UsageError(f"{path}: {layout.title} is written as {' or '.join(layout.endings)}")
-    assert shortcut is not None
-    return Match(layout, shortcut)
+        raise UsageError(f"{path}: weights of {layout.title} are written as {' or '.join(layout.endings)}")
+    return Match(layout, shortcut, layers)
 
 
-def _family(imagenet: bool) -> str:
-    return "those of Table 1 (resnet18, ...)" if imagenet else "those for CIFAR (resnet20, ...)"
+def same_function(layers: Sequence[Layer], variant: str, other: str) -> bool:
+    """Whether two variants of a network with these layers compute the same from the same weights."""
+    # The first two differ in where a bottleneck, of three convolutions, has its stride.
+    basic = all(layer.place != "body.6" for layer in layers)
+    return variant == other or (basic and {variant, other} == {"v1", "v1b"})
+
+
+def own_shortcut(imagenet: bool) -> str:
+    """The option that a network has when none is given (§4.1, §4.2)."""
+    return "B" if imagenet else "A"
+
+
+def _candidates(network: str, source: Optional[str]) -> list[Layout]:
+    """The layouts that have this network; UsageError where there is none."""
+    get_model(network, 1)  # there is such a network
+    if not re.fullmatch(r"resnet\d+", network):
+        raise UsageError(f"{network}: weights of others are known for residual networks alone")
+    imagenet = network in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    layouts = [layout for layout in LAYOUTS if layout.imagenet == imagenet and layout.variant in VARIANTS]
+    layouts = [layout for layout in layouts if source in (None, layout.source)]
+    if not layouts:
+        family = "CIFAR (resnet20, ...)" if imagenet else "ImageNet (resnet18, ...)"
+        raise UsageError(f"{source} has no {network}: its nets are for {family}")
+    return layouts
 
 
 def _list(items: Sequence[str]) -> str:

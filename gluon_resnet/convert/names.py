@@ -1,157 +1,177 @@
-"""What each project calls the tensors of a residual network: one table per way of naming.
-
-Two tables for the same network list its layers in the same order, so that the tensors of one are those of the other.
-"""
+"""What each project calls the tensors of a residual network: one table per way of naming, beside our names."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
-from gluon_resnet.models.resnet import Architecture
+CONVOLUTION, NORM, DENSE = "convolution", "normalization", "dense"
 
-CONVOLUTION, NORM, DENSE = "convolution", "normalization", "fully connected layer"
-
-# Gluon's own words for the tensors of a layer, and PyTorch's.
-_GLUON = {
-    CONVOLUTION: {"weight": "weight", "bias": "bias"},
-    NORM: {name: name for name in ("gamma", "beta", "running_mean", "running_var")},
-    DENSE: {"weight": "weight", "bias": "bias"},
-}
-_TORCH = {**_GLUON, NORM: {**_GLUON[NORM], "gamma": "weight", "beta": "bias"}}
-
-Place = tuple[str, str]  # kind of layer, its path
+_NORM_PLACES = {"stem.1", "activation.0", "body.1", "body.4", "body.7", "shortcut.1", "tail"}
+_NORM_WORDS = ("gamma", "beta", "running_mean", "running_var")
+_TORCH_WORDS = {"gamma": "weight", "beta": "bias"}  # what PyTorch calls these of a normalization
 
 
 class Layer(NamedTuple):
+    """A layer of ours that has parameters.
+
+    Attributes:
+        kind: CONVOLUTION, NORM or DENSE.
+        place: 'stem.0', 'stem.1'; in a unit 'body.0', 'shortcut.1', 'activation.0', ...; 'tail', 'output'.
+        stage, unit: numbers from 0; 0 outside of units.
+        tensors: our names of its parameters, by Gluon's words (weight, gamma, ...).
+        shapes: of these.
+    """
+
     kind: str
-    path: str
-    tensors: dict[str, str]  # by Gluon's words
+    place: str
+    stage: int
+    unit: int
+    tensors: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+
+
+# GluonCV's v2 nets begin with a normalization of the image, which ours have in front of the network.
+_INPUT = Layer(NORM, "input", 0, 0, {}, dict.fromkeys(_NORM_WORDS, (3,)))
+
+
+def our_layers(net: Any) -> list[Layer]:
+    """The layers of a network of get_model, in the order of the computation."""
+    parameters: dict[str, dict[str, Any]] = {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        path, _, word = name.rpartition(".")
+        parameters.setdefault(path, {})[word] = (f"1.{name}", parameter.shape)  # 0 is the normalization
+    in_units = [re.fullmatch(r"features\.(\d+)\.(\d+)\.(.+)", path) for path in parameters]
+    first = min(int(match[1]) for match in in_units if match)
+    layers = []
+    for (path, words), match in zip(parameters.items(), in_units):
+        kind = NORM if "gamma" in words else DENSE if path == "output" else CONVOLUTION
+        stage, unit, place = (int(match[1]) - first, int(match[2]), match[3]) if match else (0, 0, path)
+        if match is None and path != "output":
+            number = path.split(".")[1]
+            place = f"stem.{number}" if int(number) < first else "tail"
+        tensors = {word: name for word, (name, _) in words.items()}
+        layers.append(Layer(kind, place, stage, unit, tensors, {w: shape for w, (_, shape) in words.items()}))
+    return layers
 
 
 @dataclass(frozen=True)
 class Names:
-    """A way of naming.
+    """A way of naming: a path for each place of a layer of ours.
 
-    In a path, {stage} and {unit} are numbers and # is how many such layers came before. A unit with fewer
-    convolutions has the beginning of `body`.
+    In a path, {stage} and {unit} are numbers and # is how many layers with this path came before.
     """
 
-    stem: tuple[Place, ...]
-    body: tuple[Place, ...]
-    shortcut: tuple[Place, ...]
-    head: Place
-    tail: tuple[Place, ...] = ()  # between the last stage and the head
-    words: str = "gluon"  # or 'torch'
+    places: Mapping[str, str]
+    torch_words: bool = False
     separator: str = "."
     first_stage: int = 1
-    biased: tuple[int, ...] = ()  # convolutions of a bottleneck that have a bias
+    biased: bool = False  # the 1x1 convolutions in bodies have a bias
+    input_norm: Optional[str] = None  # path of a normalization of the image
 
-    def layers(self, architecture: Architecture, shortcut: Optional[str]) -> list[Layer]:
-        """All layers with parameters, in the order of the computation, each shortcut behind the body of its unit.
-
-        `shortcut` is 'A' or 'B'.
-        """
+    def tensors(self, layers: Sequence[Layer]) -> list[tuple[Layer, dict[str, str]]]:
+        """The layers, and by Gluon's words what their tensors are called here; biases that ours lack, too."""
         counter: Counter[str] = Counter()
-        return [self._layer(place, counter, biased) for place, biased in self._places(architecture, shortcut)]
+        return [
+            (layer, self._tensors(layer, counter))
+            for layer in ([_INPUT] if self.input_norm else []) + [*layers]
+        ]
 
-    def _places(self, architecture: Architecture, shortcut: Optional[str]) -> Iterator[tuple[Place, bool]]:
-        yield from ((place, False) for place in self.stem)
-        channels = architecture.stem_channels
-        convolutions = len(architecture.kind.kernels)
-        for stage, (units, width) in enumerate(zip(architecture.units, architecture.channels)):
-            for unit in range(units):
-                numbers = {"stage": self.first_stage + stage, "unit": unit}
-                # Two layers, a convolution and a normalization, for each.
-                for index, (kind, path) in enumerate(self.body[: 2 * convolutions]):
-                    biased = kind == CONVOLUTION and convolutions == 3 and index // 2 in self.biased
-                    yield (kind, path.format(**numbers)), biased
-                if shortcut == "B" and unit == 0 and (stage > 0 or channels != width):
-                    yield from (((kind, path.format(**numbers)), False) for kind, path in self.shortcut)
-        yield from ((place, False) for place in self.tail)
-        yield self.head, False
-
-    def _layer(self, place: Place, counter: Counter[str], biased: bool) -> Layer:
-        kind, path = place
+    def _tensors(self, layer: Layer, counter: Counter[str]) -> dict[str, str]:
+        path = self.input_norm if layer is _INPUT else self.places[layer.place]
+        assert path is not None
+        path = path.format(stage=self.first_stage + layer.stage, unit=layer.unit)
         number = counter[path]
         counter[path] += 1
-        path = path.replace("#", str(number))
-        words = (_TORCH if self.words == "torch" else _GLUON)[kind]
-        if kind == CONVOLUTION and not biased:
-            words = {"weight": words["weight"]}
-        return Layer(kind, path, {ours: path + self.separator + theirs for ours, theirs in words.items()})
+        path = path.replace("#", str(number)) + self.separator
+        words = [*layer.shapes]
+        if self.biased and layer.place.startswith("body") and layer.shapes.get("weight", ())[2:] == (1, 1):
+            words.append("bias")
+        translation = _TORCH_WORDS if self.torch_words and layer.kind == NORM else {}
+        return {word: path + translation.get(word, word) for word in words}
 
 
-def _pair(convolution: str, norm: str) -> tuple[Place, Place]:
-    return (CONVOLUTION, convolution), (NORM, norm)
+def _in_unit(places: Mapping[str, str], unit: str = "layer{stage}.{unit}.") -> dict[str, str]:
+    return {place: unit + path for place, path in places.items()}
 
-
-# A HybridSequential numbers its layers: ReLU has a number, too.
-OURS = Names(
-    stem=_pair("1.features.0", "1.features.1"),
-    body=(
-        *_pair("1.features.{stage}.{unit}.body.0", "1.features.{stage}.{unit}.body.1"),
-        *_pair("1.features.{stage}.{unit}.body.3", "1.features.{stage}.{unit}.body.4"),
-        *_pair("1.features.{stage}.{unit}.body.6", "1.features.{stage}.{unit}.body.7"),
-    ),
-    shortcut=_pair("1.features.{stage}.{unit}.shortcut.0", "1.features.{stage}.{unit}.shortcut.1"),
-    head=(DENSE, "1.output"),
-    first_stage=4,
-)
-OURS_CIFAR = replace(OURS, first_stage=3)  # no pooling in front
 
 # torchvision/models/resnet.py
 TORCHVISION = Names(
-    stem=_pair("conv1", "bn1"),
-    body=(
-        *_pair("layer{stage}.{unit}.conv1", "layer{stage}.{unit}.bn1"),
-        *_pair("layer{stage}.{unit}.conv2", "layer{stage}.{unit}.bn2"),
-        *_pair("layer{stage}.{unit}.conv3", "layer{stage}.{unit}.bn3"),
-    ),
-    shortcut=_pair("layer{stage}.{unit}.downsample.0", "layer{stage}.{unit}.downsample.1"),
-    head=(DENSE, "fc"),
-    words="torch",
+    {
+        **{"stem.0": "conv1", "stem.1": "bn1"},
+        **_in_unit({"body.0": "conv1", "body.3": "conv2", "body.6": "conv3"}),
+        **_in_unit({"body.1": "bn1", "body.4": "bn2", "body.7": "bn3"}),
+        **_in_unit({"shortcut.0": "downsample.0", "shortcut.1": "downsample.1"}),
+        **{"output": "fc"},
+    },
+    torch_words=True,
 )
 
 # github.com/akamaster/pytorch_resnet_cifar10, resnet.py
 AKAMASTER = replace(
     TORCHVISION,
-    shortcut=_pair("layer{stage}.{unit}.shortcut.0", "layer{stage}.{unit}.shortcut.1"),
-    head=(DENSE, "linear"),
+    places={
+        **TORCHVISION.places,
+        **_in_unit({"shortcut.0": "shortcut.0", "shortcut.1": "shortcut.1"}),
+        **{"output": "linear"},
+    },
 )
 
 # gluoncv/model_zoo/resnet.py, and MXNet's own mxnet/gluon/model_zoo/vision/resnet.py
+_FEATURES = "features.{stage}.{unit}."
 GLUONCV_V1 = Names(
-    stem=_pair("features.0", "features.1"),
-    body=(
-        *_pair("features.{stage}.{unit}.body.0", "features.{stage}.{unit}.body.1"),
-        *_pair("features.{stage}.{unit}.body.3", "features.{stage}.{unit}.body.4"),
-        *_pair("features.{stage}.{unit}.body.6", "features.{stage}.{unit}.body.7"),
-    ),
-    shortcut=_pair("features.{stage}.{unit}.downsample.0", "features.{stage}.{unit}.downsample.1"),
-    head=(DENSE, "output"),
+    {
+        **{"stem.0": "features.0", "stem.1": "features.1"},
+        **_in_unit({f"body.{number}": f"body.{number}" for number in (0, 1, 3, 4, 6, 7)}, _FEATURES),
+        **_in_unit({"shortcut.0": "downsample.0", "shortcut.1": "downsample.1"}, _FEATURES),
+        **{"output": "output"},
+    },
     first_stage=4,
-    biased=(0, 2),
+    biased=True,
 )
-GLUONCV_CIFAR_V1 = replace(GLUONCV_V1, first_stage=2)  # gluoncv/model_zoo/cifarresnet.py
+GLUONCV_V2 = Names(
+    {
+        **{"stem.0": "features.1", "stem.1": "features.2"},
+        **_in_unit({"activation.0": "bn1", "body.1": "bn2", "body.4": "bn3"}, _FEATURES),
+        **_in_unit({"body.0": "conv1", "body.3": "conv2", "body.6": "conv3"}, _FEATURES),
+        **_in_unit({"shortcut.0": "downsample"}, _FEATURES),
+        **{"tail": "features.9", "output": "output"},
+    },
+    first_stage=5,
+    input_norm="features.0",
+)
 
 # gluoncv/model_zoo/resnetv1b.py
-GLUONCV_V1B = replace(TORCHVISION, words="gluon")
+GLUONCV_V1B = replace(TORCHVISION, torch_words=False)
 
-# As HybridBlock.export names the tensors of the same nets, without the name of the net in front.
-GLUONCV_V1_EXPORTED = Names(
-    stem=_pair("conv#", "batchnorm#"),
-    body=3 * _pair("stage{stage}_conv#", "stage{stage}_batchnorm#"),
-    shortcut=_pair("stage{stage}_conv#", "stage{stage}_batchnorm#"),
-    head=(DENSE, "dense#"),
-    separator="_",
-    biased=(0, 2),
+# gluoncv/model_zoo/cifarresnet.py
+GLUONCV_CIFAR_V1 = replace(GLUONCV_V1, first_stage=2)
+GLUONCV_CIFAR_V2 = replace(
+    GLUONCV_V2,
+    first_stage=2,
+    places={**GLUONCV_V2.places, "stem.1": "features.2.0.bn1", "tail": "features.5"},
 )
-GLUONCV_V1B_EXPORTED = replace(
-    GLUONCV_V1_EXPORTED,
-    body=3 * _pair("layers{stage}_conv#", "layers{stage}_batchnorm#"),
-    shortcut=_pair("down{stage}_conv#", "down{stage}_batchnorm#"),
-    biased=(),
-)
+
+
+def _exported(names: Names, stage: str = "stage{stage}_", down: str = "stage{stage}_") -> Names:
+    """As HybridBlock.export names the tensors of the same net, without the name of the net in front."""
+    places = {}
+    for place in names.places:
+        scope = {"body": stage, "activation": stage, "shortcut": down}.get(place.split(".")[0], "")
+        layer = "dense#" if place == "output" else "batchnorm#" if place in _NORM_PLACES else "conv#"
+        places[place] = scope + layer
+    return replace(
+        names,
+        places=places,
+        separator="_",
+        first_stage=1,
+        input_norm="batchnorm#" if names.input_norm else None,
+    )
+
+
+GLUONCV_V1_EXPORTED = _exported(GLUONCV_V1)
+GLUONCV_V1B_EXPORTED = _exported(GLUONCV_V1B, stage="layers{stage}_", down="down{stage}_")
+GLUONCV_V2_EXPORTED = _exported(GLUONCV_V2)
