@@ -14,6 +14,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.convert import main
 from gluon_resnet.data import decode
 from gluon_resnet.models.parameters import write_arrays
+from gluon_resnet.models.registry import split_variant
 from gluon_resnet.models.saved import load_network
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -93,8 +94,15 @@ def zoo_net(name: str) -> Any:
     return net
 
 
+ZOO = [
+    name
+    for name in ("resnet18_v1", "resnet50_v1", "resnet18_v2", "resnet50_v2")
+    if split_variant(name)[1] is not None  # v2 may be missing
+]
+
+
 @pytest.mark.parametrize("saved_by", ["save_parameters", "export", "collect_params"])
-@pytest.mark.parametrize("name", ["resnet18_v1", "resnet50_v1"])
+@pytest.mark.parametrize("name", ZOO)
 def test_mxnets_model_zoo_keeps_its_logits(tmp_path: pathlib.Path, name: str, saved_by: str) -> None:
     net = zoo_net(name)
     path = tmp_path / "zoo.params"
@@ -112,7 +120,7 @@ def test_mxnets_model_zoo_keeps_its_logits(tmp_path: pathlib.Path, name: str, sa
     images = pixels(65)
     assert_alike(prefix, images, net(mx.nd.array(normalized(images))).asnumpy())
     card, _ = load_network(prefix)
-    assert (card.network, card.variant, card.shortcut) == (name[:-3], "v1", None)
+    assert (card.network, card.variant, card.shortcut) == (*split_variant(name), None)
 
 
 def test_gluoncvs_v1b_is_torchvisions_net_in_gluons_words(tmp_path: pathlib.Path) -> None:
