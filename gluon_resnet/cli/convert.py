@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("reading")
     group.add_argument("--network", help="resnet50, resnet44, ...; or resnet50_v1b, with the variant")
-    group.add_argument("--variant", help="v1: stride as in the paper; v1b: in the 3x3 (default: as in FILE)")
+    group.add_argument("--variant", help="v1, v1b or v2, as for train.py (default: as in FILE)")
     group.add_argument("--shortcut", help="shortcut option, A or B (default: as in FILE)")
     group.add_argument(
         "--from", dest="source", choices=SOURCES, help="whose weights (default: told by the tensors' names)"
