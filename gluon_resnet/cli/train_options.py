@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any, Callable, Optional
 
+from gluon_resnet.cli.arguments import gpu_ids as _gpu_ids
+from gluon_resnet.cli.arguments import number as _number
+from gluon_resnet.cli.arguments import numbers as _numbers
 from gluon_resnet.training.devices import KVSTORES
 from gluon_resnet.training.recipes import Recipe, get_recipe, recipe_names
 
@@ -107,41 +109,8 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
-def _number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
-    """An argparse type: a number from `low` to `high`."""
-
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not from {low} to {high}")
-        return value
-
-    parse.__name__ = "number"  # argparse: "invalid number value"
-    return parse
-
-
-def _numbers(kind: Callable[[str], Any], count: Optional[int] = None) -> Callable[[str], tuple[Any, ...]]:
-    """An argparse type: numbers separated by commas, `count` of them if given."""
-
-    def parse(text: str) -> tuple[Any, ...]:
-        values = tuple(kind(part) for part in text.split(",") if part.strip())
-        if min(values, default=0) < 0 or count not in (None, len(values)):
-            raise argparse.ArgumentTypeError(f"expected {count or 'some'} numbers like 1,2,3, found {text!r}")
-        return values
-
-    parse.__name__ = "list of numbers"
-    return parse
-
-
 def _image_size(text: str) -> int:
     channels, height, width = _numbers(int, 3)(text)
     if channels != 3 or height != width or height < 1:
         raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
     return height
-
-
-def _gpu_ids(text: str) -> tuple[int, ...]:
-    ids = _numbers(int)(text)
-    if not ids or len(set(ids)) != len(ids):
-        raise argparse.ArgumentTypeError(f"expected different numbers like 0,1, found {text!r}")
-    return ids

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Predictor:
             self._transform = EvalTransform(self.card.resize, self.card.size, self.card.interpolation)
         except UsageError as error:
             raise ModelError(f"{card_path}: {error}", path=card_path) from None
-        self._net = _load(f"{prefix}-symbol.json", f"{prefix}-0000.params", self.card)
+        self._net = load_graph(f"{prefix}-symbol.json", f"{prefix}-0000.params", self.card)
 
     def preprocess(self, image: Image) -> np.ndarray:
         """The network's input for one image: float32 RGB from 0 to 255, (3, size, size).
@@ -80,8 +80,13 @@ class Predictor:
         return [(self.card.classes[label], float(probabilities[label])) for label in best]
 
 
-def _load(graph_path: str, parameters_path: str, card: ModelCard) -> Any:
-    """The network of these files, checked: MXNet itself would leave missing parameters 0, for one."""
+def load_graph(
+    graph_path: str, parameters_path: str, card: ModelCard, contexts: Optional[Sequence[Any]] = None
+) -> Any:
+    """The network of these files, checked: MXNet itself would leave missing parameters 0, for one.
+
+    It is on `contexts` (default: the CPU). ModelError, with the path, where the files do not belong together.
+    """
     with open(graph_path, "rb") as stream:
         text = stream.read()
     try:
@@ -102,7 +107,7 @@ def _load(graph_path: str, parameters_path: str, card: ModelCard) -> Any:
     expected.update({f"aux:{name}": shape for name, shape in zip(states, state_shapes)})
     check_arrays(parameters_path, read_arrays(parameters_path), expected)
     net = gluon.SymbolBlock(graph, mx.sym.var(INPUT, dtype="float32"))
-    net.collect_params().load(parameters_path)
+    net.collect_params().load(parameters_path, ctx=contexts)
     net.hybridize(static_alloc=True)
     return net
 

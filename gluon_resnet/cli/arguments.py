@@ -1,0 +1,40 @@
+"""Types of command-line arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Callable, Optional
+
+
+def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
+    """An argparse type: a number from `low` to `high`."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not from {low} to {high}")
+        return value
+
+    parse.__name__ = "number"  # argparse: "invalid number value"
+    return parse
+
+
+def numbers(kind: Callable[[str], Any], count: Optional[int] = None) -> Callable[[str], tuple[Any, ...]]:
+    """An argparse type: numbers separated by commas, `count` of them if given."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        values = tuple(kind(part) for part in text.split(",") if part.strip())
+        if min(values, default=0) < 0 or count not in (None, len(values)):
+            raise argparse.ArgumentTypeError(f"expected {count or 'some'} numbers like 1,2,3, found {text!r}")
+        return values
+
+    parse.__name__ = "list of numbers"
+    return parse
+
+
+def gpu_ids(text: str) -> tuple[int, ...]:
+    """An argparse type: different numbers of GPUs, separated by commas."""
+    ids = numbers(int)(text)
+    if not ids or len(set(ids)) != len(ids):
+        raise argparse.ArgumentTypeError(f"expected different numbers like 0,1, found {text!r}")
+    return ids

@@ -1,0 +1,174 @@
+"""tools/evaluate.py: test networks on record files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Optional
+
+from gluon_resnet.cli.arguments import gpu_ids, number, numbers
+from gluon_resnet.cli.evaluate_report import (
+    Network,
+    PaperRow,
+    Report,
+    class_table,
+    error_table,
+    write_confusion,
+    write_json,
+)
+from gluon_resnet.data import RecordFile
+from gluon_resnet.deploy.predictor import load_graph
+from gluon_resnet.errors import UsageError
+from gluon_resnet.evaluation import PROTOCOLS, SCALES, Member, evaluate
+from gluon_resnet.evaluation.members import class_names
+from gluon_resnet.files import whole_file
+from gluon_resnet.models import ModelCard
+from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path
+from gluon_resnet.training.devices import cpu_contexts, gpu_contexts
+from gluon_resnet.training.progress import Progress
+
+_EPILOG = """\
+1-crop: the centre of the image, as in training's validation. 10-crop: four corners and the centre, and these mirrored.
+multi-scale: the whole image, fully convolutional, at several scales, and mirrored. Several networks are an ensemble:
+their probabilities are averaged. A record that cannot be decoded ends it, with exit status 1 and the record's name."""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Evaluate as `argv` says (default: the command line); the exit status, None for success."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(argv)
+    if args.scales is not None and args.protocol != "multi-scale":
+        raise UsageError("--scales are those of --protocol multi-scale")
+    if len(args.epoch) not in (1, len(args.model_prefix)):
+        raise UsageError(
+            f"--epoch: expected one for all or one for each of {len(args.model_prefix)} networks, "
+            f"found {len(args.epoch)}"
+        )
+    contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
+    epochs = args.epoch * (len(args.model_prefix) // len(args.epoch))
+    loaded = [_load(prefix, epoch, contexts) for prefix, epoch in zip(args.model_prefix, epochs)]
+    members, networks = [member for member, _ in loaded], tuple(network for _, network in loaded)
+    names = class_names(members, args.data_val)
+    scales = args.scales or SCALES
+
+    with ExitStack() as stack:
+        # Opened now: a folder that cannot be written to is known before the work.
+        output, confusion = (
+            stack.enter_context(whole_file(path)) if path else None for path in (args.output, args.confusion)
+        )
+        tally = evaluate(
+            members,
+            [RecordFile(path) for path in args.data_val],
+            args.protocol,
+            scales=scales,
+            batch_size=args.batch_size,
+            threads=args.data_nthreads,
+            contexts=contexts,
+            progress=Progress(every=0),
+        )
+        report = Report(
+            tally=tally,
+            names=names,
+            protocol=args.protocol,
+            scales=tuple(scales) if args.protocol == "multi-scale" else None,
+            networks=networks,
+            data=tuple(args.data_val),
+            paper=paper_row([member.card for member in members], args.protocol),
+            per_class=args.per_class,
+            command=shlex.join([os.path.basename(sys.executable), sys.argv[0], *argv]),
+        )
+        if output:
+            write_json(output, report)
+        if confusion:
+            write_confusion(confusion, report)
+    if args.json:
+        write_json(sys.stdout, report)
+        return None
+    print(error_table(report))
+    if args.per_class:
+        print(f"\n{class_table(report)}")
+    return None
+
+
+def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[PaperRow]:
+    """What He et al. 2015 print for this network, or these as an ensemble, under `protocol`; None: nothing."""
+    return None
+
+
+def _load(prefix: str, epoch: Optional[int], contexts: Sequence[Any]) -> tuple[Member, Network]:
+    """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'."""
+    if epoch is None:
+        epoch = newest_epoch(prefix)
+    if epoch is None:
+        raise UsageError(f"there is no {prefix}-NNNN.params: train first, or name another prefix")
+    path = parameters_path(prefix, epoch)
+    exported = all(name.startswith(("arg:", "aux:")) for name in read_arrays(path))
+    if exported:
+        card = ModelCard.load(f"{prefix}-model.json")
+        net = load_graph(f"{prefix}-symbol.json", path, card, contexts)
+    else:
+        card, net = load_network(prefix, epoch, contexts)
+    network = Network(path, card.network, card.shortcut, card.variant, epoch, exported)
+    return Member(path, card, net), network
+
+
+def _parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="evaluate.py",
+        description="Count the errors of trained networks on RecordIO files.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    whole = number(int, 1)
+    group = result.add_argument_group("networks")
+    group.add_argument(
+        "--model-prefix",
+        nargs="+",
+        required=True,
+        metavar="PREFIX",
+        help="of the files that train.py, convert.py or export.py wrote; several: an ensemble",
+    )
+    group.add_argument(
+        "--epoch",
+        nargs="+",
+        type=number(int, 0),
+        default=[None],
+        metavar="N",
+        help="of PREFIX-NNNN.params, one for all or one for each (default: the newest)",
+    )
+    group = result.add_argument_group("data")
+    group.add_argument(
+        "--data-val", nargs="+", required=True, metavar="REC", help="records; each counts once"
+    )
+    group.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
+    group.add_argument("--batch-size", type=whole, default=64, help="images at once (default: 64)")
+    group.add_argument("--protocol", choices=PROTOCOLS, default="1-crop", help="default: 1-crop")
+    group.add_argument(
+        "--scales",
+        type=_scales,
+        metavar="N,N,...",
+        help=f"shorter sides of multi-scale (default: {','.join(map(str, SCALES))})",
+    )
+    group = result.add_argument_group("devices").add_mutually_exclusive_group()
+    group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
+    group.add_argument("--cpus", type=whole, default=1, help="data-parallel CPU contexts (default: 1)")
+    group = result.add_argument_group("report")
+    group.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    group.add_argument("--output", metavar="FILE.json", help="write the JSON object, too")
+    group.add_argument("--per-class", action="store_true", help="errors of each class")
+    group.add_argument(
+        "--confusion", metavar="FILE.csv", help="a row for each label, a column for each answer"
+    )
+    return result
+
+
+def _scales(text: str) -> tuple[int, ...]:
+    values = numbers(int)(text)
+    if not values or min(values) < 1 or len(set(values)) != len(values):
+        raise argparse.ArgumentTypeError(f"expected different numbers like 224,256, found {text!r}")
+    return values

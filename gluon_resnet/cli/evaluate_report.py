@@ -1,0 +1,131 @@
+"""The result of an evaluation as text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from typing import IO, Any, NamedTuple, Optional
+
+from tabulate import tabulate
+
+from gluon_resnet.evaluation.tally import Tally, interval
+
+
+class Network(NamedTuple):
+    """Where a network came from."""
+
+    parameters: str
+    network: str
+    shortcut: Optional[str]
+    variant: str
+    epoch: int
+    exported: bool
+
+
+class PaperRow(NamedTuple):
+    """A row of the paper, errors in per cent."""
+
+    citation: str  # such as 'Table 3'
+    top1_error: Optional[float]
+    top5_error: Optional[float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was tested, how, and what came out."""
+
+    tally: Tally
+    names: tuple[str, ...]  # of the classes
+    protocol: str
+    scales: Optional[tuple[int, ...]]
+    networks: tuple[Network, ...]
+    data: tuple[str, ...]
+    paper: Optional[PaperRow]
+    per_class: bool
+    command: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Errors in per cent, each with the ends of its 95 % interval; `top5_error` is that of the top `top_k`."""
+        tally = self.tally
+        result: dict[str, Any] = {
+            "top1_error": _percent(tally.top1_wrong, tally.images),
+            "top1_interval": interval(tally.top1_wrong, tally.images),
+            "top5_error": _percent(tally.topk_wrong, tally.images),
+            "top5_interval": interval(tally.topk_wrong, tally.images),
+            "top_k": tally.top_k,
+            "images": tally.images,
+            "top1_wrong": tally.top1_wrong,
+            "top5_wrong": tally.topk_wrong,
+            "classes": tally.classes,
+            "protocol": self.protocol,
+            "scales": self.scales,
+            "networks": [network._asdict() for network in self.networks],
+            "data": self.data,
+            "paper": self.paper and self.paper._asdict(),
+            "command": self.command,
+        }
+        if self.per_class:
+            result["per_class"] = [
+                {
+                    "class": self.names[row.label],
+                    "images": row.images,
+                    "error": _percent(row.wrong, row.images) if row.images else None,
+                    "confused_with": None if row.most_frequent is None else self.names[row.most_frequent],
+                    "times": row.times,
+                }
+                for row in tally.confusions()
+            ]
+        return result
+
+
+def write_json(stream: IO[str], report: Report) -> None:
+    """One object, on lines."""
+    stream.write(json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_confusion(stream: IO[str], report: Report) -> None:
+    """A row for each label and a column for each answer, both with the classes' names."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["label \\ answer", *report.names])
+    for name, row in zip(report.names, report.tally.confusion_matrix()):
+        writer.writerow([name, *row])
+
+
+def error_table(report: Report) -> str:
+    """What was tested, and its errors beside the paper's."""
+    tally, scales = report.tally, report.scales
+    lines = [f"{network.network} ({network.parameters})" for network in report.networks]
+    how = report.protocol + (f" {','.join(map(str, scales))}" if scales else "")
+    lines.append(f"{how}, {tally.images} images of {', '.join(report.data)}")
+    rows = [["this", *_cells(tally.top1_wrong, tally.images), *_cells(tally.topk_wrong, tally.images)]]
+    if report.paper:
+        shown = ["" if e is None else f"{e:.2f} %" for e in report.paper[1:]]
+        rows.append([f"He et al. 2015, {report.paper.citation}", shown[0], "", shown[1], ""])
+    headers = ["", "top-1 error", "95 % interval", f"top-{tally.top_k} error", "95 % interval"]
+    table = tabulate(rows, headers, colalign=("left", *["right"] * 4), disable_numparse=True)
+    return "\n".join([*lines, "", table])
+
+
+def class_table(report: Report) -> str:
+    """Images, error and the most frequent confusion of each class."""
+    rows = [
+        [
+            report.names[row.label],
+            row.images,
+            f"{_percent(row.wrong, row.images):.2f} %" if row.images else "",
+            "" if row.most_frequent is None else f"{report.names[row.most_frequent]} ({row.times})",
+        ]
+        for row in report.tally.confusions()
+    ]
+    headers = ["class", "images", "error", "most often taken for"]
+    return tabulate(rows, headers, colalign=("left", "right", "right", "left"), disable_numparse=True)
+
+
+def _percent(wrong: int, images: int) -> float:
+    return 100.0 * wrong / images
+
+
+def _cells(wrong: int, images: int) -> tuple[str, str]:
+    low, high = interval(wrong, images)
+    return f"{_percent(wrong, images):.2f} %", f"{low:.2f} to {high:.2f}"

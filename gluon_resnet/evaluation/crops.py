@@ -1,0 +1,86 @@
+"""1-crop and 10-crop testing: squares of the size that a network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.data import EvalTransform, Loader, RecordFile
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.evaluation.members import Member
+from gluon_resnet.evaluation.scorer import Images, dealt
+
+
+class CropScorer:
+    """The central crop of the evaluation transform, or ten crops (Krizhevsky et al. 2012, §4.1).
+
+    Ten crops: of the image whose shorter side is the card's `resize`, the central square of that side; of this
+    its four corners and its centre, of the card's `size`, and these five mirrored (He et al. 2015, Tables 2
+    and 3: "10-crop testing").
+
+    Args:
+        member: the network; it is hybridized.
+        ten: ten crops.
+        files: the records.
+        batch_size: images a batch, over all contexts; ten crops are ten batches, one after the other.
+        threads: of the loader; None: one for each processor.
+
+    Raises:
+        UsageError: ten crops of a network whose card has no `resize` greater than `size`.
+        ModelError: no transform can be as the card says.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        ten: bool,
+        files: Sequence[RecordFile],
+        batch_size: int,
+        threads: Optional[int] = None,
+    ) -> None:
+        card = member.card
+        if ten and (card.resize is None or card.resize <= card.size):
+            raise UsageError(
+                f"{member.name}: ten crops need images larger than its input of {card.size} pixels, and its "
+                f"card has resize {card.resize}: choose 1-crop"
+            )
+        side = card.resize if ten else card.size
+        try:
+            transform = EvalTransform(card.resize, side or card.size, card.interpolation)
+        except UsageError as error:
+            raise ModelError(f"{member.name}: {error}") from None
+        self._net, self._size, self._ten = member.net, card.size, ten
+        self._net.hybridize(static_alloc=True, static_shape=True)
+        self._loader = Loader(
+            list(files), batch_size, transform, threads=threads, dtype="uint8", last_batch="keep"
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Generator[Images, None, None]:
+        for batch in self._loader:
+            yield Images(np.array(batch.label), mx.nd.from_dlpack(batch.__dlpack__()))
+
+    def scores(self, images: Images, rows: slice, contexts: Sequence[Any]) -> Callable[[], np.ndarray]:
+        pixels = images.pixels[rows]
+        queued = [
+            [self._net(crop) for crop in self._crops(pixels[part].as_in_context(context).astype("float32"))]
+            for context, part in zip(contexts, dealt(len(pixels), len(contexts)))
+        ]
+        return lambda: np.concatenate(
+            [np.stack([scores.asnumpy() for scores in crops]) for crops in queued], axis=1
+        )
+
+    def _crops(self, squares: Any) -> Iterator[Any]:
+        if not self._ten:
+            yield squares
+            return
+        spare = squares.shape[2] - self._size
+        for top, left in ((0, 0), (0, spare), (spare, 0), (spare, spare), (spare // 2, spare // 2)):
+            crop = squares[:, :, top : top + self._size, left : left + self._size]
+            yield crop
+            yield crop.flip(axis=3)

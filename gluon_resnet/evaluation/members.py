@@ -1,0 +1,66 @@
+"""The networks of an evaluation, and what their outputs are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.models import ModelCard
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network.
+
+    Attributes:
+        name: of the file with its parameters, for messages.
+        card: its classes and preprocessing.
+        net: a HybridBlock, initialized on all contexts of the evaluation; float32 RGB images from 0 to 255,
+            (n, 3, size, size), to scores before the softmax, (n, classes).
+    """
+
+    name: str
+    card: ModelCard
+    net: Any
+
+
+def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str, ...]:
+    """What the labels are called: by the cards, by NAME.classes beside a NAME.rec, else their numbers.
+
+    The networks, and the files where there are any, have to agree: in the number of classes, and in the names
+    of those that have names; a card that numbers its classes from 0 has none.
+
+    Raises:
+        UsageError: two networks differ.
+        DataError: a file differs from a network, or from another file.
+    """
+    beside = [os.path.splitext(record)[0] + ".classes" for record in records]
+    sources: list[tuple[str, tuple[str, ...], type[GluonResnetError]]] = [
+        (member.name, member.card.classes, UsageError) for member in members
+    ]
+    sources += [(path, _read_names(path), DataError) for path in beside if os.path.exists(path)]
+    known, names, _ = sources[0]
+    for source, found, error in sources[1:]:
+        if len(found) != len(names):
+            raise error(f"{source} has {len(found)} classes, and {known} has {len(names)}")
+        if _are_numbers(names):
+            known, names = source, found
+        elif not _are_numbers(found) and found != names:
+            label = next(label for label, pair in enumerate(zip(found, names)) if pair[0] != pair[1])
+            raise error(f"class {label} is {found[label]!r} in {source}, and {names[label]!r} in {known}")
+    return names
+
+
+def _read_names(path: str) -> tuple[str, ...]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return tuple(stream.read().splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None
+
+
+def _are_numbers(names: tuple[str, ...]) -> bool:
+    return names == tuple(map(str, range(len(names))))
