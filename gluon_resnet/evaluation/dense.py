@@ -23,25 +23,28 @@ def fully_convolutional(member: Member) -> Any:
     A mean image fits no other size: its average, a value per channel, is subtracted instead.
 
     Raises:
-        UsageError: the network is not one that ends with global average pooling and a fully connected layer,
-            or it is an exported graph.
+        UsageError: the network does not end with global average pooling and one fully connected layer, or it is
+            an exported graph.
     """
     # Each convolution's primitive is kept for each size of image, 1.5 MB a size for ResNet-18, and cuDNN would try
     # all its algorithms on each. MXNet reads these at the first convolution.
     os.environ.setdefault("MXNET_MKLDNN_CACHE_NUM", "64")
     os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
     card = member.card
-    try:
-        normalize, classifier = member.net
-        layers, head = list(classifier.features), classifier.output
-    except (TypeError, ValueError, AttributeError):
-        raise _unfit(member) from None
-    while layers and isinstance(layers[-1], (gluon.nn.Flatten, gluon.nn.Dropout)):
+    if isinstance(member.net, gluon.SymbolBlock):
+        raise UsageError(
+            f"{member.name}: multi-scale testing changes the last layers, which are closed in an exported graph: "
+            "name the checkpoint that it was made of"
+        )
+    normalize, classifier = member.net
+    layers, head = list(classifier.features), classifier.output
+    while isinstance(layers[-1], (gluon.nn.Flatten, gluon.nn.Dropout)):
         layers.pop()
-    if not layers or not isinstance(layers.pop(), gluon.nn.GlobalAvgPool2D):
-        raise _unfit(member)
-    if not isinstance(head, gluon.nn.Dense):
-        raise _unfit(member)
+    if not isinstance(layers.pop(), gluon.nn.GlobalAvgPool2D):
+        raise UsageError(
+            f"{member.name}: multi-scale testing needs a network that ends with global average pooling and one "
+            f"fully connected layer, which {card.network} does not: choose 1-crop or 10-crop"
+        )
     if card.per_pixel_mean:
         normalize = Normalize(card.mean, card.std)
         normalize.initialize(ctx=head.weight.list_ctx())
@@ -66,10 +69,3 @@ class _Pointwise(gluon.HybridBlock):
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:
         weight = F.reshape(weight, shape=(0, 0, 1, 1))
         return F.Convolution(x, weight, bias, kernel=(1, 1), num_filter=self._units)
-
-
-def _unfit(member: Member) -> UsageError:
-    return UsageError(
-        f"{member.name}: multi-scale testing needs the checkpoint of a network that ends with global average "
-        f"pooling and one fully connected layer, which this {member.card.network} is not: choose 1-crop or 10-crop"
-    )
