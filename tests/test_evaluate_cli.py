@@ -21,7 +21,6 @@ from deployed import Model, change_json, make_model, truncate
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli import evaluate as command
 from gluon_resnet.cli.evaluate import main
-from gluon_resnet.cli.evaluate_report import PaperRow
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import DataError, EnvironmentProblem, ImageError, ModelError, UsageError
 from gluon_resnet.evaluation.tally import interval
@@ -125,18 +124,48 @@ def test_the_table_and_the_files(options, tmp_path, capsys):
         assert f"{row['error']:.2f} %" in line
 
 
-def test_the_papers_row_stands_beside_ours(options, capsys, monkeypatch):
-    monkeypatch.setattr(command, "paper_row", lambda cards, protocol: PaperRow("Table 9", 12.3, None))
-    assert main(options) is None
-    (line,) = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("He et al. 2015, Table 9")
-    ]
-    assert line.split()[-2:] == ["12.30", "%"]
-    assert evaluated(capsys, *options)["paper"] == {
-        "citation": "Table 9",
-        "top1_error": 12.3,
-        "top5_error": None,
-    }
+@pytest.fixture
+def cifar(tmp_path: pathlib.Path) -> list[str]:
+    """A net of Table 6, untrained, and records of ten classes."""
+    card = ModelCard("resnet20", tuple(map(str, range(10))), 32, (125.0, 123.0, 114.0), (63.0, 62.0, 67.0))
+    net = card.build()
+    net.initialize()
+    save_network(tmp_path / "net", 0, card, net)
+    path = write_records(tmp_path / "cifar.rec", PAYLOADS[:10], list(range(10)))
+    return ["--model-prefix", str(tmp_path / "net"), "--data-val", path]
+
+
+def test_the_papers_row_stands_beside_ours(cifar, options, capsys):
+    assert main(cifar) is None
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("He et al. 2015")]
+    assert line.split("  ")[0] == "He et al. 2015, Table 6, ResNet, CIFAR-10 test"
+    assert line.split()[-2:] == ["8.75", "%"]
+    row = evaluated(capsys, *cifar)["paper"]
+    assert (row["citation"], row["layers"], row["top1_error"]) == ("He et al. 2015, Table 6", 20, 8.75)
+    assert evaluated(capsys, *options)["paper"] is None  # 12 classes: something else was tested on
+
+
+@pytest.mark.parametrize(
+    ("network", "shortcut", "variant", "classes", "protocol", "networks", "expected"),
+    [
+        ("resnet34", None, "v1", 1000, "10-crop", 1, (3, 24.52)),
+        ("resnet34", "A", "v1", 1000, "10-crop", 1, (3, 25.03)),
+        ("plain18", None, "v1", 1000, "10-crop", 1, (2, 27.94)),
+        ("resnet152", None, "v1", 1000, "multi-scale", 1, (4, 19.38)),
+        ("resnet152", None, "v1", 1000, "multi-scale", 2, (5, None)),
+        ("resnet110", None, "v1", 10, "1-crop", 1, (6, 6.43)),
+        ("resnet152", None, "v1", 1000, "1-crop", 1, None),
+        ("resnet152", None, "v1b", 1000, "10-crop", 1, None),
+        ("resnet152", None, "v1", 37, "10-crop", 1, None),
+        ("resnet20", "B", "v1", 10, "1-crop", 1, None),
+        ("resnet20", None, "v1", 10, "1-crop", 2, None),
+    ],
+)
+def test_which_row_of_the_paper(network, shortcut, variant, classes, protocol, networks, expected):
+    names = tuple(map(str, range(classes)))
+    card = ModelCard(network, names, 224, (0, 0, 0), (1, 1, 1), shortcut=shortcut, variant=variant)
+    row = command.paper_row([card] * networks, protocol)
+    assert (row and (row.table, row.top1_error)) == expected
 
 
 @pytest.mark.parametrize("protocol", ["1-crop", "10-crop", "multi-scale --scales 32,40"])

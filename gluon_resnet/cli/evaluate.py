@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Optional
 
+from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.cli.arguments import gpu_ids, number, numbers
 from gluon_resnet.cli.evaluate_report import (
     Network,
-    PaperRow,
     Report,
     class_table,
     error_table,
@@ -95,9 +95,18 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     return None
 
 
-def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[PaperRow]:
-    """What He et al. 2015 print for this network, or these as an ensemble, under `protocol`; None: nothing."""
-    return None
+def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
+    """What He et al. 2015 print for this network, or for an ensemble, under `protocol`; None: nothing.
+
+    It is of CIFAR-10 or ImageNet: a network of another number of classes has been tested on something else.
+    """
+    classes, card = len(cards[0].classes), cards[0]
+    if len(cards) > 1:
+        known = classes == 1000 and protocol == "multi-scale"
+        return reference(card.network, None, card.variant, "ensemble") if known else None
+    if classes == 10 and protocol == "1-crop":
+        return reference(card.network, card.shortcut, card.variant, "cifar10")
+    return reference(card.network, card.shortcut, card.variant, protocol) if classes == 1000 else None
 
 
 def _load(prefix: str, epoch: Optional[int], contexts: Sequence[Any]) -> tuple[Member, Network]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, Any, NamedTuple, Optional
 
 from tabulate import tabulate
 
+from gluon_resnet.analysis.paper import Result
 from gluon_resnet.evaluation.tally import Tally, interval
 
 
@@ -23,14 +24,6 @@ class Network(NamedTuple):
     exported: bool
 
 
-class PaperRow(NamedTuple):
-    """A row of the paper, errors in per cent."""
-
-    citation: str  # such as 'Table 3'
-    top1_error: Optional[float]
-    top5_error: Optional[float]
-
-
 @dataclass(frozen=True)
 class Report:
     """What was tested, how, and what came out."""
@@ -41,7 +34,7 @@ class Report:
     scales: Optional[tuple[int, ...]]
     networks: tuple[Network, ...]
     data: tuple[str, ...]
-    paper: Optional[PaperRow]
+    paper: Optional[Result]  # what He et al. 2015 print for such a network
     per_class: bool
     command: str
 
@@ -62,7 +55,7 @@ class Report:
             "scales": self.scales,
             "networks": [network._asdict() for network in self.networks],
             "data": self.data,
-            "paper": self.paper and self.paper._asdict(),
+            "paper": self.paper and {"citation": self.paper.citation, **asdict(self.paper)},
             "command": self.command,
         }
         if self.per_class:
@@ -100,8 +93,9 @@ def error_table(report: Report) -> str:
     lines.append(f"{how}, {tally.images} images of {', '.join(report.data)}")
     rows = [["this", *_cells(tally.top1_wrong, tally.images), *_cells(tally.topk_wrong, tally.images)]]
     if report.paper:
-        shown = ["" if e is None else f"{e:.2f} %" for e in report.paper[1:]]
-        rows.append([f"He et al. 2015, {report.paper.citation}", shown[0], "", shown[1], ""])
+        paper = report.paper
+        top1, top5 = ("" if e is None else f"{e:.2f} %" for e in (paper.top1_error, paper.top5_error))
+        rows.append([f"{paper.citation}, {paper.method}, {paper.images}", top1, "", top5, ""])
     headers = ["", "top-1 error", "95 % interval", f"top-{tally.top_k} error", "95 % interval"]
     table = tabulate(rows, headers, colalign=("left", *["right"] * 4), disable_numparse=True)
     return "\n".join([*lines, "", table])
