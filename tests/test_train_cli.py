@@ -14,7 +14,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import encode, write_records
+from small_training import CLASSES, pack, training_options
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.train import main
@@ -23,29 +23,11 @@ from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import load_parameters
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
-CLASSES = ("top", "bottom", "red", "blue")
-
-
-def pack(path: pathlib.Path, count: int, seed: int, label=lambda index: index % 4) -> str:
-    """Noise, brighter in the half or the colour that the label says."""
-    random, payloads = np.random.default_rng(seed), []
-    for index in range(count):
-        image = random.integers(0, 90, (16, 16, 3), dtype=np.uint8)
-        part = (np.s_[:8], np.s_[8:], np.s_[..., 0], np.s_[..., 2])[index % 4]
-        image[part] += 120
-        payloads.append(encode(image, ".png"))
-    path.with_suffix(".classes").write_text("".join(f"{name}\n" for name in CLASSES))
-    return write_records(path, payloads, [label(index) for index in range(count)])
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> list[str]:
-    """The options that name training and validation records, for a small network."""
-    folder = tmp_path_factory.mktemp("records")
-    train, validation = pack(folder / "train.rec", 132, 0), pack(folder / "val.rec", 50, 1)
-    network = "--recipe cifar10 --network resnet --num-layers 8 --image-shape 3,16,16 --random-mirror 0"
-    training = "--batch-size 32 --lr 0.05 --data-nthreads 1"
-    return [*f"{network} {training}".split(), "--data-train", train, "--data-val", validation]
+    return training_options(tmp_path_factory.mktemp("records"))
 
 
 def tool(arguments, **options) -> subprocess.Popen:
@@ -167,9 +149,10 @@ def test_classes_have_to_be_known_and_agree(data, tmp_path):
     with pytest.raises(DataError, match="other classes"):
         main([*data, "--data-train", train, *prefix])
     (tmp_path / "t.classes").unlink()
+    alone = [*data[:-2], "--holdout", "0", "--data-train", train, *prefix]
     with pytest.raises(UsageError, match="give --num-classes"):
-        main([*data[:-2], "--data-train", train, *prefix])
-    assert main([*data[:-2], "--data-train", train, "--num-classes", "4", *prefix]) is None
+        main(alone)
+    assert main([*alone, "--num-classes", "4"]) is None
     assert ModelCard.load(tmp_path / "a-model.json").classes == ("0", "1", "2", "3")
 
 
@@ -192,6 +175,11 @@ def test_classes_have_to_be_known_and_agree(data, tmp_path):
         "--recipe coffee",
         "--num-epoch 3",  # no abbreviations: a flag of tomorrow could change their meaning
         "--dtype int8",
+        "--lr-mode poly",
+        "--num-epochs 3 --num-iterations 9",
+        "--label-smoothing 2",
+        "--mixup 0.2",  # that is --mixup-alpha
+        "--warmup-error 0",
     ],
 )
 def test_arguments_that_cannot_be(data, arguments, capsys):
@@ -212,6 +200,11 @@ def test_arguments_that_cannot_be(data, arguments, capsys):
         ("--rgb-std 1,0,1", UsageError, "std"),
         ("--batch-size 200", UsageError, "132 records do not fill one batch of 200"),
         ("--data-train missing.rec", OSError, r"missing\.rec"),
+        ("--holdout 5", UsageError, "--holdout takes the place of --data-val"),
+        ("--lr-mode cosine --lr-step-epochs 3", UsageError, "they do not go with --lr-mode cosine"),
+        ("--warmup-error 80", UsageError, "--warmup-error needs --warmup-lr"),
+        ("--warmup-error 80 --warmup-epochs 1", UsageError, "choose one"),
+        ("--network plain --last-gamma", UsageError, "plain8 has no shortcuts"),
         ("--gpus 0", EnvironmentProblem, "without CUDA|no NVIDIA driver|no GPU|compute capability"),
     ],
 )

@@ -117,7 +117,7 @@ def finished(tmp_path) -> str:
     """The prefix of a run of two epochs."""
     prefix = str(tmp_path / "run[1]")  # brackets mean something to glob
     trainer = Trainer(tiny_net(), [mx.cpu()], 4)
-    assert fit(trainer, FakeLoader(), None, 2, Schedule(0.1), checkpoints=Checkpoints(prefix, {}))
+    assert fit(trainer, FakeLoader(), None, 10, Schedule(0.1), checkpoints=Checkpoints(prefix, {}))
     return prefix
 
 
@@ -134,8 +134,8 @@ def test_a_run_knows_its_files(finished):
     checkpoints = Checkpoints(finished, {})
     assert resume(finished) == Position(epoch=2, iteration=10)
     assert newest_epoch(finished) == 2
-    assert checkpoints.unfinished(3)
-    assert not checkpoints.unfinished(2)
+    assert checkpoints.unfinished(11)
+    assert not checkpoints.unfinished(10)
     states = list(pathlib.Path(finished).parent.glob("*-resume-*.params"))
     assert [state.name for state in states] == ["run[1]-resume-00000010.params"]
 
@@ -159,12 +159,14 @@ def test_damaged_arrays_are_refused_with_a_way_on(finished, damage):
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
         lambda text: "null",
-        lambda text: text.replace("resume 1", "resume 9"),
+        lambda text: text.replace("resume 2", "resume 9"),
         lambda text: text.replace('"iteration": 10', '"iteration": "ten"'),
         lambda text: text.replace('"iteration": 10', '"iteration": -1'),
         lambda text: text.replace('"iteration"', '"another"'),
         lambda text: text.replace('"arrays"', '"another"'),
         lambda text: text.replace('"sums": {', '"sums": 3, "more": {'),
+        lambda text: text.replace('"reductions": 0', '"reductions": null'),
+        lambda text: text.replace('"bad_epochs"', '"another"'),
     ],
 )
 def test_a_damaged_resume_file_is_refused_with_a_way_on(finished, change):

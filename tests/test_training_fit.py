@@ -14,12 +14,14 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.training.checkpoint import Checkpoints, Position
-from gluon_resnet.training.fit import fit
+from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.log import EpochLog
+from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 
 SCHEDULE = Schedule(0.1, steps=(7, 12), warmup=3)
+VALIDATION = (random_batch(3), random_batch(2))
 
 
 class PlainLoader:
@@ -49,19 +51,29 @@ class Stop:
         return self.left <= 0
 
 
-def run(prefix, stop=lambda: False, loader=FakeLoader, contexts=1, epochs=3, **options) -> bool:
+def run(
+    prefix,
+    stop=lambda: False,
+    loader=FakeLoader,
+    contexts=1,
+    iterations=15,
+    schedule=SCHEDULE,
+    validation=VALIDATION,
+    training=None,
+    **options,
+) -> bool:
     """Go on with the run at `prefix`, or begin it; whether it is done."""
     devices = [mx.cpu(i) for i in range(contexts)]
-    trainer = Trainer(tiny_net(devices, norm=True), devices, 4)
+    trainer = Trainer(tiny_net(devices, norm=True), devices, 4, **(training or {}))
     checkpoints = Checkpoints(str(prefix), {"devices": contexts}, **options)
     position = checkpoints.resume(trainer) or Position()
     log = EpochLog(f"{prefix}-log.jsonl", position.epoch)
     return fit(
         trainer,
         loader(),
-        [random_batch(3), random_batch(2)],
-        epochs,
-        SCHEDULE,
+        validation,
+        iterations,
+        schedule,
         position=position,
         checkpoints=checkpoints,
         on_epoch=log.append,
@@ -108,6 +120,94 @@ def test_a_run_stopped_many_times(tmp_path, whole):
     assert results(tmp_path / "run") == expected
 
 
+@pytest.fixture
+def short_windows(monkeypatch):
+    """A warm-up may end after 6 iterations, of which an epoch has 5."""
+    monkeypatch.setattr("gluon_resnet.training.schedule.WINDOW", 6)
+
+
+# All that a run has to remember: a warm-up that ends in the second epoch, a plateau after each one, mixed images; and
+# a last epoch of three batches.
+REMEMBERING = {
+    "schedule": Schedule(0.1, "plateau", 0.5, patience=0, warmup_lr=0.02, warmup_error=78.0),
+    "training": {"mixup": Mixup(0.4, seed=3), "label_smoothing": 0.1},
+    "iterations": 13,
+}
+
+
+@pytest.mark.parametrize("validation", [VALIDATION, None], ids=["validated", "not"])
+@pytest.mark.parametrize("contexts", [1, 2])
+def test_what_the_learning_rate_depends_on_is_resumed(tmp_path, short_windows, contexts, validation):
+    options = {**REMEMBERING, "contexts": contexts, "validation": validation}
+    assert run(tmp_path / "whole", **options)
+    expected = results(tmp_path / "whole")
+    rates = [record["lr"] for record in expected[0]]
+    assert rates[:2] == pytest.approx([0.02, 0.1])
+    assert rates[2] == 0.05 or validation is None  # this network has all validation images wrong
+    for times in range(1, 26, 2):
+        prefix = tmp_path / f"stopped{times}"
+        finished = run(prefix, Stop(times), **options)
+        assert finished or run(prefix, **options)
+        assert results(prefix) == expected, times
+
+
+def test_a_run_ends_at_its_last_iteration(tmp_path):
+    """Within an epoch: that one is validated, logged and saved like any other."""
+    assert run(tmp_path / "a", iterations=12, save_period=5)
+    records = EpochLog(str(tmp_path / "a-log.jsonl"), 3).records
+    assert [(record.epoch, record.iteration) for record in records] == [(1, 5), (2, 10), (3, 12)]
+    assert records[2].val_loss is not None
+    assert (tmp_path / "a-0003.params").exists()
+    assert (tmp_path / "a-resume-00000012.params").exists()
+
+
+def test_a_run_is_its_iterations_one_after_another():
+    """Each with its own learning rate and its own number, on which mixup depends."""
+    one, other = (Trainer(tiny_net(norm=True), [mx.cpu()], 4, mixup=Mixup(0.5)) for _ in range(2))
+    assert fit(one, FakeLoader(), None, 12, SCHEDULE)
+    loader, meter = FakeLoader(), other.new_meter()
+    for iteration in range(12):
+        if iteration % 5 == 0:
+            loader.set_epoch(iteration // 5)
+            batches = iter(loader)
+        other.step(next(batches), SCHEDULE(iteration), meter, "", iteration)
+    state = one.state()
+    for name, array in other.state().items():
+        np.testing.assert_array_equal(state[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(("validation", "seen"), [(VALIDATION, "val_top1_error"), (None, "train_top1_error")])
+def test_plateaus_are_those_of_the_validation_if_there_is_one(tmp_path, monkeypatch, validation, seen):
+    errors = []
+    monkeypatch.setattr(Schedule, "after_epoch", lambda self, known, error: errors.append(error) or known)
+    assert run(tmp_path / "a", validation=validation)
+    assert errors == [getattr(record, seen) for record in EpochLog(str(tmp_path / "a-log.jsonl"), 3).records]
+    assert len(errors) == 3
+
+
+@pytest.mark.parametrize(
+    ("position", "iterations", "epochs"),
+    [
+        (Position(), 15, 3),
+        (Position(), 11, 3),
+        (Position(), 1, 1),
+        (Position(epoch=1, batch=2, iteration=7), 10, 2),
+        (Position(epoch=1, batch=2, iteration=7), 11, 3),
+        (Position(epoch=1, batch=5, trained=True, iteration=10), 10, 2),
+        (Position(epoch=2, batch=2, trained=True, iteration=12), 12, 3),
+        (
+            Position(epoch=2, batch=2, trained=True, iteration=12),
+            13,
+            4,
+        ),  # made longer after a part of an epoch
+        (Position(epoch=3, iteration=12), 18, 5),
+        (Position(epoch=3, iteration=12), 12, 3),
+    ],
+)
+def test_epochs_of_five_batches_are_counted(position, iterations, epochs):
+    assert count_epochs(position, iterations, 5) == epochs
+
+
 def test_a_run_killed_between_two_files_goes_on_from_the_older_state(tmp_path, monkeypatch):
     assert run(tmp_path / "whole")
     for name in ("write_arrays", "save_parameters"):
@@ -151,12 +251,12 @@ def test_learning_rates_and_files(tmp_path):
 
 
 def test_a_finished_run_has_nothing_to_do_and_can_be_made_longer(tmp_path):
-    assert run(tmp_path / "a", epochs=2)
+    assert run(tmp_path / "a", iterations=10)
     before = (tmp_path / "a-log.jsonl").read_bytes()
-    assert run(tmp_path / "a", epochs=2)
+    assert run(tmp_path / "a", iterations=10)
     assert (tmp_path / "a-log.jsonl").read_bytes() == before
-    assert run(tmp_path / "a", epochs=3)
-    assert run(tmp_path / "b", epochs=3)
+    assert run(tmp_path / "a")
+    assert run(tmp_path / "b")
     assert results(tmp_path / "a") == results(tmp_path / "b")
 
 
@@ -178,6 +278,6 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
-    assert run(tmp_path / "a", epochs=1)
+    assert run(tmp_path / "a", iterations=5)
     with pytest.raises(UsageError, match=r"another devices \(1, now 2\).*--load-epoch"):
         run(tmp_path / "a", contexts=2)

@@ -14,20 +14,24 @@ import numpy as np
 
 import gluon_resnet
 from gluon_resnet._mxnet import mx
-from gluon_resnet.analysis.curves import draw_curves
+from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe, parser
 from gluon_resnet.cli.train_pretrained import fill_in, with_resize
-from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
-from gluon_resnet.errors import DataError, EnvironmentProblem, UsageError
+from gluon_resnet.cli.train_records import class_names, open_records
+from gluon_resnet.cli.train_report import TrainReport
+from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
+from gluon_resnet.errors import UsageError
 from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import load_parameters
+from gluon_resnet.models.registry import describe
 from gluon_resnet.models.saved import newest_epoch, parameters_path
 from gluon_resnet.training.checkpoint import Checkpoints, Position
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts, open_kvstore
-from gluon_resnet.training.fit import fit
-from gluon_resnet.training.log import EpochLog, EpochRecord
+from gluon_resnet.training.fit import count_epochs, fit
+from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.recipes import Recipe
+from gluon_resnet.training.schedule import Observed
 from gluon_resnet.training.stop import StopRequest
 from gluon_resnet.training.trainer import Trainer
 from gluon_resnet.training.transfer import freeze
@@ -41,33 +45,50 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     command = shlex.join([os.path.basename(sys.executable), sys.argv[0], *argv])
     network = args.network if args.num_layers is None else f"{args.network}{args.num_layers}"
     prefix = args.model_prefix or os.path.join("runs", network)
-    recipe = with_resize(chosen_recipe(args), pretrained)
+    recipe = with_resize(chosen_recipe(args, network), pretrained)
 
     contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
     if recipe.batch_size < len(contexts):
         raise UsageError(f"a batch of {recipe.batch_size} cannot be split over {len(contexts)} devices")
     store = open_kvstore(args.kv_store, contexts)
     rank, world_size = (0, 1) if isinstance(store, str) else (store.rank, store.num_workers)
+    if world_size > 1 and recipe.follows_errors:
+        raise UsageError(
+            f"the learning rate of --recipe {recipe.name} follows measured errors, which the workers of "
+            f"{args.kv_store} do not share: give --lr-mode step or cosine, and --warmup-epochs for a warm-up"
+        )
 
-    train, validation = _loaders(args, recipe, rank, world_size)
     card = ModelCard(
         network=network,
-        classes=_class_names([*args.data_train, *(args.data_val or [])], args.num_classes),
+        classes=class_names([*args.data_train, *(args.data_val or [])], args.num_classes),
         resize=recipe.resize,
         size=recipe.size,
         mean=recipe.rgb_mean,
         std=recipe.rgb_std,
         interpolation=args.interpolation,
-        per_pixel_mean=args.mean_image,
+        per_pixel_mean=args.keeps_mean_image,
         shortcut=args.shortcut,
         variant=args.variant,
         training={"command": command, "recipe": recipe.name, "versions": _versions()},
     )
+    describe(card.network, card.shortcut, card.variant, recipe.zero_gamma)  # told before any work
+    records, validation_records = open_records(args.data_train, args.data_val, recipe.holdout, prefix)
+    mean_path = f"{prefix}-mean.npz"
+    mean = mean_image(args, recipe, records, mean_path)
+    if mean:
+        recipe = replace(recipe, rgb_mean=mean.mean)
+        card = replace(card, mean=mean.mean, per_pixel_mean=True)
+    train = _training_loader(args, recipe, records, rank, world_size)
+    validation = None
+    if validation_records and rank == 0:  # every image counts once
+        transform = EvalTransform(recipe.resize, recipe.size, args.interpolation)
+        validation = Loader(validation_records, recipe.batch_size, transform, threads=args.data_nthreads)
+    iterations, schedule = recipe.total_iterations(len(train)), recipe.schedule(len(train))
     mx.random.seed(args.seed)
-    net = card.build()
+    net = card.build(mean.mean_image if mean else None, recipe.zero_gamma)
     net.initialize(ctx=contexts)
     if pretrained:
-        pretrained.give_to(net, args.mean_image)
+        pretrained.give_to(net, args.keeps_mean_image)
     if args.freeze:
         freeze(net)
     trainer = Trainer(
@@ -77,12 +98,16 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         decay_bn_and_bias=recipe.decay_bn_and_bias,
+        label_smoothing=recipe.label_smoothing,
+        mixup=Mixup(recipe.mixup_alpha, args.seed) if recipe.mixup_alpha else None,
         kvstore=store,
         dtype=args.dtype,
         top_k=args.top_k,
     )
     settings = {  # what the numbers of a run depend on, besides the data
         **asdict(recipe),
+        "epochs": None,
+        "iterations": iterations if recipe.lr_mode == "cosine" else None,  # another run can be made longer
         "network": network,
         "shortcut": args.shortcut,
         "variant": args.variant,
@@ -97,26 +122,37 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "top_k": args.top_k,
     }
     checkpoints = Checkpoints(prefix, settings, args.save_period)
-    epochs = args.num_epochs or recipe.epochs(len(train))
-    schedule = recipe.schedule(len(train))
-    position = _position(args, checkpoints, trainer, epochs, len(train))
+    position = _position(args, checkpoints, trainer, iterations, len(train))
+    epochs = count_epochs(position, iterations, len(train))
     if pretrained and not position.iteration:
         _note(
             f"the weights are those of {pretrained.path}; the head, for {len(card.classes)} classes, is new"
         )
-    if position.epoch >= epochs:
-        print(f"{prefix}: all {epochs} epochs are done already")
+    if position.done(iterations):
+        print(f"{prefix}: all {position.epoch} epochs are done already")
         return None
-    if schedule.steps and schedule.steps[-1] >= epochs * len(train):
+    if recipe.lr_mode == "step" and schedule.steps and schedule.steps[-1] >= iterations:
         _note(f"the run ends before the learning rate's step at iteration {schedule.steps[-1]}")
-
-    report = _Report(prefix, card, epochs, position.epoch, train) if rank == 0 else None  # one worker writes
+    if (
+        recipe.lr_mode == "plateau"
+        and position.iteration
+        and not position.batch
+        and position.observed == Observed()
+    ):
+        _note(f"parameters do not know of plateaus: the learning rate begins at {schedule.lr:g}, see --lr")
+    if schedule.warming(position.observed):
+        _note(
+            f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
+        )
+    report = (
+        TrainReport(prefix, card, epochs, position.epoch, train) if rank == 0 else None
+    )  # one worker writes
     with StopRequest() as stop:
         done = fit(
             trainer,
             train,
             validation,
-            epochs,
+            iterations,
             schedule,
             position=position,
             seed=args.seed,
@@ -133,43 +169,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     return 128 + (stop.signal or 0)
 
 
-class _Report:
-    """Called with each epoch's record: the lines, the log, the curves, and the errors in the model card."""
-
-    def __init__(self, prefix: str, card: ModelCard, epochs: int, done: int, train: Loader) -> None:
-        os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
-        self._prefix, self._card, self._epochs, self._curves = prefix, card, epochs, True
-        self._train = train
-        self._log = EpochLog(f"{prefix}-log.jsonl", done)
-        card.save(f"{prefix}-model.json")  # now: a folder that cannot be written to is known before the work
-
-    def __call__(self, record: EpochRecord) -> None:
-        print(record.line(self._epochs), flush=True)
-        loading = self._train.stats()
-        if loading.batches:  # none where a run goes on with an epoch's validation
-            print(f"  loader: {loading}", flush=True)
-            record = replace(record, data_wait=round(loading.consumer_wait_share, 3))
-        self._log.append(record)
-        replace(self._card, training={**self._card.training, **asdict(record)}).save(
-            f"{self._prefix}-model.json"
-        )
-        records = self._log.records
-        try:
-            if self._curves:
-                draw_curves(
-                    f"{self._prefix}-curves.png",
-                    [r.iteration for r in records],
-                    [r.train_top1_error for r in records],
-                    [r.val_top1_error for r in records],
-                    title=self._card.network,
-                )
-        except EnvironmentProblem as problem:
-            self._curves = False
-            _note(str(problem))
-
-
 def _position(
-    args: argparse.Namespace, checkpoints: Checkpoints, trainer: Trainer, epochs: int, batches: int
+    args: argparse.Namespace, checkpoints: Checkpoints, trainer: Trainer, iterations: int, batches: int
 ) -> Position:
     """Where to begin, with `trainer` set to it."""
     if args.resume:
@@ -183,7 +184,7 @@ def _position(
                 f"go on from that with --load-epoch {newest}, or choose another --model-prefix"
             )
         _note(f"there is no {checkpoints.resume_path} yet: a new run begins")
-    elif args.load_epoch is None and checkpoints.unfinished(epochs):
+    elif args.load_epoch is None and checkpoints.unfinished(iterations):
         raise UsageError(
             f"{checkpoints.resume_path} is of a run that is not finished: go on with --resume, "
             "or remove that file to begin anew, or choose another --model-prefix"
@@ -194,11 +195,11 @@ def _position(
     return Position(epoch=args.load_epoch, iteration=args.load_epoch * batches)
 
 
-def _loaders(
-    args: argparse.Namespace, recipe: Recipe, rank: int, world_size: int
-) -> tuple[Loader, Optional[Loader]]:
-    """Training batches of this rank; all validation batches on rank 0 (every image counts once)."""
-    red, green, blue = recipe.rgb_mean
+def _training_loader(
+    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], rank: int, world_size: int
+) -> Loader:
+    """Augmented batches of this rank."""
+    (red, green, blue), jitter = recipe.rgb_mean, recipe.colour_jitter
     augmented = TrainTransform(
         size=recipe.size,
         crop=recipe.crop,
@@ -207,10 +208,10 @@ def _loaders(
         padding=recipe.padding,
         fill=(round(red), round(green), round(blue)),  # 0 after normalization
         flip=recipe.flip,
-        colour=ColourJitter(pca_noise=recipe.pca_noise),
+        colour=ColourJitter(jitter, jitter, jitter, pca_noise=recipe.pca_noise),
     )
-    train = Loader(
-        args.data_train,
+    return Loader(
+        records,
         recipe.batch_size,
         augmented,
         shuffle=True,
@@ -220,33 +221,6 @@ def _loaders(
         world_size=world_size,
         last_batch="discard",
     )
-    if not args.data_val or rank:
-        return train, None
-    transform = EvalTransform(resize=recipe.resize, size=recipe.size, interpolation=args.interpolation)
-    return train, Loader(args.data_val, recipe.batch_size, transform, threads=args.data_nthreads)
-
-
-def _class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]:
-    """The names in the .classes files beside `records`, which have to agree; numbers where there is none."""
-    names: Optional[tuple[str, ...]] = None
-    for path in (os.path.splitext(record)[0] + ".classes" for record in records):
-        if not os.path.exists(path):
-            continue
-        with open(path, encoding="utf-8") as stream:
-            found = tuple(stream.read().splitlines())
-        if names is None:
-            names, first = found, path
-        elif names != found:
-            raise DataError(
-                f"{path} has other classes than {first}: labels would mean different things", path
-            )
-    if names is None:
-        if count is None:
-            raise UsageError(f"there is no .classes file beside {records[0]}: give --num-classes")
-        return tuple(str(label) for label in range(count))
-    if count is not None and count != len(names):
-        raise UsageError(f"--num-classes is {count}, and {first} has {len(names)} names")
-    return names
 
 
 def _versions() -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
-from gluon_resnet.cli.arguments import gpu_ids as _gpu_ids
-from gluon_resnet.cli.arguments import number as _number
-from gluon_resnet.cli.arguments import numbers as _numbers
+from gluon_resnet.cli.arguments import gpu_ids, number, numbers
+from gluon_resnet.errors import UsageError
 from gluon_resnet.training.devices import KVSTORES
 from gluon_resnet.training.recipes import Recipe, get_recipe, recipe_names
+from gluon_resnet.training.schedule import LR_MODES
 
 _EPILOG = """\
 Defaults that are not shown come from the recipe. Ctrl-C and SIGTERM finish the step and save; the exit status
@@ -24,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    whole, real = _number(int, 1), _number(float, 0)
+    whole, real, part = number(int, 1), number(float, 0), number(float, 0, 1)
 
     group = result.add_argument_group("network")
     group.add_argument(
@@ -47,29 +48,80 @@ def parser() -> argparse.ArgumentParser:
 
     group = result.add_argument_group("data")
     group.add_argument("--data-train", nargs="+", required=True, metavar="REC", help="training records")
-    group.add_argument("--data-val", nargs="+", metavar="REC", help="validation records")
+    group.add_argument(
+        "--data-val", nargs="+", metavar="REC", help="validation records; all of --data-train train"
+    )
+    group.add_argument(
+        "--holdout",
+        type=number(int, 0),
+        metavar="N",
+        help="without --data-val: validate on N records of --data-train, always the same, and train on the rest",
+    )
     group.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
     group.add_argument("--image-shape", type=_image_size, metavar="3,N,N", help="shape of a training crop")
     group.add_argument("--random-mirror", type=int, choices=(0, 1), help="whether to flip half of the images")
-    group.add_argument("--rgb-mean", type=_numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
-    group.add_argument("--rgb-std", type=_numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
+    means = group.add_mutually_exclusive_group()
+    means.add_argument("--rgb-mean", type=numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
+    means.add_argument(
+        "--mean-image",
+        metavar="NPZ",
+        help="mean of each pixel, by tools/mean.py (default with the paper's recipes: measured before the training)",
+    )
+    group.add_argument("--rgb-std", type=numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
 
     group = result.add_argument_group("training")
     group.add_argument("--recipe", default="imagenet", choices=recipe_names(), help="default: imagenet")
-    group.add_argument("--num-epochs", type=whole)
+    length = group.add_mutually_exclusive_group()
+    length.add_argument("--num-epochs", type=whole)
+    length.add_argument("--num-iterations", type=whole, help="updates; the last epoch may be a part of one")
     group.add_argument("--batch-size", type=whole, help="images per update, over all devices of this process")
     group.add_argument("--lr", type=real, help="learning rate")
-    group.add_argument("--lr-factor", type=_number(float, 0, 1), help="what a step multiplies it by")
-    group.add_argument("--lr-step-epochs", type=_numbers(float), metavar="E,E,...", help="epochs with a step")
-    group.add_argument("--warmup-epochs", type=real, help="epochs in which it rises from 0")
+    group.add_argument("--lr-mode", choices=LR_MODES, help="how it falls")
+    group.add_argument("--lr-factor", type=part, help="what a step or a plateau multiplies it by")
+    group.add_argument(
+        "--lr-step-epochs",
+        type=numbers(float),
+        metavar="E,E,...",
+        help="epochs with a step (--lr-mode step)",
+    )
+    group.add_argument(
+        "--lr-patience",
+        type=number(int, 0),
+        metavar="EPOCHS",
+        help="plateau: more epochs in a row than these without a lower error",
+    )
+    group.add_argument(
+        "--lr-threshold",
+        type=part,
+        metavar="PART",
+        help="plateau: the part of the error that counts as lower",
+    )
+    group.add_argument("--min-lr", type=real, help="where a plateau or the cosine ends")
+    group.add_argument("--warmup-epochs", type=real, help="epochs in which it rises linearly")
+    group.add_argument("--warmup-lr", type=real, help="where the warm-up begins, or stays until an error")
+    group.add_argument(
+        "--warmup-error",
+        type=number(float, 1, 100),
+        metavar="PERCENT",
+        help="train with --warmup-lr until the training error is below this",
+    )
     group.add_argument("--wd", type=real, help="weight decay")
-    group.add_argument("--mom", type=_number(float, 0, 1), help="momentum")
+    group.add_argument("--no-wd", **_switch, help="no weight decay on batch normalization and biases")
+    group.add_argument("--mom", type=part, help="momentum")
+    group.add_argument(
+        "--label-smoothing", type=part, nargs="?", const=0.1, metavar="PART", help="alone: 0.1"
+    )
+    group.add_argument("--mixup", **_switch, help="mix images and labels in pairs")
+    group.add_argument("--mixup-alpha", type=real, metavar="ALPHA", help="of mixup's Beta distribution")
+    group.add_argument(
+        "--last-gamma", **_switch, help="units begin with a last gamma of 0, as their shortcuts"
+    )
     group.add_argument("--top-k", type=whole, default=5, help="the error shown beside top-1 (default: 5)")
     group.add_argument("--dtype", default="float32", choices=("float32", "float16"), help="float16: GPU only")
-    group.add_argument("--seed", type=_number(int, 0, 2**31 - 1), default=0)
+    group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0)
 
     group = result.add_argument_group("devices").add_mutually_exclusive_group()
-    group.add_argument("--gpus", type=_gpu_ids, metavar="ID,ID,...", help="default: the CPU")
+    group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
     group.add_argument("--cpus", type=whole, default=1, help="data-parallel CPU contexts (default: 1)")
     result.add_argument("--kv-store", default="device", help=f"{', '.join(KVSTORES)} (default: device)")
 
@@ -79,28 +131,67 @@ def parser() -> argparse.ArgumentParser:
         "--save-period", type=whole, default=1, help="epochs between parameter files (default: 1)"
     )
     group.add_argument(
-        "--load-epoch", type=_number(int, 0), help="begin with the weights of PREFIX-NNNN.params"
+        "--load-epoch", type=number(int, 0), help="begin with the weights of PREFIX-NNNN.params"
     )
     group.add_argument("--resume", action="store_true", help="go on from the newest state, if there is one")
     group.add_argument(
-        "--disp-batches", type=_number(int, 0), default=20, help="without a terminal: lines (default: 20)"
+        "--disp-batches", type=number(int, 0), default=20, help="without a terminal: lines (default: 20)"
     )
     return result
 
 
-def chosen_recipe(args: argparse.Namespace) -> Recipe:
-    """The preset, and what was given on the command line in its place."""
+def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
+    """The preset for `network`, and what was given on the command line in its place.
+
+    UsageError for options that do not go together.
+    """
     recipe = get_recipe(args.recipe)
+    if args.warmup_epochs is None:  # a warm-up of the user's takes the place of ResNet-110's
+        recipe = recipe.for_network(network)
     if args.image_shape is not None:
         recipe = recipe.with_size(args.image_shape)
     if args.lr_step_epochs is not None:
-        recipe = replace(recipe, lr_step_epochs=args.lr_step_epochs, lr_step_iterations=())
+        if args.lr_mode not in (None, "step"):
+            raise UsageError(f"--lr-step-epochs are steps: they do not go with --lr-mode {args.lr_mode}")
+        recipe = replace(recipe, lr_mode="step", lr_step_epochs=args.lr_step_epochs, lr_step_iterations=())
+    if args.num_epochs is not None or args.num_iterations is not None:
+        recipe = replace(recipe, epochs=args.num_epochs, iterations=args.num_iterations)
+    if args.warmup_error is not None:
+        if args.warmup_epochs is not None:
+            raise UsageError("a warm-up lasts --warmup-epochs or until --warmup-error: choose one")
+        if not (args.warmup_lr or recipe.warmup_lr):
+            raise UsageError(
+                "--warmup-error needs --warmup-lr, the learning rate until then (the paper: 0.01)"
+            )
+        recipe = replace(recipe, warmup_epochs=0)
+    if args.data_val:
+        if args.holdout:
+            raise UsageError("--holdout takes the place of --data-val: give one of them")
+        recipe = replace(recipe, holdout=0)
+    if args.rgb_mean is not None:
+        recipe = replace(recipe, mean="channel")
+    if args.mean_image is not None:
+        recipe = replace(recipe, mean="pixel")
+    mixup_alpha = recipe.mixup_alpha if args.mixup_alpha is None else args.mixup_alpha
+    if args.mixup is not None:
+        mixup_alpha = (mixup_alpha or 0.2) if args.mixup else 0.0
     given = {
         "batch_size": args.batch_size,
         "lr": args.lr,
+        "lr_mode": args.lr_mode,
         "lr_factor": args.lr_factor,
+        "plateau_patience": args.lr_patience,
+        "plateau_threshold": args.lr_threshold,
+        "min_lr": args.min_lr,
         "warmup_epochs": args.warmup_epochs,
+        "warmup_lr": args.warmup_lr,
+        "warmup_error": args.warmup_error,
         "weight_decay": args.wd,
+        "decay_bn_and_bias": None if args.no_wd is None else not args.no_wd,
+        "label_smoothing": args.label_smoothing,
+        "mixup_alpha": mixup_alpha,
+        "zero_gamma": None if args.last_gamma is None else bool(args.last_gamma),
+        "holdout": args.holdout,
         "momentum": args.mom,
         "flip": None if args.random_mirror is None else bool(args.random_mirror),
         "rgb_mean": args.rgb_mean,
@@ -109,8 +200,11 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
+_switch: dict[str, Any] = {"type": int, "nargs": "?", "const": 1, "choices": (0, 1)}  # --mixup is --mixup 1
+
+
 def _image_size(text: str) -> int:
-    channels, height, width = _numbers(int, 3)(text)
+    channels, height, width = numbers(int, 3)(text)
     if channels != 3 or height != width or height < 1:
         raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
     return height

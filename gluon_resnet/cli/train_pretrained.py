@@ -16,10 +16,10 @@ from gluon_resnet.training.transfer import Pretrained
 def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
     """The network of --pretrained, None without; `args` get its card's values where the command line has none.
 
-    These are the network, and the preprocessing that its weights expect. `args.mean_image` becomes whether its
-    mean image is kept. UsageError for options that contradict each other or the card.
+    These are the network, and the preprocessing that its weights expect. `args.keeps_mean_image` becomes
+    whether its mean image is kept. UsageError for options that contradict each other or the card.
     """
-    args.mean_image, args.interpolation = False, "linear"
+    args.keeps_mean_image, args.interpolation = False, "linear"
     if args.pretrained is None:
         if args.freeze:
             raise UsageError("--freeze keeps the weights of a trained network: give --pretrained, too")
@@ -42,14 +42,16 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
         raise UsageError(f"this run would overwrite {prefix}-model.json: choose another --model-prefix")
 
     same_size = args.image_shape in (None, card.size)
-    args.mean_image = card.per_pixel_mean and same_size and args.rgb_mean is None
-    if card.per_pixel_mean and not same_size and args.rgb_mean is None:
+    own_mean = args.rgb_mean is None and args.mean_image is None
+    args.keeps_mean_image = card.per_pixel_mean and same_size and own_mean
+    if card.per_pixel_mean and not same_size and own_mean:
         print(
             f"note: the mean image is of {card.size}x{card.size}: its average is subtracted", file=sys.stderr
         )
     args.interpolation = card.interpolation
     args.image_shape = args.image_shape or card.size
-    args.rgb_mean = args.rgb_mean or card.mean
+    if args.mean_image is None:
+        args.rgb_mean = args.rgb_mean or card.mean
     args.rgb_std = args.rgb_std or card.std
     return pretrained
 

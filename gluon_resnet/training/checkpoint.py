@@ -16,9 +16,10 @@ from gluon_resnet.files import whole_file
 from gluon_resnet.models.parameters import read_arrays, save_parameters, write_arrays
 from gluon_resnet.models.saved import newest_epoch, parameters_path
 from gluon_resnet.training.metrics import Sums
+from gluon_resnet.training.schedule import Observed
 from gluon_resnet.training.trainer import Trainer
 
-_FORMAT = "gluon-resnet resume 1"
+_FORMAT = "gluon-resnet resume 2"
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,19 @@ class Position:
     iteration: int = 0  # updates since the beginning, over all epochs
     seconds: float = 0.0  # spent training in this epoch
     sums: Sums = field(default_factory=Sums)  # over the batches of this epoch
+    observed: Observed = field(
+        default_factory=Observed
+    )  # what the learning rate depends on besides `iteration`
     loader: Optional[Mapping[str, Any]] = None  # its state_dict(), where it has one
 
     def __post_init__(self) -> None:
         for name in ("epoch", "batch", "iteration"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected a number from 0")
+
+    def done(self, iterations: int) -> bool:
+        """Whether a run of so many iterations has nothing left to do, validation included."""
+        return self.iteration >= iterations and not self.trained
 
 
 class Checkpoints:
@@ -98,9 +106,9 @@ class Checkpoints:
         trainer.load_state(path, read_arrays(path))
         return content["position"]
 
-    def unfinished(self, epochs: int) -> bool:
-        """Whether a run of `epochs` epochs has been saved here and is not at its end."""
-        return os.path.exists(self.resume_path) and self._read()["position"].epoch < epochs
+    def unfinished(self, iterations: int) -> bool:
+        """Whether a run of so many iterations has been saved here and is not at its end."""
+        return os.path.exists(self.resume_path) and not self._read()["position"].done(iterations)
 
     def _array_files(self) -> list[str]:
         return glob.glob(glob.escape(self.prefix) + "-resume-" + "[0-9]" * 8 + "*.params")
@@ -125,7 +133,13 @@ class Checkpoints:
             position = content["position"]
             return {
                 "settings": dict(content["settings"]),
-                "position": Position(**{**position, "sums": Sums(**position["sums"])}),
+                "position": Position(
+                    **{
+                        **position,
+                        "sums": Sums(**position["sums"]),
+                        "observed": Observed(**position["observed"]),
+                    }
+                ),
                 "arrays": {"name": str(content["arrays"]["name"]), "crc32": content["arrays"]["crc32"]},
             }
         except (ValueError, KeyError, TypeError) as error:

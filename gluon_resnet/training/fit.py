@@ -29,7 +29,7 @@ def fit(
     trainer: Trainer,
     train: Batches,
     validation: Optional[Batches],
-    epochs: int,
+    iterations: int,
     schedule: Schedule,
     *,
     position: Optional[Position] = None,
@@ -39,21 +39,25 @@ def fit(
     progress: Optional[Progress] = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train from `position` (None: the beginning) until `epochs` epochs are done.
+    """Train from `position` (None: the beginning) until `iterations` updates are done.
 
-    The state is saved after each epoch, before its validation, and when `stop()`, which is asked after every
-    batch, becomes true. Returns whether all epochs are done. GluonResnetError when a loss is not finite:
-    what was saved before stays.
+    The last epoch ends with them, wherever in it that is. The state is saved after each epoch, before its validation,
+    and when `stop()`, which is asked after every batch, becomes true. Returns whether all is done. GluonResnetError
+    when a loss is not finite: what was saved before stays.
+
+    A schedule of plateaus sees the top-1 error of the validation, or without one that of the training.
     """
     position = position or Position()
     progress = progress or Progress(every=0)
-    for epoch in range(position.epoch, epochs):
+    epochs = count_epochs(position, iterations, len(train))
+    while not position.done(iterations):
+        epoch = position.epoch
         title = f"epoch {epoch + 1}/{epochs}"
         if not position.trained:
             mx.random.seed(seed + epoch)  # a net with dropout draws the same numbers in a resumed epoch
-            position = _train_epoch(trainer, train, schedule, position, title, progress, stop)
+            position = _train_epoch(trainer, train, iterations, schedule, position, title, progress, stop)
             if checkpoints:
-                checkpoints.save(trainer, position, last=epoch + 1 == epochs)
+                checkpoints.save(trainer, position, last=position.iteration == iterations)
             if stop():
                 return False
         validated = None
@@ -67,48 +71,66 @@ def fit(
             EpochRecord.of(
                 epoch + 1,
                 position.iteration,
-                schedule(position.iteration - 1),
+                schedule(position.iteration - 1, position.observed),
                 position.seconds,
                 trainer.top_k,
                 position.sums,
                 validated,
             )
         )
-        position = Position(epoch=epoch + 1, iteration=position.iteration)
+        error = (validated or position.sums).top1_error
+        observed = schedule.after_epoch(position.observed, error)
+        position = Position(epoch=epoch + 1, iteration=position.iteration, observed=observed)
         if checkpoints:
             checkpoints.move(position)
     return True
 
 
+def count_epochs(position: Position, iterations: int, batches: int) -> int:
+    """The epochs, the last perhaps a part of one, of a run of so many iterations that stands at `position`."""
+    if position.trained:
+        position = Position(epoch=position.epoch + 1, iteration=position.iteration)
+    return position.epoch + -(-(iterations - position.iteration + position.batch) // batches)
+
+
 def _train_epoch(
     trainer: Trainer,
     train: Any,
+    iterations: int,
     schedule: Schedule,
     position: Position,
     title: str,
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Position:
-    """Train on the rest of an epoch, or until `stop()`; the position reached."""
+    """Train on the rest of an epoch, or until `iterations` are done, or until `stop()`; the position reached."""
     meter = trainer.new_meter(position.sums)
     began = time.perf_counter() - position.seconds
-    batch_number, iteration = position.batch, position.iteration
+    batch_number, iteration, observed = position.batch, position.iteration, position.observed
+    batches_here = min(len(train), batch_number + iterations - iteration)
+    seen = position.sums
 
     def status() -> str:
         sums = meter.lagging
         rate = sums.images / (time.perf_counter() - began)
         return (
             f"loss {sums.mean_loss:.3f}  error {sums.top1_error:.1f} %  "
-            f"{rate:.0f} images/s  lr {schedule(iteration - 1):g}"
+            f"{rate:.0f} images/s  lr {schedule(iteration - 1, observed):g}"
         )
 
-    rest = _until(stop, _rest_of_epoch(train, position))
-    with closing(progress.follow(rest, title, len(train), position.batch, status)) as batches:
+    rest = _until(stop, islice(_rest_of_epoch(train, position), batches_here - position.batch))
+    with closing(progress.follow(rest, title, batches_here, position.batch, status)) as batches:
         for batch in batches:
-            lr = schedule(iteration)
+            lr = schedule(iteration, observed)
             batch_number += 1
+            where = f"batch {batch_number} of {title} (learning rate {lr:g})"
+            trainer.step(batch, lr, meter, where, iteration)
             iteration += 1
-            trainer.step(batch, lr, meter, f"batch {batch_number} of {title} (learning rate {lr:g})")
+            if schedule.warming(observed):  # some hundred times in a run: here the host waits for the device
+                last, seen = seen, meter.sums()
+                images = seen.images - last.images
+                wrong = images - (seen.top1_right - last.top1_right)
+                observed = schedule.after_update(observed, iteration, wrong, images)
     sums = meter.sums()
     mx.nd.waitall()  # the last update belongs to the time, too
     position = replace(
@@ -116,19 +138,20 @@ def _train_epoch(
         batch=batch_number,
         iteration=iteration,
         sums=sums,
+        observed=observed,
         seconds=time.perf_counter() - began,
     )
-    if stop() and batch_number < len(train):
+    if stop() and batch_number < batches_here:
         return replace(position, loader=train.state_dict() if hasattr(train, "state_dict") else None)
     trainer.average_statistics()
     return replace(position, trained=True, loader=None)
 
 
-def _rest_of_epoch(train: Any, position: Position) -> Iterable[Batch]:
+def _rest_of_epoch(train: Any, position: Position) -> Iterator[Batch]:
     """The batches of an epoch from `position` on."""
     if position.loader is not None:
         train.load_state_dict(position.loader)
-        return train
+        return iter(train)
     if hasattr(train, "set_epoch"):
         train.set_epoch(position.epoch)
     return islice(iter(train), position.batch, None)

@@ -10,7 +10,9 @@ import numpy as np
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
 from gluon_resnet.models.parameters import check_arrays, parameter_value
+from gluon_resnet.training.loss import CrossEntropy
 from gluon_resnet.training.metrics import Meter, Sums
+from gluon_resnet.training.mixup import Mixup
 
 
 class Batch(Protocol):
@@ -46,6 +48,8 @@ class Trainer:
         classes: labels are 0 to classes - 1; another one raises DataError with the record's id.
         momentum, weight_decay: of SGD; recipes.Recipe has the paper's.
         decay_bn_and_bias: False spares betas, gammas and biases from weight decay.
+        label_smoothing: the part of a training label that is spread over all classes (see CrossEntropy).
+        mixup: trains on mixed images and labels; an error is then measured against the label of greater weight.
         kvstore: a name, or an open store of a cluster (see devices.open_kvstore).
         dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
             checkpoints stay float32; the choice holds for everything that the process builds afterwards.
@@ -61,6 +65,8 @@ class Trainer:
         momentum: float = 0.9,
         weight_decay: float = 1e-4,
         decay_bn_and_bias: bool = True,
+        label_smoothing: float = 0.0,
+        mixup: Optional[Mixup] = None,
         kvstore: Any = "device",
         dtype: str = "float32",
         top_k: int = 5,
@@ -73,7 +79,8 @@ class Trainer:
         self._classes = classes
         self._amp: Any = None
         self._world_size = 1 if isinstance(kvstore, str) else kvstore.num_workers
-        self._loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+        self._mixup = mixup
+        self._loss, self._plain_loss = CrossEntropy(label_smoothing), CrossEntropy()
         self._parameters = net._collect_params_with_prefix()
         # On CPUs MXNet's ReLU makes NaN 0: a net full of NaN has a finite loss, but not a finite variance.
         # The gammas order this: they are updated after the variances, whose change MXNet does not track.
@@ -89,7 +96,8 @@ class Trainer:
             self._amp = amp
             amp.init(dtype)  # not after the graph is built
         net.hybridize(static_alloc=True, static_shape=True)
-        self._loss.hybridize(static_alloc=True, static_shape=True)
+        for loss in (self._loss, self._plain_loss):
+            loss.hybridize(static_alloc=True, static_shape=True)
         self._sgd = mx.gluon.Trainer(
             net.collect_params(),
             "sgd",
@@ -112,12 +120,17 @@ class Trainer:
         """A meter for `step`, going on from the sums `start`."""
         return Meter(self._classes, self.top_k, start)
 
-    def step(self, batch: Batch, lr: float, meter: Meter, where: str) -> None:
-        """Queue one update with learning rate `lr`; `meter` counts the batch, `where` names it in errors."""
+    def step(self, batch: Batch, lr: float, meter: Meter, where: str, iteration: int = 0) -> None:
+        """Queue one update with learning rate `lr`; `meter` counts the batch, `where` names it in errors.
+
+        `iteration`: its number in the run, on which mixup's random numbers depend.
+        """
         parts = self._deal(batch)
+        if self._mixup:
+            parts = _mixed(parts, self._mixup, iteration)
         with mx.autograd.record():
             scores = [self.net(part.images) for part in parts]
-            losses = [self._loss(s, part.label) for s, part in zip(scores, parts)]
+            losses = [self._loss(s, part.label, *part.mixed_with) for s, part in zip(scores, parts)]
             heads = self._scaled(losses)
         # A device without a row of its own works on a copy whose gradient is nothing.
         gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
@@ -127,12 +140,15 @@ class Trainer:
         meter.add(_counted(parts, scores, losses), where, self._watched)
 
     def evaluate(self, batches: Iterable[Batch]) -> Sums:
-        """Loss and errors over `batches` in evaluation mode, every row that is not padding exactly once."""
+        """Loss and errors over `batches` in evaluation mode, every row that is not padding exactly once.
+
+        The loss is that of the labels as they are, not smoothed.
+        """
         meter = self.new_meter()
         for number, batch in enumerate(batches, 1):
             parts = self._deal(batch)
             scores = [self.net(part.images) for part in parts]
-            losses = [self._loss(s, part.label) for s, part in zip(scores, parts)]
+            losses = [self._plain_loss(s, part.label) for s, part in zip(scores, parts)]
             meter.add(_counted(parts, scores, losses), f"batch {number} of the validation")
         return meter.sums()
 
@@ -225,9 +241,29 @@ class _Part(NamedTuple):
     images: Any
     label: Any
     rows: int  # 0: none of its own
+    mixed_with: tuple[
+        Any, ...
+    ] = ()  # the partners' labels and the weight of `label`, as CrossEntropy takes them
 
 
 def _counted(
     parts: Sequence[_Part], scores: Sequence[Any], losses: Sequence[Any]
 ) -> list[tuple[Any, Any, Any]]:
     return [(s, loss, part.label) for part, s, loss in zip(parts, scores, losses) if part.rows]
+
+
+def _mixed(parts: Sequence[_Part], mixup: Mixup, iteration: int) -> list[_Part]:
+    """The parts with each image and label mixed with its partner's; `label` is that of greater weight."""
+    weight = mixup.weight(iteration)
+    mixed = []
+    for device, part in enumerate(parts):
+        context = part.images.context
+        order = mx.nd.array(mixup.partners(iteration, device, len(part.images)), context, "int32")
+        images, label = part.images.astype("float32"), part.label
+        images = weight * images + (1 - weight) * images.take(order)
+        other = label.take(order)
+        if weight < 0.5:
+            label, other = other, label
+        greater = mx.nd.full((1,), max(weight, 1 - weight), context)
+        mixed.append(_Part(images, label, part.rows, (other, greater)))
+    return mixed

@@ -1,0 +1,50 @@
+"""The mean image of tools/train.py: read, or measured on the records that train."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Optional
+
+from gluon_resnet.data import (
+    Batch,
+    EvalTransform,
+    Loader,
+    PixelStatistics,
+    RecordFile,
+    pixel_statistics,
+)
+from gluon_resnet.errors import UsageError
+from gluon_resnet.training.progress import Progress
+from gluon_resnet.training.recipes import Recipe
+
+
+def mean_image(
+    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], kept: str
+) -> Optional[PixelStatistics]:
+    """What a recipe with a mean per pixel subtracts; None for one with a mean per channel.
+
+    It is that of --mean-image; or that in `kept`, where a run goes on; or else that of `records`. UsageError for a
+    mean image of another size.
+    """
+    if args.keeps_mean_image or recipe.mean == "channel":
+        return None
+    path = args.mean_image or (kept if args.resume and os.path.exists(kept) else None)
+    if path is None:
+        transform = EvalTransform(recipe.resize, recipe.size, args.interpolation)
+        return pixel_statistics(records, transform, args.data_nthreads, _followed)
+    statistics = PixelStatistics.load(path)
+    side = statistics.mean_image.shape[-1]
+    if side != recipe.size:
+        raise UsageError(
+            f"{path} is the mean of images of {side}x{side}, and the network sees {recipe.size}x{recipe.size}: "
+            f"measure it by tools/mean.py --size {recipe.size}"
+        )
+    return statistics
+
+
+def _followed(loader: Loader) -> Iterator[Batch]:
+    with closing(Progress(every=0).follow(loader, "mean image", len(loader))) as batches:
+        yield from batches

@@ -1,0 +1,61 @@
+"""What train.py reads: the records to train on, those to validate on, and the names of their classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Optional
+
+from gluon_resnet.data import RecordFile
+from gluon_resnet.data.holdout import hold_out
+from gluon_resnet.errors import DataError, UsageError
+
+
+def open_records(
+    train: Sequence[str], validation: Optional[Sequence[str]], holdout: int, prefix: str
+) -> tuple[list[RecordFile], list[RecordFile]]:
+    """The records to train on, and those to validate on, perhaps none.
+
+    Without `validation` these are `holdout` ones out of the file to train on; PREFIX-train.idx and PREFIX-holdout.idx
+    list both parts. UsageError where they cannot be taken out of it.
+    """
+    files = [RecordFile(path) for path in train]
+    if validation or not holdout:
+        return files, [RecordFile(path) for path in validation or ()]
+    way_out = "give --data-val, or --holdout 0 for no validation"
+    if len(files) > 1:
+        raise UsageError(
+            f"{holdout} records are held out of one file for validation, and --data-train has {len(files)} files: "
+            f"{way_out}"
+        )
+    try:
+        rest, held = hold_out(files[0], holdout, f"{prefix}-train.idx", f"{prefix}-holdout.idx")
+    except UsageError as error:
+        raise UsageError(f"{error}; {way_out}") from None
+    print(
+        f"{len(held)} records of {held.path} are held out for validation, {len(rest)} train ({held.index_path})"
+    )
+    return [rest], [held]
+
+
+def class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]:
+    """The names in the .classes files beside `records`, which have to agree; numbers where there is none."""
+    names: Optional[tuple[str, ...]] = None
+    for path in (os.path.splitext(record)[0] + ".classes" for record in records):
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8") as stream:
+            found = tuple(stream.read().splitlines())
+        if names is None:
+            names, first = found, path
+        elif names != found:
+            raise DataError(
+                f"{path} has other classes than {first}: labels would mean different things", path
+            )
+    if names is None:
+        if count is None:
+            raise UsageError(f"there is no .classes file beside {records[0]}: give --num-classes")
+        return tuple(str(label) for label in range(count))
+    if count is not None and count != len(names):
+        raise UsageError(f"--num-classes is {count}, and {first} has {len(names)} names")
+    return names

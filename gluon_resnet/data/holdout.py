@@ -1,0 +1,39 @@
+"""Some records of a file set apart for validation: two indices of one .rec."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from gluon_resnet.data.records import Path, RecordFile
+from gluon_resnet.errors import UsageError
+from gluon_resnet.files import whole_file
+
+
+def hold_out(
+    file: RecordFile, count: int, train_index: Path, holdout_index: Path
+) -> tuple[RecordFile, RecordFile]:
+    """Draw `count` of the file's images at random; the file with the others, and the file with these.
+
+    Always the same ones for a file of so many images: the first `count` positions of
+    ``numpy.random.RandomState(0).permutation(images)``, whose numbers NumPy has promised never to change. Not
+    stratified by class. The indices are written to the two paths, in the order of the file, whose folders are
+    made; ``RecordFile(path, index_path)`` opens them ever after.
+
+    Raises:
+        UsageError: `count` leaves nothing to train on, or nothing is drawn.
+    """
+    images = np.asarray(file.images)
+    if not 0 < count < len(images):
+        raise UsageError(
+            f"{count} records cannot be held out of the {len(images)} images in {file.path}: "
+            "both parts need at least one"
+        )
+    held = np.zeros(len(images), bool)
+    held[np.random.RandomState(0).permutation(len(images))[:count]] = True
+    for path, chosen in ((train_index, images[~held]), (holdout_index, images[held])):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with whole_file(path) as stream:
+            stream.writelines(f"{file.key(i)}\t{file.offset(i)}\n" for i in chosen.tolist())
+    return RecordFile(file.path, train_index), RecordFile(file.path, holdout_index)
