@@ -98,7 +98,7 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     except (library.SafetensorError, ValueError) as error:
         raise _error(path, f"this is not a whole safetensors file: {error}") from None
     arrays = {}
-    for name, tensor in tensors:
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # the library's order is by chance
         if tensor["dtype"] not in _SAFETENSORS:
             raise _error(path, f"tensor {name[:80]} has the data type {tensor['dtype']}, which is not read")
         values = np.frombuffer(bytes(tensor["data"]), _SAFETENSORS[tensor["dtype"]])
