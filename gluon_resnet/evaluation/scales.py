@@ -32,7 +32,8 @@ class ScaleScorer:
         scales: shorter sides in pixels, none below the card's `size`.
         files: the records.
         batch_size: at most as many pixels go through the network at once as so many images of `size` have, over
-            all contexts (or one image), and so many records are held in memory at a time, twice.
+            all contexts (or one image). The images of three such batches of records are in memory at all scales:
+            one that is counted, one at work, one made ahead.
         threads: that decode and resize; None: one for each processor.
 
     Raises:
