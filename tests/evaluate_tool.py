@@ -13,14 +13,8 @@ from conftest import encode, picture, write_records
 from gluon_resnet.cli.evaluate import main
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "evaluate.py"
-
-
 CLASSES = [f"class {label}" for label in range(12)]
-
-
 PAYLOADS = [encode(picture(40 + index % 9, 50 - index % 11, index)) for index in range(30)]
-
-
 LABELS = [index * 5 % 12 for index in range(30)]
 
 
