@@ -7,10 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from fakes import FakeBatch
 
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import Recomputed, get_model, with_normalization
+from gluon_resnet.training.trainer import Trainer
+from gluon_resnet.training.transfer import freeze
 
 LOSS = gluon.loss.SoftmaxCrossEntropyLoss()
 
@@ -86,6 +89,28 @@ def test_a_frozen_beginning_behind_normalization(frozen):
     net.initialize()
     net[1].collect_params(f"resnet20_({frozen}).*(weight|gamma|beta)").setattr("grad_req", "null")
     compare(net, mx.nd.random.uniform(0, 255, (4, 3, 16, 16)).astype("uint8"))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_trainer_takes_the_same_steps(frozen):
+    contexts = [mx.cpu(0), mx.cpu(1)]
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, (3, 6, 3, 16, 16)).astype("float32")
+    states = []
+    for recompute in (False, True):
+        mx.random.seed(2)
+        net = with_normalization(get_model("resnet20", 4, variant="v2"), (120, 110, 100), (60, 60, 60))
+        net.initialize(ctx=contexts)
+        if frozen:
+            freeze(net)
+        trainer = Trainer(net, contexts, 4, recompute=recompute)
+        meter = trainer.new_meter()
+        for batch in images:
+            trainer.step(FakeBatch(batch, np.arange(6, dtype="float32") % 4), 0.05, meter, "a batch")
+        states.append({**trainer.state(), "loss": np.array(meter.sums().loss)})
+    for name, plain in states[0].items():
+        tolerance = 1e-5 * np.abs(plain).max()
+        np.testing.assert_allclose(states[1][name], plain, rtol=0, atol=tolerance, err_msg=name)
 
 
 def test_no_segments_are_refused():

@@ -64,7 +64,7 @@ def test_json_of_layers(capsys):
     ("arguments", "message"),
     [
         ("coffee", "there is no network 'coffee'"),
-        ("resnet50_v1b --variant v1", "resnet50_v1b is variant v1b, and --variant is v1"),
+        ("resnet50_v1b --variant v1", "--network resnet50_v1b and --variant v1 name two variants"),
         ("plain20 --shortcut A", "without shortcuts"),
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
         ("resnet20 --classes 0", "at least one class"),

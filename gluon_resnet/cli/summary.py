@@ -13,9 +13,8 @@ from tabulate import tabulate
 
 from gluon_resnet.analysis.cost import Layer, Shape, Total, layers_of, stages_of, times
 from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
-from gluon_resnet.errors import UsageError
 from gluon_resnet.models import get_model
-from gluon_resnet.models.registry import describe, split_variant
+from gluon_resnet.models.registry import choose_variant, describe
 
 _EPILOG = """\
 Multiply-adds are those of convolutions and fully connected layers for one image, which the paper calls FLOPs:
@@ -73,10 +72,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _network(text: str, args: argparse.Namespace) -> _Network:
-    name, variant = split_variant(text)
-    if variant and args.variant not in (None, variant):
-        raise UsageError(f"{text} is variant {variant}, and --variant is {args.variant}")
-    variant = variant or args.variant or "v1"
+    name, variant = choose_variant(text, args.variant)
+    variant = variant or "v1"
     shortcut = describe(name, args.shortcut, variant).shortcut
     depth = re.fullmatch(r"(?:resnet|plain)(\d+)", name)
     small = depth and int(depth[1]) not in TABLE_1_DEPTHS  # of §4.2, for CIFAR-10

@@ -43,9 +43,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = parser().parse_args(argv)
     pretrained = fill_in(args)
     command = shlex.join([os.path.basename(sys.executable), sys.argv[0], *argv])
-    network = args.network if args.num_layers is None else f"{args.network}{args.num_layers}"
-    prefix = args.model_prefix or os.path.join("runs", network)
-    recipe = with_resize(chosen_recipe(args, network), pretrained)
+    prefix = args.model_prefix or os.path.join("runs", args.network)
+    recipe = with_resize(chosen_recipe(args, args.network), pretrained)
 
     contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
     if recipe.batch_size < len(contexts):
@@ -59,7 +58,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
 
     card = ModelCard(
-        network=network,
+        network=args.network,
         classes=class_names([*args.data_train, *(args.data_val or [])], args.num_classes),
         resize=recipe.resize,
         size=recipe.size,
@@ -101,6 +100,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         label_smoothing=recipe.label_smoothing,
         mixup=Mixup(recipe.mixup_alpha, args.seed) if recipe.mixup_alpha else None,
         kvstore=store,
+        recompute=args.recompute,
         dtype=args.dtype,
         top_k=args.top_k,
     )
@@ -108,7 +108,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         **asdict(recipe),
         "epochs": None,
         "iterations": iterations if recipe.lr_mode == "cosine" else None,  # another run can be made longer
-        "network": network,
+        "network": args.network,
         "shortcut": args.shortcut,
         "variant": args.variant,
         "classes": len(card.classes),
@@ -144,9 +144,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         _note(
             f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
         )
-    report = (
-        TrainReport(prefix, card, epochs, position.epoch, train) if rank == 0 else None
-    )  # one worker writes
+    # One worker writes.
+    report = TrainReport(prefix, card, epochs, position.epoch, train) if rank == 0 else None
+    if mean and report:
+        mean.save(mean_path)
+        print(f"the mean of {mean.images} images is subtracted, and kept in {mean_path}")
     with StopRequest() as stop:
         done = fit(
             trainer,

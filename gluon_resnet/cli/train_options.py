@@ -29,12 +29,20 @@ def parser() -> argparse.ArgumentParser:
 
     group = result.add_argument_group("network")
     group.add_argument(
-        "--network", help="resnet101, plain20, ...; or resnet with --num-layers (default: --pretrained's)"
+        "--network",
+        help="resnet50, plain20, ...; vgg16, vgg19 (also _bn), googlenet, bn_inception, prelu_net_a, _b, _c; "
+        "or resnet with --num-layers (default: --pretrained's)",
     )
     group.add_argument("--num-layers", type=whole, help="depth, put behind --network")
-    group.add_argument("--shortcut", help="shortcut option of the paper, A, B or C (default: the paper's)")
     group.add_argument(
-        "--variant", help="v1, the default: as in the paper; v1b: stride in the 3x3 convolution"
+        "--shortcut",
+        help="shortcut option of the paper: A, B or C, of residual networks "
+        "(default: B for those of ImageNet, A for those of CIFAR)",
+    )
+    group.add_argument(
+        "--variant",
+        help="v1, the default: as in the paper; v1b: stride in the 3x3 convolution; v2: pre-activation; "
+        "also behind the network's name, resnet50_v1b",
     )
     group.add_argument(
         "--pretrained",
@@ -118,6 +126,11 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--top-k", type=whole, default=5, help="the error shown beside top-1 (default: 5)")
     group.add_argument("--dtype", default="float32", choices=("float32", "float16"), help="float16: GPU only")
+    group.add_argument(
+        "--recompute",
+        action="store_true",
+        help="compute activations again in the backward pass: less memory, more time (resnet1202 at 128)",
+    )
     group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0)
 
     group = result.add_argument_group("devices").add_mutually_exclusive_group()

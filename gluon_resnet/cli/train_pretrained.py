@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Optional
 
 from gluon_resnet.errors import UsageError
+from gluon_resnet.models.registry import choose_variant
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.transfer import Pretrained
 
@@ -20,6 +21,10 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
     whether its mean image is kept. UsageError for options that contradict each other or the card.
     """
     args.keeps_mean_image, args.interpolation = False, "linear"
+    if args.num_layers is not None:
+        args.network = f"{args.network or 'resnet'}{args.num_layers}"
+    if args.network is not None:
+        args.network, args.variant = choose_variant(args.network, args.variant)
     if args.pretrained is None:
         if args.freeze:
             raise UsageError("--freeze keeps the weights of a trained network: give --pretrained, too")
@@ -33,8 +38,6 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
         )
     pretrained = Pretrained.find(args.pretrained)
     card = pretrained.card
-    if args.num_layers is not None:
-        args.network, args.num_layers = f"{args.network or 'resnet'}{args.num_layers}", None
     pretrained.require_same(args.network, args.shortcut, args.variant)
     args.network, args.shortcut, args.variant = card.network, card.shortcut, card.variant
     prefix = args.model_prefix or os.path.join("runs", card.network)

@@ -15,7 +15,7 @@ from gluon_resnet.convert.weights_file import read_weights
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.card import ModelCard
 from gluon_resnet.models.parameters import parameter_value
-from gluon_resnet.models.registry import split_variant
+from gluon_resnet.models.registry import choose_variant
 from gluon_resnet.models.units import VARIANTS
 
 Path = Union[str, "os.PathLike[str]"]
@@ -36,9 +36,8 @@ class Weights(NamedTuple):
     shortcut: Optional[str]  # None: the network's own
     classes: int
     arrays: dict[str, np.ndarray]  # float32, without the mean and std of the input
-    mean: (
-        np.ndarray
-    )  # of GluonCV's v2 nets' own normalization of the input, behind the usual one; else 0 and 1
+    # Of the normalization that GluonCV's v2 nets have behind the usual one; else 0 and 1.
+    mean: np.ndarray
     std: np.ndarray
 
 
@@ -64,13 +63,11 @@ def import_weights(
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    network, named = split_variant(network)
-    if named is not None and variant not in (None, named):
-        raise UsageError(f"--network {network}_{named} and --variant {variant} name two variants")
+    network, variant = choose_variant(network, variant)
     arrays = _relative_names(read_weights(path))
     counters = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_COUNTER)}
     layout, found_shortcut, layers = find(path, arrays, network, shortcut, source)
-    variant = _variant(network, layers, variant or named, layout)
+    variant = _variant(network, layers, variant, layout)
     pairs = layout.names.tensors(layers)
     _check_counters(path, counters, pairs, layout)
 

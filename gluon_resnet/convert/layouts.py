@@ -13,7 +13,6 @@ from gluon_resnet.convert.names import Layer, Names, our_layers
 from gluon_resnet.convert.weights_file import TORCH_ENDINGS
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.registry import get_model
-from gluon_resnet.models.units import VARIANTS
 
 _TORCH_FILES = (*TORCH_ENDINGS, ".safetensors")
 _GLUON_FILES = (".params", ".safetensors")
@@ -154,7 +153,7 @@ def _candidates(network: str, source: Optional[str]) -> list[Layout]:
     if not re.fullmatch(r"resnet\d+", network):
         raise UsageError(f"{network}: weights of others are known for residual networks alone")
     imagenet = network in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-    layouts = [layout for layout in LAYOUTS if layout.imagenet == imagenet and layout.variant in VARIANTS]
+    layouts = [layout for layout in LAYOUTS if layout.imagenet == imagenet]
     layouts = [layout for layout in layouts if source in (None, layout.source)]
     if not layouts:
         family = "CIFAR (resnet20, ...)" if imagenet else "ImageNet (resnet18, ...)"

@@ -87,12 +87,12 @@ class _Segment:
         self._moving = set(graph.list_auxiliary_states())
 
     def __call__(self, x: Any, scratch: bool = False) -> Any:
-        """The output for `x`. With `scratch`, running statistics are neither read (in training) nor changed."""
+        """The output for `x`. With `scratch`, running statistics do not change."""
         inputs = [x if parameter is None else parameter.data(x.context) for parameter in self._inputs]
         if scratch:
             for index, parameter in enumerate(self._inputs):
                 if parameter is not None and parameter.name in self._moving:
-                    inputs[index] = mx.nd.zeros(parameter.shape, x.context)
+                    inputs[index] = inputs[index].copy()  # a frozen normalization reads them
         return self._graph(*inputs)
 
 

@@ -86,6 +86,14 @@ def split_variant(name: str) -> tuple[str, Optional[str]]:
     return (network, variant) if network and variant in VARIANTS else (name, None)
 
 
+def choose_variant(name: str, variant: Optional[str]) -> tuple[str, Optional[str]]:
+    """The network and variant of two options, of which the first may name both; UsageError where they differ."""
+    network, named = split_variant(name)
+    if named is not None and variant not in (None, named):
+        raise UsageError(f"--network {name} and --variant {variant} name two variants")
+    return network, named or variant
+
+
 def describe(
     name: str, shortcut: Optional[str] = None, variant: str = "v1", zero_gamma: bool = False
 ) -> Network:

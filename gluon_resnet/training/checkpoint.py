@@ -32,9 +32,7 @@ class Position:
     iteration: int = 0  # updates since the beginning, over all epochs
     seconds: float = 0.0  # spent training in this epoch
     sums: Sums = field(default_factory=Sums)  # over the batches of this epoch
-    observed: Observed = field(
-        default_factory=Observed
-    )  # what the learning rate depends on besides `iteration`
+    observed: Observed = field(default_factory=Observed)  # what the learning rate depends on, too
     loader: Optional[Mapping[str, Any]] = None  # its state_dict(), where it has one
 
     def __post_init__(self) -> None:

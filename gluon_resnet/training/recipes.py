@@ -25,15 +25,11 @@ class Recipe:
     epochs: Optional[int]  # counted instead of iterations; BoT §2.1: 120 (§5.4: 200 with mixup)
 
     lr: float  # §3.4, §4.2: 0.1 at first; BoT §3.1: 0.1 for a batch of 256
-    lr_mode: (
-        str  # one of schedule.LR_MODES; §3.4: 'plateau', §4.2: 'step', BoT §5.1: 'cosine' (arXiv:1608.03983)
-    )
+    lr_mode: str  # one of schedule.LR_MODES; §3.4: 'plateau', §4.2: 'step', BoT §5.1: 'cosine'
     lr_factor: float  # §3.4, §4.2: "divided by 10"
     lr_step_epochs: tuple[float, ...]  # 'step': in epochs (BoT §2.1: 30, 60, 90) ...
     lr_step_iterations: tuple[int, ...]  # ... and in iterations; §4.2: "at 32k and 48k iterations"
-    plateau_patience: (
-        int  # §3.4 does not say what a plateau is: epochs, as ReduceLROnPlateau has it in PyTorch
-    )
+    plateau_patience: int  # epochs; §3.4 does not say what a plateau is: PyTorch's ReduceLROnPlateau does
     plateau_threshold: float  # the same
     min_lr: float  # not said; 0.1 / 10^3, which is where three steps end
     warmup_epochs: float  # linear, from warmup_lr to lr; §3.4, §4.2: none, BoT §3.1: 5
@@ -52,16 +48,12 @@ class Recipe:
     shorter_side: tuple[int, int]  # 'scale-jitter': the shorter side is drawn from it; §3.4: [256, 480]
     padding: int  # 'pad': pixels on each side; §4.2: 4
     flip: bool  # half of the images mirrored; §3.4, §4.2
-    colour_jitter: (
-        float  # brightness, contrast and saturation times 1 +- this; BoT §2.1: 0.4 (hue for contrast)
-    )
+    colour_jitter: float  # brightness, contrast and saturation times 1 +- this; BoT §2.1: 0.4
     pca_noise: float  # §3.4: "the standard color augmentation in [21]", whose §4.1 has 0.1
     resize: Optional[int]  # evaluation: shorter side, then the centre crop; [21]: 256
     mean: str  # subtracted from 'pixel' or 'channel'; §3.4, §4.2: "the per-pixel mean subtracted"
     rgb_mean: tuple[float, float, float]  # the mean per channel, of pixels 0 to 255
-    rgb_std: tuple[
-        float, float, float
-    ]  # the paper does not divide; the first batch normalization undoes a scale
+    rgb_std: tuple[float, float, float]  # the paper does not divide, and batch normalization undoes it
 
     # §4.2: the schedule "is determined on a 45k/5k train/val split", and the errors of its tables are those of nets
     # "trained on the training set and evaluated on the test set", which we read as all 50k. So records are held out

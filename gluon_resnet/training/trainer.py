@@ -10,6 +10,7 @@ import numpy as np
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
 from gluon_resnet.models.parameters import check_arrays, parameter_value
+from gluon_resnet.models.recompute import Recomputed
 from gluon_resnet.training.loss import CrossEntropy
 from gluon_resnet.training.metrics import Meter, Sums
 from gluon_resnet.training.mixup import Mixup
@@ -51,6 +52,7 @@ class Trainer:
         label_smoothing: the part of a training label that is spread over all classes (see CrossEntropy).
         mixup: trains on mixed images and labels; an error is then measured against the label of greater weight.
         kvstore: a name, or an open store of a cluster (see devices.open_kvstore).
+        recompute: keep few activations and compute the others again in the backward pass (see models.recompute).
         dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
             checkpoints stay float32; the choice holds for everything that the process builds afterwards.
         top_k: which error is measured beside top-1.
@@ -68,6 +70,7 @@ class Trainer:
         label_smoothing: float = 0.0,
         mixup: Optional[Mixup] = None,
         kvstore: Any = "device",
+        recompute: bool = False,
         dtype: str = "float32",
         top_k: int = 5,
     ) -> None:
@@ -96,6 +99,7 @@ class Trainer:
             self._amp = amp
             amp.init(dtype)  # not after the graph is built
         net.hybridize(static_alloc=True, static_shape=True)
+        self._recomputed = Recomputed(net) if recompute else None
         for loss in (self._loss, self._plain_loss):
             loss.hybridize(static_alloc=True, static_shape=True)
         self._sgd = mx.gluon.Trainer(
@@ -129,12 +133,12 @@ class Trainer:
         if self._mixup:
             parts = _mixed(parts, self._mixup, iteration)
         with mx.autograd.record():
-            scores = [self.net(part.images) for part in parts]
+            scores = [(self._recomputed or self.net)(part.images) for part in parts]
             losses = [self._loss(s, part.label, *part.mixed_with) for s, part in zip(scores, parts)]
             heads = self._scaled(losses)
         # A device without a row of its own works on a copy whose gradient is nothing.
         gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
-        mx.autograd.backward(heads, gradients)
+        (self._recomputed or mx.autograd).backward(heads, gradients)
         self._sgd.set_learning_rate(lr)
         self._sgd.step(self._world_size * sum(part.rows for part in parts))
         meter.add(_counted(parts, scores, losses), where, self._watched)
@@ -241,9 +245,7 @@ class _Part(NamedTuple):
     images: Any
     label: Any
     rows: int  # 0: none of its own
-    mixed_with: tuple[
-        Any, ...
-    ] = ()  # the partners' labels and the weight of `label`, as CrossEntropy takes them
+    mixed_with: tuple[Any, ...] = ()  # what CrossEntropy takes besides: the partners' labels, and a weight
 
 
 def _counted(
