@@ -112,7 +112,7 @@ def test_going_on(data, tmp_path, capsys):
     assert main([*options, "--num-epochs", "2", "--resume"]) is None
     assert "all 2 epochs are done already" in capsys.readouterr().out
     assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01"]) is None
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[:-2]] == ["3/3"]
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:-2]] == ["3/3"]
     assert len((tmp_path / "a-log.jsonl").read_text().splitlines()) == 3
     os.remove(tmp_path / "a-resume.json")
     with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):
