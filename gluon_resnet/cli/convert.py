@@ -17,10 +17,16 @@ from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models import ModelCard
 from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path, save_network
+from gluon_resnet.models.units import VARIANTS
 
 # What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
+# What trained their CIFAR nets, to be shown. GluonCV's: scripts/classification/cifar/train_cifar10.py, 0.4914, ...
+_CIFAR_STATISTICS = {
+    "akamaster": "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375",
+    "gluoncv": "--mean 125.307,122.961,113.8575 --std 51.5865,50.847,51.255",
+}
 _CONVERTED = "converted"  # the card's training has it where the weights came from another project
 
 _READING = (  # options that go with reading alone
@@ -58,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("reading")
     group.add_argument("--network", help="resnet50, resnet44, ...; or resnet50_v1b, with the variant")
-    group.add_argument("--variant", help="v1, v1b or v2, as for train.py (default: as in FILE)")
+    group.add_argument("--variant", help=f"{', '.join(VARIANTS)}, as for train.py (default: as in FILE)")
     group.add_argument("--shortcut", help="shortcut option, A or B (default: as in FILE)")
     group.add_argument(
         "--from", dest="source", choices=SOURCES, help="whose weights (default: told by the tensors' names)"
@@ -153,7 +159,7 @@ def _statistics(
     if not weights.layout.imagenet:
         raise UsageError(
             "--mean and --std are needed: the file does not say what the network was trained with "
-            "(akamaster's own: --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375)"
+            f"({weights.layout.source}'s own: {_CIFAR_STATISTICS[weights.layout.source]})"
         )
     _say(
         "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in, as its project trained with these"

@@ -37,12 +37,12 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--shortcut",
         help="shortcut option of the paper: A, B or C, of residual networks "
-        "(default: B for those of ImageNet, A for those of CIFAR)",
+        "(default: B for those of ImageNet and GluonCV's, A for those of CIFAR)",
     )
     group.add_argument(
         "--variant",
         help="v1, the default: as in the paper; v1b: stride in the 3x3 convolution; v2: pre-activation; "
-        "also behind the network's name, resnet50_v1b",
+        "gluoncv_v1, gluoncv_v2: GluonCV's CIFAR nets; also behind the network's name, resnet50_v1b",
     )
     group.add_argument(
         "--pretrained",

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.convert.layouts import Layout, find, own_shortcut, same_function, to_write
+from gluon_resnet.convert.layouts import Layout, find, same_function, to_write
 from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
 from gluon_resnet.convert.weights_file import read_weights
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.card import ModelCard
 from gluon_resnet.models.parameters import parameter_value
-from gluon_resnet.models.registry import choose_variant
+from gluon_resnet.models.registry import choose_variant, describe
 from gluon_resnet.models.units import VARIANTS
 
 Path = Union[str, "os.PathLike[str]"]
@@ -97,7 +97,7 @@ def import_weights(
             tensors["running_mean"] = tensors["running_mean"] - bias
         bias = tensors.pop("bias", none) if layer.kind == CONVOLUTION else none
         result.update({layer.tensors[word]: array for word, array in tensors.items()})
-    option = None if found_shortcut == own_shortcut(layout.imagenet) else found_shortcut
+    option = None if found_shortcut == describe(network, None, variant).shortcut else found_shortcut
     return Weights(layout, network, variant, option, classes, result, mean, std)
 
 

@@ -12,7 +12,7 @@ from gluon_resnet.convert import names
 from gluon_resnet.convert.names import Layer, Names, our_layers
 from gluon_resnet.convert.weights_file import TORCH_ENDINGS
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models.registry import get_model
+from gluon_resnet.models.registry import describe, get_model
 
 _TORCH_FILES = (*TORCH_ENDINGS, ".safetensors")
 _GLUON_FILES = (".params", ".safetensors")
@@ -30,15 +30,7 @@ class Layout:
     names: Names
     endings: tuple[str, ...] = ()  # of files that are written so; (): none is
     shortcuts: tuple[str, ...] = ("B",)
-    refusal: str = ""  # why its nets cannot be ours
 
-
-_REFUSED_V1 = (
-    "GluonCV's CIFAR nets have no ReLU behind their first normalization: ours compute another function"
-)
-_REFUSED_V2 = (
-    "GluonCV's CIFAR nets of v2 have shortcuts around the pre-activation: ours compute another function"
-)
 
 LAYOUTS = (
     Layout("torchvision", "torchvision", "v1b", True, names.TORCHVISION, _TORCH_FILES),
@@ -57,8 +49,26 @@ LAYOUTS = (
     Layout("gluoncv", "GluonCV's resnet*_v1, exported", "v1", True, names.GLUONCV_V1_EXPORTED),
     Layout("gluoncv", "GluonCV's resnet*_v1b, exported", "v1b", True, names.GLUONCV_V1B_EXPORTED),
     Layout("gluoncv", "GluonCV's resnet*_v2, exported", "v2", True, names.GLUONCV_V2_EXPORTED),
-    Layout("gluoncv", "GluonCV's cifar_resnet*_v1", "v1", False, names.GLUONCV_CIFAR_V1, refusal=_REFUSED_V1),
-    Layout("gluoncv", "GluonCV's cifar_resnet*_v2", "v2", False, names.GLUONCV_CIFAR_V2, refusal=_REFUSED_V2),
+    Layout(
+        "gluoncv", "GluonCV's cifar_resnet*_v1", "gluoncv_v1", False, names.GLUONCV_CIFAR_V1, _GLUON_FILES
+    ),
+    Layout(
+        "gluoncv", "GluonCV's cifar_resnet*_v2", "gluoncv_v2", False, names.GLUONCV_CIFAR_V2, _GLUON_FILES
+    ),
+    Layout(
+        "gluoncv",
+        "GluonCV's cifar_resnet*_v1, exported",
+        "gluoncv_v1",
+        False,
+        names.GLUONCV_CIFAR_V1_EXPORTED,
+    ),
+    Layout(
+        "gluoncv",
+        "GluonCV's cifar_resnet*_v2, exported",
+        "gluoncv_v2",
+        False,
+        names.GLUONCV_CIFAR_V2_EXPORTED,
+    ),
 )
 SOURCES = tuple(dict.fromkeys(layout.source for layout in LAYOUTS))
 
@@ -101,11 +111,9 @@ def find(
             missing = [name for name in expected if name not in found]
             left = [name for name in found if name not in expected]
             if not missing and not left:
-                if layout.refusal:
-                    raise ModelError(f"{path}: {layout.refusal}", path=path)
                 return Match(layout, option, layers)
             distances.append((len(missing) + len(left), missing, left, layout.title))
-    known = _list(sorted({layout.title for layout in layouts}))
+    known = _list([layout.title for layout in layouts if layout.endings])
     if not distances:
         raise UsageError(f"no {network} of {known} has shortcuts of option {shortcut}")
     _, missing, left, title = min(distances, key=lambda distance: distance[0])
@@ -118,8 +126,8 @@ def find(
 
 def to_write(source: str, network: str, variant: str, shortcut: Optional[str], path: str) -> Match:
     """How `source` names the tensors of our network; UsageError where it has none that computes the same."""
-    layouts = [layout for layout in _candidates(network, source) if layout.endings or layout.refusal]
-    shortcut = shortcut or own_shortcut(layouts[0].imagenet)
+    layouts = [layout for layout in _candidates(network, source) if layout.endings]
+    shortcut = describe(network, shortcut, variant).shortcut
     layers = our_layers(get_model(network, 1, shortcut, variant))
     if all(shortcut not in layout.shortcuts for layout in layouts):
         raise UsageError(f"{source} has no {network} with shortcuts of option {shortcut}")
@@ -128,8 +136,6 @@ def to_write(source: str, network: str, variant: str, shortcut: Optional[str], p
         raise UsageError(f"{source} has no {network} of variant {variant}: its nets compute another function")
     # Where two variants are the same function, as with basic units, the name decides.
     layout = min(layouts, key=lambda layout: layout.variant != variant)
-    if layout.refusal:
-        raise UsageError(layout.refusal)
     if os.path.splitext(path)[1] not in layout.endings:
         raise UsageError(f"{path}: weights of {layout.title} are written as {' or '.join(layout.endings)}")
     return Match(layout, shortcut, layers)
@@ -140,11 +146,6 @@ def same_function(layers: Sequence[Layer], variant: str, other: str) -> bool:
     # The first two differ in where a bottleneck, of three convolutions, has its stride.
     basic = all(layer.place != "body.6" for layer in layers)
     return variant == other or (basic and {variant, other} == {"v1", "v1b"})
-
-
-def own_shortcut(imagenet: bool) -> str:
-    """The option that a network has when none is given (§4.1, §4.2)."""
-    return "B" if imagenet else "A"
 
 
 def _candidates(network: str, source: Optional[str]) -> list[Layout]:

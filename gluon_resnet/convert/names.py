@@ -149,11 +149,7 @@ GLUONCV_V1B = replace(TORCHVISION, torch_words=False)
 
 # gluoncv/model_zoo/cifarresnet.py
 GLUONCV_CIFAR_V1 = replace(GLUONCV_V1, first_stage=2)
-GLUONCV_CIFAR_V2 = replace(
-    GLUONCV_V2,
-    first_stage=2,
-    places={**GLUONCV_V2.places, "stem.1": "features.2.0.bn1", "tail": "features.5"},
-)
+GLUONCV_CIFAR_V2 = replace(GLUONCV_V2, first_stage=2, places={**GLUONCV_V2.places, "tail": "features.5"})
 
 
 def _exported(names: Names, stage: str = "stage{stage}_", down: str = "stage{stage}_") -> Names:
@@ -175,3 +171,5 @@ def _exported(names: Names, stage: str = "stage{stage}_", down: str = "stage{sta
 GLUONCV_V1_EXPORTED = _exported(GLUONCV_V1)
 GLUONCV_V1B_EXPORTED = _exported(GLUONCV_V1B, stage="layers{stage}_", down="down{stage}_")
 GLUONCV_V2_EXPORTED = _exported(GLUONCV_V2)
+GLUONCV_CIFAR_V1_EXPORTED = _exported(GLUONCV_CIFAR_V1)
+GLUONCV_CIFAR_V2_EXPORTED = _exported(GLUONCV_CIFAR_V2)

@@ -66,9 +66,11 @@ def get_model(
         name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or a rival of
             `model_names`, which has neither shortcuts nor variants.
         classes: number of outputs.
-        shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets.
+        shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets, and 'B' for
+            GluonCV's variants.
         variant: 'v1' as in the paper; 'v1b': the stride of a bottleneck is in its 3x3 convolution; 'v2': units
-            with pre-activation (He et al. 2016).
+            with pre-activation (He et al. 2016); 'gluoncv_v1', 'gluoncv_v2': GluonCV's cifar_resnet nets, which
+            differ from v1 and v2 in the stem and in what shortcuts take (residual CIFAR nets alone).
         zero_gamma: residual units begin as their shortcuts (Goyal et al. 2017, §5.1).
 
     Raises:
@@ -82,8 +84,12 @@ def get_model(
 
 def split_variant(name: str) -> tuple[str, Optional[str]]:
     """A name as GluonCV writes it: 'resnet50_v1b' is ('resnet50', 'v1b'), 'resnet50' is ('resnet50', None)."""
-    network, _, variant = name.rpartition("_")
-    return (network, variant) if network and variant in VARIANTS else (name, None)
+    # The longest: resnet20_gluoncv_v1 ends with _v1, too.
+    for variant in sorted(VARIANTS, key=len, reverse=True):
+        network = name.removesuffix(f"_{variant}")
+        if network not in ("", name):
+            return network, variant
+    return name, None
 
 
 def choose_variant(name: str, variant: Optional[str]) -> tuple[str, Optional[str]]:
@@ -129,6 +135,10 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
             f"there is no network {name!r}: choose one of {', '.join(model_names())}, "
             "or another CIFAR net of depth 6n+2 (resnet8, resnet14, ...)"
         )
+    if VARIANTS[variant].cifar_only and (family == "plain" or architecture.pooled_stem):
+        raise UsageError(
+            f"variant {variant!r} is for residual CIFAR nets (resnet20, ...) alone: leave it out for {name}"
+        )
     if family == "plain":
         if VARIANTS[variant].preactivated:
             raise UsageError(
@@ -137,6 +147,6 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
             )
         own = None
     else:
-        own = shortcut or ("B" if architecture.pooled_stem else "A")
+        own = shortcut or VARIANTS[variant].shortcut or ("B" if architecture.pooled_stem else "A")
     build = partial(ResNet, architecture, shortcut=own, variant=VARIANTS[variant], zero_gamma=zero_gamma)
     return Network(build, own)

@@ -58,8 +58,11 @@ class ResNet(Classifier):
         with self.name_scope():
             self.features = gluon.nn.HybridSequential(prefix="")
             kernel, stride = (7, 2) if architecture.pooled_stem else (3, 1)
-            self.features.add(convolution(3, channels, kernel, stride), normalization(channels))
-            self.features.add(gluon.nn.Activation("relu"))
+            self.features.add(convolution(3, channels, kernel, stride))
+            if not variant.raw_shortcut:
+                self.features.add(normalization(channels))
+                if variant.stem_relu:
+                    self.features.add(gluon.nn.Activation("relu"))
             if architecture.pooled_stem:
                 self.features.add(gluon.nn.MaxPool2D(3, 2, padding=1))
             for number, (units, width) in enumerate(zip(architecture.units, architecture.channels), 1):
@@ -72,8 +75,8 @@ class ResNet(Classifier):
                             # "We adopt the first activation right after conv1 and before splitting into two
                             # paths" (He et al. 2016, appendix). GluonCV's ImageNet nets have one in the first
                             # unit as well, behind the pooling; its weights fit.
-                            activated = number == 1 and index == 0 and not architecture.pooled_stem
-                            make = partial(PreactivatedUnit, activated=activated)
+                            first = number == 1 and index == 0 and not architecture.pooled_stem
+                            make = partial(PreactivatedUnit, activated=first and not variant.raw_shortcut)
                         stage.add(
                             make(
                                 architecture.kind,

@@ -25,19 +25,27 @@ BOTTLENECK = Kind(kernels=(1, 3, 1), narrowing=(4, 4, 1))
 
 @dataclass(frozen=True)
 class Variant:
-    """How units differ from one publication to the next."""
+    """How units, and the stem before them, differ from one publication to the next."""
 
     strided: Mapping[Kind, int]  # which convolution of a unit carries its stride
     preactivated: bool  # normalization and ReLU stand before each convolution, and nothing after the sum
+    stem_relu: bool = True  # else normalization ends the stem
+    raw_shortcut: bool = False  # preactivated units: each takes x itself, and the stem is one convolution
+    shortcut: Optional[str] = None  # the option when none is given; None: the paper's
+    cifar_only: bool = False  # neither the ImageNet nets nor the plain ones have it
 
 
 # v1 is the paper's: "Downsampling is performed by conv3_1, conv4_1, and conv5_1 with a stride of 2" (Table 1).
 # v1b is torchvision's. v2 is He et al. 2016 (arXiv:1603.05027, Fig. 4e). Its bottleneck has the stride in the
 # 3x3 convolution, as in GluonCV and fb.resnet.torch; KaimingHe/resnet-1k-layers has it in the first 1x1.
+# gluoncv_v1 and gluoncv_v2 are GluonCV's cifar_resnet*_v1 and _v2 (gluoncv/model_zoo/cifarresnet.py); its ImageNet
+# nets are those above.
 VARIANTS = {
     "v1": Variant({BASIC: 0, BOTTLENECK: 0}, preactivated=False),
     "v1b": Variant({BASIC: 0, BOTTLENECK: 1}, preactivated=False),
     "v2": Variant({BASIC: 0, BOTTLENECK: 1}, preactivated=True),
+    "gluoncv_v1": Variant({BASIC: 0}, preactivated=False, stem_relu=False, shortcut="B", cifar_only=True),
+    "gluoncv_v2": Variant({BASIC: 0}, preactivated=True, raw_shortcut=True, shortcut="B", cifar_only=True),
 }
 
 
@@ -127,7 +135,7 @@ class PreactivatedUnit(gluon.HybridBlock):
 
     A shortcut that changes its input takes it after the first normalization and ReLU, without normalization of
     its own ("these projection shortcuts are also with pre-activation", appendix; KaimingHe/resnet-1k-layers and
-    GluonCV's resnet*_v2; fb.resnet.torch and GluonCV's cifar_resnet*_v2 take x itself).
+    GluonCV's resnet*_v2), or x itself where the variant says so (fb.resnet.torch and GluonCV's cifar_resnet*_v2).
 
     Args:
         kind, in_channels, channels, stride, shortcut: as of Unit, without plain ones.
@@ -150,7 +158,8 @@ class PreactivatedUnit(gluon.HybridBlock):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._changes = stride > 1 or in_channels != channels or shortcut == "C"
+        changes = stride > 1 or in_channels != channels or shortcut == "C"
+        self._activated_shortcut = changes and not variant.raw_shortcut
         with self.name_scope():
             self.activation = gluon.nn.HybridSequential(prefix="")
             if not activated:
@@ -173,7 +182,7 @@ class PreactivatedUnit(gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         y = self.activation(x)
-        return F.elemwise_add(self.body(y), self.shortcut(y if self._changes else x))
+        return F.elemwise_add(self.body(y), self.shortcut(y if self._activated_shortcut else x))
 
 
 def _convolutions(
