@@ -58,6 +58,13 @@ def akamaster_file(folder: pathlib.Path, **options: Any) -> pathlib.Path:
     return path
 
 
+def gluoncv_cifar_file(folder: pathlib.Path, version: int = 1) -> pathlib.Path:
+    path = folder / f"cifar_resnet20_v{version}.safetensors"
+    prefix = checkpoint(folder / "source", "resnet20", variant=f"gluoncv_v{version}")
+    main([str(path), "--to", "gluoncv", "--model-prefix", prefix])
+    return path
+
+
 def refusal(argv: list[str], kind: type[Exception] = ModelError) -> str:
     with pytest.raises(kind) as caught:
         main(argv)

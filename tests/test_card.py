@@ -54,6 +54,7 @@ JSON = {
         dataclasses.replace(CARD, mean=tuple(np.float32([0.5, 1, 2])), training={}),
         dataclasses.replace(CARD, per_pixel_mean=True),
         dataclasses.replace(CARD, variant="v2"),
+        dataclasses.replace(CARD, variant="gluoncv_v1"),
         dataclasses.replace(CARD, network="bn_inception", shortcut=None),
         dataclasses.replace(CARD, network="vgg19_bn", shortcut=None, size=224),
     ],

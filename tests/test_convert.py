@@ -5,10 +5,10 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from foreign import STATISTICS, akamaster_file, checkpoint, refusal, torchvision_file
+from foreign import STATISTICS, akamaster_file, checkpoint, gluoncv_cifar_file, refusal, torchvision_file
 
 from gluon_resnet.cli.convert import main
-from gluon_resnet.errors import UsageError
+from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models import ModelCard
 from gluon_resnet.models.saved import load_network, save_network
 
@@ -86,6 +86,51 @@ def test_torchvisions_bottlenecks_are_not_v1(tmp_path: pathlib.Path, options: li
     ):
         main([str(path), *options, "--model-prefix", str(tmp_path / "net")])
     assert not list(tmp_path.glob("net*"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--network", "resnet20"],
+        ["--network", "resnet20_gluoncv_v2"],
+        ["--network", "resnet20", "--variant", "gluoncv_v2"],
+        ["--network", "resnet20_gluoncv_v2", "--variant", "gluoncv_v2", "--shortcut", "B"],
+    ],
+)
+def test_gluoncvs_cifar_nets_are_a_variant_of_their_own(
+    tmp_path: pathlib.Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = gluoncv_cifar_file(tmp_path, version=2)
+    main([str(path), *options, "--model-prefix", str(tmp_path / "net"), *STATISTICS])
+    card = ModelCard.load(tmp_path / "net-model.json")
+    assert (card.network, card.variant, card.shortcut) == ("resnet20", "gluoncv_v2", None)
+    assert "resnet20_gluoncv_v2 of GluonCV's cifar_resnet*_v2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--network resnet20_v1", "_v1 are for resnet20_gluoncv_v1: as resnet20_v1 they would compute"),
+        ("--network resnet20 --variant gluoncv_v2", "resnet20_gluoncv_v1: as resnet20_gluoncv_v2 they would"),
+        ("--network resnet20_gluoncv_v1 --variant v1", "name two variants"),
+        ("--network resnet18_gluoncv_v1", "is for residual CIFAR nets (resnet20, ...) alone"),
+        (
+            "--network resnet20 --shortcut A",
+            "no resnet20 of akamaster/pytorch_resnet_cifar10 has tensors like",
+        ),
+    ],
+)
+def test_gluoncvs_cifar_nets_are_no_others(tmp_path: pathlib.Path, options: str, message: str) -> None:
+    path = str(gluoncv_cifar_file(tmp_path))
+    argv = [path, *options.split(), "--model-prefix", str(tmp_path / "net"), *STATISTICS]
+    assert message in refusal(argv, GluonResnetError)
+    assert not list(tmp_path.glob("net*"))
+
+
+def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: pathlib.Path) -> None:
+    for path, own in ((akamaster_file(tmp_path), "123.675"), (gluoncv_cifar_file(tmp_path), "125.307")):
+        argv = [str(path), "--network", "resnet20", "--model-prefix", str(tmp_path / "net")]
+        assert f"'s own: --mean {own}," in refusal(argv, UsageError)
 
 
 @pytest.mark.parametrize(

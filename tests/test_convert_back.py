@@ -33,6 +33,8 @@ def read_json(path: str) -> Any:
         ("resnet50", "gluoncv", "params", {}),
         ("resnet50", "gluoncv", "safetensors", {"variant": "v1b"}),
         ("resnet18", "gluoncv", "params", {"variant": "v2"}),
+        ("resnet20", "gluoncv", "params", {"variant": "gluoncv_v1"}),
+        ("resnet20", "gluoncv", "safetensors", {"variant": "gluoncv_v2"}),
     ],
 )
 def test_there_and_back_is_the_same_bit_by_bit(
@@ -47,7 +49,7 @@ def test_there_and_back_is_the_same_bit_by_bit(
     first, second = read_arrays(f"{prefix}-0000.params"), read_arrays(f"{back}-0000.params")
     assert list(first) == list(second)
     # The image's own normalization in GluonCV's v2 nets cannot be without any effect, but for rounding.
-    if options.get("variant") == "v2":
+    if options.get("variant") in ("v2", "gluoncv_v2"):
         np.testing.assert_allclose(first.pop("0.std"), second.pop("0.std"), rtol=1e-6)
     for name, array in first.items():
         assert second[name].tobytes() == array.tobytes(), name
@@ -103,7 +105,28 @@ def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, optio
             "has a mean image inside, and files of gluoncv",
         ),
         ("resnet18", {}, "akamaster", "x.pth", "akamaster has no resnet18: its nets are for CIFAR"),
-        ("resnet20", {"shortcut": "B"}, "gluoncv", "x.params", "GluonCV's CIFAR nets have no ReLU behind"),
+        (
+            "resnet20",
+            {"shortcut": "B"},
+            "gluoncv",
+            "x.params",
+            "gluoncv has no resnet20 of variant v1: its nets",
+        ),
+        (
+            "resnet20",
+            {"variant": "gluoncv_v1", "shortcut": "A"},
+            "gluoncv",
+            "x.params",
+            "gluoncv has no resnet20 with shortcuts of option A",
+        ),
+        (
+            "resnet20",
+            {"variant": "gluoncv_v1"},
+            "akamaster",
+            "x.th",
+            "akamaster has no resnet20 of variant gluoncv_v1",
+        ),
+        ("resnet20", {"variant": "gluoncv_v2"}, "gluoncv", "x.th", "are written as .params or .safetensors"),
         (
             "plain18",
             {},

@@ -1,4 +1,4 @@
-"""Converted weights compute what they did: beside PyTorch's networks, MXNet's model zoo, and on CIFAR-10."""
+"""Converted weights compute what they did: beside PyTorch's networks, MXNet's model zoo, GluonCV's CIFAR nets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import picture
+from gluoncv_cifar import CifarNet
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.convert import main
@@ -73,10 +74,9 @@ def test_akamasters_networks_keep_their_logits(tmp_path: pathlib.Path, depth: in
     torch_parity(tmp_path, depth, size=32, projection=projection, legacy=True)
 
 
-def zoo_net(name: str) -> Any:
-    """A network of MXNet's model zoo with random weights, statistics and, in the 1x1 convolutions, biases."""
+def randomized(net: Any) -> Any:
+    """The Gluon network with random weights, statistics and, where convolutions have them, biases."""
     random = np.random.default_rng(7)
-    net = getattr(mx.gluon.model_zoo.vision, name)(classes=10)
     net.initialize()
     net(mx.nd.zeros((1, 3, 32, 32)))
     for parameter_name, parameter in net.collect_params().items():
@@ -94,26 +94,69 @@ def zoo_net(name: str) -> Any:
     return net
 
 
-@pytest.mark.parametrize("saved_by", ["save_parameters", "export", "collect_params"])
-@pytest.mark.parametrize("name", ["resnet18_v1", "resnet50_v1", "resnet18_v2", "resnet50_v2"])
-def test_mxnets_model_zoo_keeps_its_logits(tmp_path: pathlib.Path, name: str, saved_by: str) -> None:
-    net = zoo_net(name)
-    path = tmp_path / "zoo.params"
+WAYS_TO_SAVE = ("save_parameters", "export", "collect_params")
+
+
+def saved(net: Any, saved_by: str, folder: pathlib.Path) -> str:
+    path = folder / "zoo.params"
     if saved_by == "save_parameters":
         net.save_parameters(str(path))
     elif saved_by == "export":  # resnetv10_conv0_weight, with arg: and aux: in front
         net.hybridize()
         net(mx.nd.zeros((1, 3, 32, 32)))
-        net.export(str(tmp_path / "zoo"))
-        path = tmp_path / "zoo-0000.params"
+        net.export(str(folder / "zoo"))
+        path = folder / "zoo-0000.params"
     else:  # as Gluon wrote them before load_parameters: conv0_weight
         net.collect_params().save(str(path), strip_prefix=net.prefix)
+    return str(path)
+
+
+@pytest.mark.parametrize("saved_by", WAYS_TO_SAVE)
+@pytest.mark.parametrize("name", ["resnet18_v1", "resnet50_v1", "resnet18_v2", "resnet50_v2"])
+def test_mxnets_model_zoo_keeps_its_logits(tmp_path: pathlib.Path, name: str, saved_by: str) -> None:
+    net = randomized(getattr(mx.gluon.model_zoo.vision, name)(classes=10))
     prefix = tmp_path / "ours"
-    main([str(path), "--network", name, "--model-prefix", str(prefix)])
+    main([saved(net, saved_by, tmp_path), "--network", name, "--model-prefix", str(prefix)])
     images = pixels(65)
     assert_alike(prefix, images, net(mx.nd.array(normalized(images))).asnumpy())
     card, _ = load_network(prefix)
     assert (card.network, card.variant, card.shortcut) == (*split_variant(name), None)
+
+
+@pytest.mark.parametrize("saved_by", WAYS_TO_SAVE)
+@pytest.mark.parametrize("version", [1, 2])
+def test_gluoncvs_cifar_nets_keep_their_logits(
+    tmp_path: pathlib.Path, version: int, saved_by: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = randomized(CifarNet(20, version))
+    path, prefix = saved(net, saved_by, tmp_path), tmp_path / "ours"
+    main([path, "--network", "resnet20", "--model-prefix", str(prefix), *STATISTICS])
+    assert f"resnet20_gluoncv_v{version} of GluonCV's cifar_resnet*_v{version}" in capsys.readouterr().err
+    images = pixels(32)
+    assert_alike(prefix, images, net(mx.nd.array(normalized(images))).asnumpy())
+    card, _ = load_network(prefix)
+    assert (card.network, card.variant, card.shortcut) == ("resnet20", f"gluoncv_v{version}", None)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_gluoncvs_cifar_nets_come_back_with_their_logits(tmp_path: pathlib.Path, version: int) -> None:
+    net, prefix, back = randomized(CifarNet(20, version)), tmp_path / "ours", str(tmp_path / "back.params")
+    path = saved(net, "save_parameters", tmp_path)
+    main([path, "--network", "resnet20", "--model-prefix", str(prefix), *STATISTICS])
+    main([back, "--to", "gluoncv", "--model-prefix", str(prefix)])
+    again = CifarNet(20, version)
+    again.load_parameters(back)
+    names = again._collect_params_with_prefix()
+    assert sorted(names) == sorted(net._collect_params_with_prefix())
+    # What v2 normalizes the image with is in the card now, and printed for other programs.
+    for name, parameter in net._collect_params_with_prefix().items():
+        if version == 1 or not name.startswith("features.0."):
+            assert names[name].data().asnumpy().tobytes() == parameter.data().asnumpy().tobytes(), name
+    card, images = load_network(prefix)[0], pixels(32)
+    mean, std = (np.reshape(values, (3, 1, 1)) for values in (card.mean, card.std))
+    expected = net(mx.nd.array(normalized(images))).asnumpy()
+    found = again(mx.nd.array((images - mean) / std)).asnumpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_gluoncvs_v1b_is_torchvisions_net_in_gluons_words(tmp_path: pathlib.Path) -> None:

@@ -75,6 +75,7 @@ def count_with_hooks(network, size):
         ("plain20", None, "v1", 32),
         ("resnet20", "A", "v1", 31),
         ("resnet8", "B", "v1", 17),
+        ("resnet8", None, "gluoncv_v2", 32),
     ],
 )
 def test_registry_networks_cost_what_a_forward_pass_does(name, shortcut, variant, size):

@@ -84,7 +84,11 @@ def test_v2_computes_what_mxnets_model_zoo_does(depth):
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 3, 37, 50)])
 @pytest.mark.parametrize(
-    ("name", "variant"), [("resnet18", "v1"), ("resnet8", "v1"), ("plain8", "v1"), ("resnet8", "v2")]
+    ("name", "variant"),
+    [
+        *(("resnet18", "v1"), ("resnet8", "v1"), ("plain8", "v1"), ("resnet8", "v2")),
+        *(("resnet8", "gluoncv_v1"), ("resnet8", "gluoncv_v2")),
+    ],
 )
 def test_any_size_and_batch(name, variant, shape):
     net = get_model(name, 3, "A" if "res" in name else None, variant)
@@ -97,6 +101,7 @@ def test_any_size_and_batch(name, variant, shape):
     [
         *(("resnet20", "A", "v1"), ("resnet20", "C", "v1"), ("plain20", None, "v1"), ("resnet50", "B", "v1")),
         *(("resnet20", "A", "v2"), ("resnet50", "B", "v2")),
+        *(("resnet20", "B", "gluoncv_v1"), ("resnet20", "C", "gluoncv_v2")),
     ],
 )
 def test_the_gradient_reaches_every_parameter(name, shortcut, variant):
@@ -115,7 +120,7 @@ def test_the_gradient_reaches_every_parameter(name, shortcut, variant):
             assert np.abs(gradient).max() > 0, parameter.name
 
 
-@pytest.mark.parametrize("variant", ["v1", "v2"])
+@pytest.mark.parametrize("variant", ["v1", "v2", "gluoncv_v1", "gluoncv_v2"])
 def test_hybridized_equals_imperative(variant):
     net = get_model("resnet20", 10, variant=variant)
     net.initialize()
@@ -141,6 +146,13 @@ def test_he_initialization():
     assert (net.output.bias.data().asnumpy() == 0).all()
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_gluoncvs_variants_have_projections_when_no_option_is_given(version):
+    options = [get_model("resnet20", 10, option, f"gluoncv_v{version}") for option in (None, "A", "B")]
+    none, a, b = (sum(math.prod(p.shape) for p in net.collect_params().values()) for net in options)
+    assert none == b > a
+
+
 @pytest.mark.parametrize("name", ["resnet20", "resnet50"])
 def test_zero_gamma_makes_units_begin_as_their_shortcuts(name):
     net = get_model(name, zero_gamma=True)
@@ -160,6 +172,8 @@ def test_zero_gamma_makes_units_begin_as_their_shortcuts(name):
 def test_names_as_gluoncv_writes_them():
     assert split_variant("resnet50_v1b") == ("resnet50", "v1b")
     assert split_variant("resnet50_v2") == ("resnet50", "v2")
+    assert split_variant("resnet20_gluoncv_v1") == ("resnet20", "gluoncv_v1")
+    assert split_variant("vgg16_bn_v1") == ("vgg16_bn", "v1")
     assert split_variant("resnet50") == ("resnet50", None)
     assert split_variant("vgg16_bn") == ("vgg16_bn", None)
     assert split_variant("resnet50_v9") == ("resnet50_v9", None)
@@ -171,6 +185,7 @@ def test_names_as_gluoncv_writes_them():
     [
         *(("resnet20", "A", "v1"), ("resnet20", "B", "v1"), ("plain20", None, "v1")),
         *(("resnet20", "A", "v2"), ("resnet20", "B", "v2")),
+        *(("resnet20", None, "gluoncv_v1"), ("resnet20", None, "gluoncv_v2")),
     ],
 )
 def test_an_exported_network_is_the_same(tmp_path, name, shortcut, variant):
@@ -225,10 +240,16 @@ def test_arguments_that_do_not_fit():
         get_model("plain18", shortcut="A")
     with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
         get_model("resnet18", shortcut="D")
-    with pytest.raises(UsageError, match=r"'v3'.*v1, v1b, v2"):
+    with pytest.raises(UsageError, match=r"'v3'.*v1, v1b, v2, gluoncv_v1, gluoncv_v2"):
         get_model("resnet18", variant="v3")
     with pytest.raises(UsageError, match="plain20 has no shortcuts, without which pre-activation changes"):
         get_model("plain20", variant="v2")
+    for name in ("resnet18", "resnet50", "plain20", "plain50"):
+        for variant in ("gluoncv_v1", "gluoncv_v2"):
+            with pytest.raises(
+                UsageError, match=rf"'{variant}' is for residual CIFAR nets .* out for {name}$"
+            ):
+                get_model(name, variant=variant)
     with pytest.raises(UsageError, match="vgg16 is a network without shortcuts: leave shortcut 'A' out"):
         get_model("vgg16", shortcut="A")
     with pytest.raises(UsageError, match=r"'D'.*A, B, C"):

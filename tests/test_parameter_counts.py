@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from gluoncv_cifar import CifarNet
 
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.models import get_model
@@ -121,6 +122,14 @@ def test_v2_has_the_parameters_of_mxnets_model_zoo(depth):
     ]
     # Another order, and theirs normalizes the input without a scale.
     assert sorted(shapes[0]) == sorted(shapes[1])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("depth", [20, 56, 110])
+def test_gluoncvs_cifar_nets_have_their_parameters(depth, version):
+    theirs, ours = CifarNet(depth, version), get_model(f"resnet{depth}", 10, variant=f"gluoncv_v{version}")
+    theirs.infer_shape(mx.nd.zeros((1, 3, 32, 32)))
+    assert trained(ours) == trained(theirs)
 
 
 @pytest.mark.parametrize("option", ["A", "B", "C"])

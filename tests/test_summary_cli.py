@@ -32,6 +32,14 @@ def test_a_table_over_stages_and_one_over_networks(capsys):
     assert last[1] == ["plain20", "v1", "3x32x32", "20", "269,722", "1,376", "40,551,040"]
 
 
+def test_gluoncvs_variants(capsys):
+    assert main(["resnet20_gluoncv_v1", "resnet20_gluoncv_v2"]) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "resnet20, variant gluoncv_v1, shortcut B: images of 3x32x32, 10 classes"
+    rows = [line.split()[:5] for line in lines[-2:]]
+    assert rows == [["resnet20", f"gluoncv_v{version}", "B", "3x32x32", "22"] for version in (1, 2)]
+
+
 def test_every_layer(capsys):
     assert main(["resnet8", "--layers", "--image-shape", "3,33,17", "--classes", "4"]) is None
     lines = capsys.readouterr().out.splitlines()
@@ -67,6 +75,7 @@ def test_json_of_layers(capsys):
         ("resnet50_v1b --variant v1", "--network resnet50_v1b and --variant v1 name two variants"),
         ("plain20 --shortcut A", "without shortcuts"),
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
+        ("resnet50_gluoncv_v1", "is for residual CIFAR nets"),
         ("resnet20 --classes 0", "at least one class"),
     ],
 )

@@ -39,7 +39,7 @@ def compare(ours, twin, size):
             for option in "AB"
             for variant in ("v1", "v1b", "v2")
         ),
-        *((20, option, variant) for option in "ABC" for variant in ("v1", "v2")),
+        *((20, option, variant) for option in "ABC" for variant in ("v1", "v2", "gluoncv_v1", "gluoncv_v2")),
         *((50, "C", variant) for variant in ("v1", "v2")),
     ],
 )

@@ -63,11 +63,15 @@ def test_a_unit_is_the_papers(kind, variant, in_channels, channels, stride, shor
 @pytest.mark.parametrize("activated", [False, True])
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 @pytest.mark.parametrize(
-    ("kind", "in_channels", "channels", "stride"),
-    [(BASIC, 4, 8, 2), (BASIC, 8, 8, 1), (BOTTLENECK, 8, 16, 2), (BOTTLENECK, 16, 16, 1)],
+    ("kind", "in_channels", "channels", "stride", "variant"),
+    [
+        *((BASIC, 4, 8, 2, "v2"), (BASIC, 8, 8, 1, "v2")),
+        *((BOTTLENECK, 8, 16, 2, "v2"), (BOTTLENECK, 16, 16, 1, "v2")),
+        *((BASIC, 4, 8, 2, "gluoncv_v2"), (BASIC, 8, 8, 1, "gluoncv_v2")),
+    ],
 )
-def test_a_preactivated_unit_is_the_papers(kind, in_channels, channels, stride, shortcut, activated):
-    unit, values = make_unit(kind, in_channels, channels, stride, shortcut, "v2", activated=activated)
+def test_a_preactivated_unit_is_the_papers(kind, in_channels, channels, stride, variant, shortcut, activated):
+    unit, values = make_unit(kind, in_channels, channels, stride, shortcut, variant, activated=activated)
     x = np.random.default_rng(0).normal(size=(3, in_channels, 7, 6)).astype("float32")
     with mx.autograd.train_mode():
         ours = unit(mx.nd.array(x)).asnumpy()
@@ -83,6 +87,7 @@ def test_a_preactivated_unit_is_the_papers(kind, in_channels, channels, stride, 
     changes = in_channels != channels or stride > 1
 
     def branch(x, activated):
+        activated = x if variant == "gluoncv_v2" else activated
         if shortcut == "C" or (shortcut == "B" and changes):
             return oracle_nn.convolution(activated, values["shortcut.0.weight"], stride)
         return oracle_nn.padded_identity(activated if changes else x, channels, stride)

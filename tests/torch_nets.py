@@ -57,9 +57,9 @@ class Residual(nn.Module):
 
 
 class PreactivatedResidual(Residual):
-    """A unit of v2; `first`: of a net whose stem ends with normalization and ReLU."""
+    """A unit of v2; `first`: of a net whose stem ends with normalization and ReLU; `raw`: GluonCV's CIFAR nets'."""
 
-    def __init__(self, entering, leaving, stride, option, bottleneck, first):
+    def __init__(self, entering, leaving, stride, option, bottleneck, first, raw):
         super().__init__(entering, leaving, stride, option, bottleneck, "v1b")
         convolutions, layers = self.convolutions, []
         del self.norms
@@ -68,6 +68,7 @@ class PreactivatedResidual(Residual):
             layers.append(nn.Sequential(*([norm, nn.ReLU()] if norm else []), convolution))
             setattr(self, f"layer{number}", layers[-1])
         self.layers = layers
+        self.raw = raw
         if self.projection is not None:
             self.projection = self.projection[0]
 
@@ -76,7 +77,8 @@ class PreactivatedResidual(Residual):
         y = self.layers[0][-1](activated)
         for layer in self.layers[1:]:
             y = layer(y)
-        return y + self.shortcut(activated if self.changes or self.projection is not None else x)
+        changes = self.changes or self.projection is not None
+        return y + self.shortcut(activated if changes and not self.raw else x)
 
 
 def residual_network(depth, option, variant, classes):
@@ -88,17 +90,19 @@ def residual_network(depth, option, variant, classes):
     else:
         repeats, widths, width = (depth // 6,) * 3, (16, 32, 64), 16
         stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+        stem = stem[: {"gluoncv_v1": 2, "gluoncv_v2": 1}.get(variant, 3)]
     layers = list(stem)
     for stage, (units, leaving) in enumerate(zip(repeats, widths)):
         for index in range(units):
             stride = 2 if stage and not index else 1
-            if variant == "v2":
-                first = depth not in IMAGENET and not stage and not index
-                layers.append(PreactivatedResidual(width, leaving, stride, option, bottleneck, first))
+            if variant in ("v2", "gluoncv_v2"):
+                raw = variant == "gluoncv_v2"
+                first = depth not in IMAGENET and not stage and not index and not raw
+                layers.append(PreactivatedResidual(width, leaving, stride, option, bottleneck, first, raw))
             else:
                 layers.append(Residual(width, leaving, stride, option, bottleneck, variant))
             width = leaving
-    if variant == "v2":
+    if variant in ("v2", "gluoncv_v2"):
         layers += [nn.BatchNorm2d(width), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 

@@ -16,7 +16,6 @@ from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.card import ModelCard
 from gluon_resnet.models.parameters import parameter_value
 from gluon_resnet.models.registry import choose_variant, describe
-from gluon_resnet.models.units import VARIANTS
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -58,12 +57,13 @@ def import_weights(
         source: whose weights they are, one of SOURCES; None: told by the names of the tensors.
 
     Raises:
-        UsageError: nobody has such a network, or the file's is not of this variant.
+        UsageError: there is no such network, nobody has it, or the file's is not of this variant.
         ModelError: the file is damaged, or has not exactly the tensors of the network, in their shapes.
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
     network, variant = choose_variant(network, variant)
+    describe(network, shortcut, variant or "v1")  # there is such a network
     arrays = _relative_names(read_weights(path))
     counters = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_COUNTER)}
     layout, found_shortcut, layers = find(path, arrays, network, shortcut, source)
@@ -158,8 +158,6 @@ def _variant(network: str, layers: Sequence[Layer], wanted: Optional[str], layou
     """The variant that our network is to have: `wanted`, if it computes what the file's does."""
     if wanted is None:
         return "v1" if same_function(layers, "v1", layout.variant) else layout.variant
-    if wanted not in VARIANTS:
-        raise UsageError(f"there is no variant {wanted!r}: choose one of {', '.join(VARIANTS)}")
     if not same_function(layers, wanted, layout.variant):
         raise UsageError(
             f"the weights of {layout.title} are for {network}_{layout.variant}: "

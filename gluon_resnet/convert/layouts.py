@@ -97,13 +97,14 @@ def find(
         UsageError: nobody has this network.
         ModelError: names are missing or left over.
     """
-    layouts = _candidates(network, source)
+    candidates = _candidates(network, source)
+    layouts = [layout for layout in candidates if shortcut in (None, *layout.shortcuts)]
+    if not layouts:
+        raise UsageError(f"no {network} of {_titles(candidates)} has shortcuts of option {shortcut}")
     distances = []
     networks: dict[tuple[str, str], list[Layer]] = {}  # built once each
     for layout in layouts:
-        for option in layout.shortcuts:
-            if shortcut not in (None, option):
-                continue
+        for option in layout.shortcuts if shortcut is None else (shortcut,):
             built = (option, layout.variant)
             layers = networks.get(built) or our_layers(get_model(network, 1, *built))
             networks[built] = layers
@@ -113,12 +114,11 @@ def find(
             if not missing and not left:
                 return Match(layout, option, layers)
             distances.append((len(missing) + len(left), missing, left, layout.title))
-    known = _list([layout.title for layout in layouts if layout.endings])
-    if not distances:
-        raise UsageError(f"no {network} of {known} has shortcuts of option {shortcut}")
     _, missing, left, title = min(distances, key=lambda distance: distance[0])
     if len(left) == len(found):
-        raise ModelError(f"{path}: no {network} of {known} has tensors like {_list(left)}", path=path)
+        raise ModelError(
+            f"{path}: no {network} of {_titles(layouts)} has tensors like {_list(left)}", path=path
+        )
     parts = [f"{title} has {_list(missing)}, which the file lacks"] if missing else []
     parts += [f"the file has {_list(left)}, which {title} lacks"] if left else []
     raise ModelError(f"{path}: these are not the weights of {network}: {'; '.join(parts)}", path=path)
@@ -128,6 +128,7 @@ def to_write(source: str, network: str, variant: str, shortcut: Optional[str], p
     """How `source` names the tensors of our network; UsageError where it has none that computes the same."""
     layouts = [layout for layout in _candidates(network, source) if layout.endings]
     shortcut = describe(network, shortcut, variant).shortcut
+    assert shortcut is not None  # it is a residual network
     layers = our_layers(get_model(network, 1, shortcut, variant))
     if all(shortcut not in layout.shortcuts for layout in layouts):
         raise UsageError(f"{source} has no {network} with shortcuts of option {shortcut}")
@@ -150,7 +151,6 @@ def same_function(layers: Sequence[Layer], variant: str, other: str) -> bool:
 
 def _candidates(network: str, source: Optional[str]) -> list[Layout]:
     """The layouts that have this network; UsageError where there is none."""
-    get_model(network, 1)  # there is such a network
     if not re.fullmatch(r"resnet\d+", network):
         raise UsageError(f"{network}: weights of others are known for residual networks alone")
     imagenet = network in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -160,6 +160,11 @@ def _candidates(network: str, source: Optional[str]) -> list[Layout]:
         family = "CIFAR (resnet20, ...)" if imagenet else "ImageNet (resnet18, ...)"
         raise UsageError(f"{source} has no {network}: its nets are for {family}")
     return layouts
+
+
+def _titles(layouts: Sequence[Layout]) -> str:
+    """Of those that are written: what is exported has the same nets."""
+    return _list([layout.title for layout in layouts if layout.endings])
 
 
 def _list(items: Sequence[str]) -> str:
