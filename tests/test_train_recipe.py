@@ -150,15 +150,3 @@ def test_the_rate_falls_at_plateaus_and_loaded_parameters_know_none(data, tmp_pa
         "note: parameters do not know of plateaus: the learning rate begins at 1e-05"
         in capsys.readouterr().err
     )
-
-
-def test_a_cluster_refuses_rates_that_follow_errors(data, tmp_path, monkeypatch):
-    class Store:
-        rank, num_workers = 1, 2
-
-    monkeypatch.setattr(command, "open_kvstore", lambda name, contexts: Store())
-    options = [*data, "--kv-store", "dist_sync", "--batch-size", "8", "--model-prefix", str(tmp_path / "a")]
-    with pytest.raises(UsageError, match="the workers of dist_sync do not share: give --lr-mode step"):
-        main([*options, "--lr-mode", "plateau"])
-    with pytest.raises(UsageError, match="do not share"):
-        main([*options, "--warmup-lr", "0.01", "--warmup-error", "80"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -16,7 +18,7 @@ import gluon_resnet
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe, parser
-from gluon_resnet.cli.train_pretrained import fill_in, with_resize
+from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
 from gluon_resnet.cli.train_records import class_names, open_records
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
@@ -35,6 +37,7 @@ from gluon_resnet.training.schedule import Observed
 from gluon_resnet.training.stop import StopRequest
 from gluon_resnet.training.trainer import Trainer
 from gluon_resnet.training.transfer import freeze
+from gluon_resnet.training.workers import Workers
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -50,13 +53,21 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if recipe.batch_size < len(contexts):
         raise UsageError(f"a batch of {recipe.batch_size} cannot be split over {len(contexts)} devices")
     store = open_kvstore(args.kv_store, contexts)
-    rank, world_size = (0, 1) if isinstance(store, str) else (store.rank, store.num_workers)
-    if world_size > 1 and recipe.follows_errors:
-        raise UsageError(
-            f"the learning rate of --recipe {recipe.name} follows measured errors, which the workers of "
-            f"{args.kv_store} do not share: give --lr-mode step or cosine, and --warmup-epochs for a warm-up"
-        )
+    with Workers(store, _give_up) as workers:
+        return _train(args, command, prefix, recipe, pretrained, contexts, store, workers)
 
+
+def _train(
+    args: argparse.Namespace,
+    command: str,
+    prefix: str,
+    recipe: Recipe,
+    pretrained: Optional[Pretrained],
+    contexts: Sequence[Any],
+    store: Any,
+    workers: Workers,
+) -> Optional[int]:
+    """This worker's part; what `main` returns."""
     card = ModelCard(
         network=args.network,
         classes=class_names([*args.data_train, *(args.data_val or [])], args.num_classes),
@@ -77,9 +88,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if mean:
         recipe = replace(recipe, rgb_mean=mean.mean)
         card = replace(card, mean=mean.mean, per_pixel_mean=True)
-    train = _training_loader(args, recipe, records, rank, world_size)
+    train = _training_loader(args, recipe, records, workers)
     validation = None
-    if validation_records and rank == 0:  # every image counts once
+    if validation_records and workers.rank == 0:  # every image counts once
         transform = EvalTransform(recipe.resize, recipe.size, args.interpolation)
         validation = Loader(validation_records, recipe.batch_size, transform, threads=args.data_nthreads)
     iterations, schedule = recipe.total_iterations(len(train)), recipe.schedule(len(train))
@@ -117,12 +128,13 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "records": train.num_records,
         "seed": args.seed,
         "devices": len(contexts),
-        "world_size": world_size,
+        "world_size": workers.count,
         "dtype": args.dtype,
         "top_k": args.top_k,
     }
     checkpoints = Checkpoints(prefix, settings, args.save_period)
     position = _position(args, checkpoints, trainer, iterations, len(train))
+    _expect_the_same(workers, trainer, position)
     epochs = count_epochs(position, iterations, len(train))
     if pretrained and not position.iteration:
         _note(
@@ -145,7 +157,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
         )
     # One worker writes.
-    report = TrainReport(prefix, card, epochs, position.epoch, train) if rank == 0 else None
+    report = TrainReport(prefix, card, epochs, position.epoch, train) if workers.rank == 0 else None
     if mean and report:
         mean.save(mean_path)
         print(f"the mean of {mean.images} images is subtracted, and kept in {mean_path}")
@@ -157,6 +169,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             iterations,
             schedule,
             position=position,
+            workers=workers,
             seed=args.seed,
             checkpoints=checkpoints if report else None,
             on_epoch=report or (lambda record: None),
@@ -168,7 +181,30 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         return None
     going_on = command if args.resume else f"{command} --resume"
     print(f"stopped; the state is in {checkpoints.resume_path}, go on with: {going_on}")
-    return 128 + (stop.signal or 0)
+    return 128 + (stop.signal or signal.SIGTERM)  # or another worker had one
+
+
+def _give_up(rank: int) -> None:
+    """Ends this process, whose main thread may wait inside MXNet for a worker that is gone."""
+    print(
+        f"train.py: error: worker {rank} has ended, and the others cannot go on: start all of them with --resume",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
+
+
+def _expect_the_same(workers: Workers, trainer: Trainer, position: Position) -> None:
+    """UsageError where the workers begin at different points, having found different files."""
+    crc = zlib.crc32(repr(position).encode())
+    if workers.count > 1:
+        for array in trainer.state().values():
+            crc = zlib.crc32(array.tobytes(), crc)
+    if not workers.agree(crc):
+        raise UsageError(
+            f"the workers would begin with different states, worker {workers.rank} with that after iteration "
+            f"{position.iteration}: the files of --model-prefix have to be the same on every machine"
+        )
 
 
 def _position(
@@ -198,9 +234,9 @@ def _position(
 
 
 def _training_loader(
-    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], rank: int, world_size: int
+    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], workers: Workers
 ) -> Loader:
-    """Augmented batches of this rank."""
+    """Augmented batches of this worker."""
     (red, green, blue), jitter = recipe.rgb_mean, recipe.colour_jitter
     augmented = TrainTransform(
         size=recipe.size,
@@ -219,8 +255,8 @@ def _training_loader(
         shuffle=True,
         seed=args.seed,
         threads=args.data_nthreads,
-        rank=rank,
-        world_size=world_size,
+        rank=workers.rank,
+        world_size=workers.count,
         last_batch="discard",
     )
 

@@ -31,7 +31,8 @@ class Position:
     trained: bool = False  # all of them were: what is left of this epoch is its validation
     iteration: int = 0  # updates since the beginning, over all epochs
     seconds: float = 0.0  # spent training in this epoch
-    sums: Sums = field(default_factory=Sums)  # over the batches of this epoch
+    sums: Sums = field(default_factory=Sums)  # over the batches of this epoch that worker 0 had ...
+    others: Sums = field(default_factory=Sums)  # ... and over those of the other workers, if any
     observed: Observed = field(default_factory=Observed)  # what the learning rate depends on, too
     loader: Optional[Mapping[str, Any]] = None  # its state_dict(), where it has one
 
@@ -135,6 +136,7 @@ class Checkpoints:
                     **{
                         **position,
                         "sums": Sums(**position["sums"]),
+                        "others": Sums(**position.get("others", {})),
                         "observed": Observed(**position["observed"]),
                     }
                 ),

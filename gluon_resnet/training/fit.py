@@ -12,9 +12,11 @@ from typing import Any, Callable, Optional, Protocol
 from gluon_resnet._mxnet import mx
 from gluon_resnet.training.checkpoint import Checkpoints, Position
 from gluon_resnet.training.log import EpochRecord
+from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Batch, Trainer
+from gluon_resnet.training.workers import Workers
 
 
 class Batches(Protocol):
@@ -33,6 +35,7 @@ def fit(
     schedule: Schedule,
     *,
     position: Optional[Position] = None,
+    workers: Optional[Workers] = None,
     seed: int = 0,
     checkpoints: Optional[Checkpoints] = None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
@@ -46,8 +49,13 @@ def fit(
     when a loss is not finite: what was saved before stays.
 
     A schedule of plateaus sees the top-1 error of the validation, or without one that of the training.
+
+    Several workers (`workers`; None: this is the only one) call it with the same arguments, but for `validation`,
+    which one of them has, and `checkpoints`, `on_epoch` and `progress`. They stop together when one is asked to, and
+    their learning rates are the same: each depends on the errors over all of them.
     """
     position = position or Position()
+    workers = workers or Workers()
     progress = progress or Progress(every=0)
     epochs = count_epochs(position, iterations, len(train))
     while not position.done(iterations):
@@ -55,17 +63,19 @@ def fit(
         title = f"epoch {epoch + 1}/{epochs}"
         if not position.trained:
             mx.random.seed(seed + epoch)  # a net with dropout draws the same numbers in a resumed epoch
-            position = _train_epoch(trainer, train, iterations, schedule, position, title, progress, stop)
+            position = _train_epoch(
+                trainer, train, iterations, schedule, position, title, workers, progress, stop
+            )
             if checkpoints:
                 checkpoints.save(trainer, position, last=position.iteration == iterations)
-            if stop():
+            if workers.any(stop()):
                 return False
         validated = None
         if validation is not None:
-            followed = progress.follow(_until(stop, validation), f"{title} validation", len(validation))
-            with closing(followed) as batches:
+            shown = progress.follow(_until(stop, validation), f"{title} validation", len(validation))
+            with closing(shown) as batches:
                 validated = trainer.evaluate(batches)
-        if stop():
+        if workers.any(stop()):
             return False
         on_epoch(
             EpochRecord.of(
@@ -78,8 +88,10 @@ def fit(
                 validated,
             )
         )
-        error = (validated or position.sums).top1_error
-        observed = schedule.after_epoch(position.observed, error)
+        followed = workers.total(validated or Sums())
+        if not followed.images:
+            followed = position.sums + position.others
+        observed = schedule.after_epoch(position.observed, followed.top1_error)
         position = Position(epoch=epoch + 1, iteration=position.iteration, observed=observed)
         if checkpoints:
             checkpoints.move(position)
@@ -100,6 +112,7 @@ def _train_epoch(
     schedule: Schedule,
     position: Position,
     title: str,
+    workers: Workers,
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Position:
@@ -118,7 +131,10 @@ def _train_epoch(
             f"{rate:.0f} images/s  lr {schedule(iteration - 1, observed):g}"
         )
 
-    rest = _until(stop, islice(_rest_of_epoch(train, position), batches_here - position.batch))
+    def all_stop() -> bool:
+        return workers.any(stop())
+
+    rest = _until(all_stop, islice(_rest_of_epoch(train, position), batches_here - position.batch))
     with closing(progress.follow(rest, title, batches_here, position.batch, status)) as batches:
         for batch in batches:
             lr = schedule(iteration, observed)
@@ -128,20 +144,22 @@ def _train_epoch(
             iteration += 1
             if schedule.warming(observed):  # some hundred times in a run: here the host waits for the device
                 last, seen = seen, meter.sums()
-                images = seen.images - last.images
-                wrong = images - (seen.top1_right - last.top1_right)
-                observed = schedule.after_update(observed, iteration, wrong, images)
+                batch_sums = workers.total(seen - last)
+                wrong = batch_sums.images - batch_sums.top1_right
+                observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
     sums = meter.sums()
+    new = sums - position.sums
     mx.nd.waitall()  # the last update belongs to the time, too
     position = replace(
         position,
         batch=batch_number,
         iteration=iteration,
         sums=sums,
+        others=position.others + workers.total(new) - new,
         observed=observed,
         seconds=time.perf_counter() - began,
     )
-    if stop() and batch_number < batches_here:
+    if all_stop() and batch_number < batches_here:
         return replace(position, loader=train.state_dict() if hasattr(train, "state_dict") else None)
     trainer.average_statistics()
     return replace(position, trained=True, loader=None)

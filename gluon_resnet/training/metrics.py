@@ -32,6 +32,9 @@ class Sums:
             self.images + other.images,
         )
 
+    def __sub__(self, other: Sums) -> Sums:
+        return self + Sums(-other.loss, -other.top1_right, -other.topk_right, -other.images)
+
     @property
     def mean_loss(self) -> float:
         """Loss per image; NaN over no images."""

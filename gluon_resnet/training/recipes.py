@@ -79,11 +79,6 @@ class Recipe:
             return replace(self, warmup_lr=0.01, warmup_error=80.0)
         return self
 
-    @property
-    def follows_errors(self) -> bool:
-        """Whether the learning rate depends on errors that the run measures."""
-        return self.lr_mode == "plateau" or self.warmup_error is not None
-
     def total_iterations(self, batches_per_epoch: int) -> int:
         """How many updates a run has; its last epoch may be a part of one."""
         if self.epochs is not None:

@@ -1,0 +1,142 @@
+"""Connections among the workers of a cluster that are there to break: how each learns that another one is gone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from typing import Callable, Optional
+
+from gluon_resnet.errors import GluonResnetError
+
+_HELLO = struct.Struct(">QI")  # the token of the run, the rank
+_DONE = b"."
+_PATIENCE = 60.0  # seconds for all workers to connect
+_GRACE = 1.0  # seconds in which a worker that fails, too, can tell its own error
+
+
+class Lifeline:
+    """A TCP connection from each worker to worker 0, watched at both ends by a thread.
+
+    MXNet's parameter server waits for ever for a worker that was killed. A kernel closes the connections of a process
+    that ends, in whatever way; keep-alive finds within half a minute a machine that is not reached any more.
+
+    Args:
+        rank, count: of this worker, and how many there are.
+        share: adds up six numbers over all workers (Workers.sum); worker 0 tells its address by it.
+        lost: called once, in the thread, with the rank of a worker that is gone: seen from worker 0 anyone, from the
+            others worker 0, which has lost somebody itself.
+
+    GluonResnetError when the workers do not reach each other.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        count: int,
+        share: Callable[[Sequence[int]], list[int]],
+        lost: Callable[[int], None],
+    ) -> None:
+        self._lost = lost
+        self._closed = threading.Event()
+        self._peers = _accept(count, share) if rank == 0 else {_connect(rank, share): 0}
+        for peer in self._peers:
+            peer.settimeout(None)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        self._thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
+        self._thread.start()
+
+    def close(self, failed: bool) -> None:
+        """Watch no longer. `failed`: the other workers cannot go on, and learn it."""
+        self._closed.set()
+        for peer in self._peers:
+            try:
+                if not failed:
+                    peer.sendall(_DONE)
+                peer.shutdown(socket.SHUT_RDWR)  # wakes the thread
+            except OSError:
+                pass  # gone itself
+        self._thread.join()
+        for peer in self._peers:
+            peer.close()
+
+    def _watch(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for peer in self._peers:
+                selector.register(peer, selectors.EVENT_READ, peer)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    peer = key.data
+                    selector.unregister(peer)
+                    try:
+                        done = peer.recv(1) == _DONE
+                    except OSError:  # reset, or silent for too long
+                        done = False
+                    if not done:
+                        if not self._closed.wait(_GRACE):
+                            self._lost(self._peers[peer])
+                        return
+
+
+def _accept(count: int, share: Callable[[Sequence[int]], list[int]]) -> dict[socket.socket, int]:
+    """Worker 0's side: the connections of all others, with their ranks."""
+    token = secrets.randbits(48)
+    peers: dict[socket.socket, int] = {}
+    with socket.create_server((_own_address(), 0), backlog=count) as server:
+        server.settimeout(_PATIENCE)
+        host, port = server.getsockname()
+        share([*socket.inet_aton(host), port, token])
+        while len(peers) < count - 1:
+            try:
+                peer, _ = server.accept()
+            except socket.timeout:
+                raise GluonResnetError(
+                    f"only {len(peers)} of {count - 1} workers reached worker 0 at {host}:{port}: "
+                    "is a firewall between them?"
+                ) from None
+            rank = _rank(peer, token)
+            if rank is None:
+                peer.close()
+            else:
+                peers[peer] = rank
+    return peers
+
+
+def _rank(peer: socket.socket, token: int) -> Optional[int]:
+    """The rank that `peer` tells; None for a stranger."""
+    peer.settimeout(5)
+    try:
+        told, rank = _HELLO.unpack(peer.recv(_HELLO.size, socket.MSG_WAITALL))
+    except (OSError, struct.error):
+        return None
+    return rank if told == token else None
+
+
+def _connect(rank: int, share: Callable[[Sequence[int]], list[int]]) -> socket.socket:
+    """Another worker's side."""
+    *numbers, port, token = share([0] * 6)
+    host = socket.inet_ntoa(bytes(numbers))
+    try:
+        peer = socket.create_connection((host, port), _PATIENCE)
+        peer.sendall(_HELLO.pack(token, rank))
+    except OSError as error:
+        raise GluonResnetError(
+            f"worker {rank} does not reach worker 0 at {host}:{port} ({error}): is a firewall between them?"
+        ) from None
+    return peer
+
+
+def _own_address() -> str:
+    """The IPv4 address of this machine that the parameter server uses, too."""
+    host = os.environ.get("DMLC_NODE_HOST")
+    if host:
+        return socket.gethostbyname(host)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # connecting sends nothing
+        probe.connect((os.environ["DMLC_PS_ROOT_URI"], int(os.environ["DMLC_PS_ROOT_PORT"])))
+        return str(probe.getsockname()[0])

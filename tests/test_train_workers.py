@@ -1,0 +1,92 @@
+"""tools/train.py as two workers: the default rates, stops, and failures, after which no worker waits for ever."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+from cluster import cluster
+from small_training import pack, training_options
+
+TOOL = str(pathlib.Path(__file__).parent.parent / "tools" / "train.py")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> list[str]:
+    """A command for small batches, whose rate follows errors."""
+    options = training_options(tmp_path_factory.mktemp("records"))
+    rates = "--lr-mode plateau --lr-patience 0 --warmup-lr 0.01 --warmup-error 70"
+    return [TOOL, *options, *f"--batch-size 4 --kv-store dist_sync {rates}".split()]
+
+
+def results(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
+    """The exit statuses, and what was written to standard error, of processes that end by themselves."""
+    texts = [process.communicate(timeout=40)[1] for process in processes]
+    assert not any("Traceback" in text for text in texts), texts
+    return [process.returncode for process in processes], texts
+
+
+def wait_for_an_epoch(folder: pathlib.Path, processes: list[subprocess.Popen]) -> None:
+    end = time.monotonic() + 40
+    while not (folder / "a-log.jsonl").exists():
+        assert time.monotonic() < end
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
+def test_one_signal_stops_both_and_they_go_on_to_the_same_bits(data, tmp_path):
+    def run(prefix, *more):
+        return [[*data, "--num-epochs", "4", "--model-prefix", prefix, *more]] * 2
+
+    with cluster(run("whole"), tmp_path) as processes:
+        assert results(processes)[0] == [0, 0, 0, 0]
+    with cluster(run("a"), tmp_path) as processes:
+        wait_for_an_epoch(tmp_path, processes)
+        processes[0].send_signal(signal.SIGTERM)
+        assert results(processes)[0] == [143, 143, 0, 0]
+    assert not (tmp_path / "a-0004.params").exists()
+    with cluster(run("a", "--resume"), tmp_path) as processes:
+        assert results(processes)[0] == [0, 0, 0, 0]
+    assert (tmp_path / "a-0004.params").read_bytes() == (tmp_path / "whole-0004.params").read_bytes()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_worker_that_is_killed_ends_the_other(data, tmp_path, which):
+    command = [*data, "--num-epochs", "1000", "--model-prefix", "a"]
+    with cluster([command, command], tmp_path) as processes:
+        wait_for_an_epoch(tmp_path, processes)
+        processes[which].kill()
+        (status,), (text,) = results([processes[1 - which]])
+    assert status == 1
+    assert text.splitlines()[-1].startswith("train.py: error: worker ")
+    assert text.rstrip().endswith("has ended, and the others cannot go on: start all of them with --resume")
+
+
+def test_a_worker_that_fails_says_why_and_ends_the_other(data, tmp_path):
+    train = pack(tmp_path / "bad.rec", 64, 0, label=lambda index: 4 if index == 17 else 0)
+    command = [*data, "--data-train", train, "--num-epochs", "1000", "--model-prefix", "a"]
+    with cluster([command, command], tmp_path) as processes:
+        statuses, texts = results(processes[:2])
+    assert statuses == [1, 1]
+    failed, other = sorted((text.splitlines()[-1] for text in texts), key=lambda line: "has ended" in line)
+    assert failed == "train.py: error: record 17: label 4 is not one of 0 to 3"
+    assert other.endswith("has ended, and the others cannot go on: start all of them with --resume")
+
+
+def test_workers_that_find_different_files_do_not_begin(data, tmp_path):
+    command = [*data, "--num-epochs", "1", "--model-prefix", "a"]
+    with cluster([command], tmp_path) as processes:  # a cluster of one
+        assert results(processes)[0] == [0, 0, 0]
+    commands = [[*data, "--num-epochs", "2", "--load-epoch", "1", "--model-prefix", p] for p in ("a", "b")]
+    weights = bytearray((tmp_path / "a-0001.params").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (tmp_path / "b-0001.params").write_bytes(weights)
+    with cluster(commands, tmp_path) as processes:
+        statuses, texts = results(processes[:2])
+    assert statuses == [2, 2]
+    assert all("error: the workers would begin with different states, worker " in text for text in texts)

@@ -1,0 +1,93 @@
+"""Connections among workers, here threads: who is told that another one is gone."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.training import lifeline
+from gluon_resnet.training.lifeline import Lifeline
+
+
+class Group:
+    """Lifelines of `count` workers, and (who was told, who is gone) in order."""
+
+    def __init__(self, count: int, stranger=lambda host, port: None) -> None:
+        self.told: queue.Queue[tuple[int, int]] = queue.Queue()
+        self._numbers = [0] * 6
+        self._told_address = threading.Event()
+        self._stranger = stranger
+        with ThreadPoolExecutor(count) as pool:
+            self.lines = list(pool.map(lambda rank: self._tie(rank, count), range(count)))
+
+    def _tie(self, rank: int, count: int) -> Lifeline:
+        return Lifeline(rank, count, self._share, lambda gone: self.told.put((rank, gone)))
+
+    def _share(self, numbers):
+        if any(numbers):
+            self._numbers = numbers
+            self._stranger(socket.inet_ntoa(bytes(numbers[:4])), numbers[4])
+            self._told_address.set()
+        assert self._told_address.wait(10)
+        return self._numbers
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch):
+    monkeypatch.setenv("DMLC_NODE_HOST", "127.0.0.1")
+    monkeypatch.setattr(lifeline, "_GRACE", 0.05)
+
+
+def test_a_worker_that_fails_is_known_to_worker_0_and_it_is_to_all_others():
+    group = Group(3)
+    group.lines[2].close(failed=True)
+    assert group.told.get(timeout=10) == (0, 2)
+    group.lines[0].close(failed=True)
+    assert group.told.get(timeout=10) == (1, 0)
+    group.lines[1].close(failed=True)
+    assert group.told.empty()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_workers_that_are_done_miss_nobody(order):
+    group = Group(3)
+    for rank in order:
+        group.lines[rank].close(failed=False)
+    assert group.told.empty()
+
+
+def test_one_that_fails_in_time_says_only_its_own_error(monkeypatch):
+    monkeypatch.setattr(lifeline, "_GRACE", 30)
+    group = Group(2)
+    group.lines[1].close(failed=True)
+    group.lines[0].close(failed=True)  # ends its thread, which waits
+    assert group.told.empty()
+
+
+def test_strangers_at_the_port_count_for_nothing():
+    def strangers(host, port):
+        for hello in (b"", b"GET / HTTP/1.0\r\n\r\n", struct.pack(">QI", 12345, 1)):
+            with socket.create_connection((host, port)) as stranger:
+                stranger.sendall(hello)
+
+    group = Group(2, strangers)
+    assert group.told.empty()
+    group.lines[1].close(failed=True)
+    assert group.told.get(timeout=10) == (0, 1)
+    group.lines[0].close(failed=True)
+
+
+def test_workers_that_cannot_be_reached_are_an_error_at_both_ends(monkeypatch):
+    monkeypatch.setattr(lifeline, "_PATIENCE", 0.3)
+    with pytest.raises(GluonResnetError, match=r"only 0 of 1 workers reached worker 0 at 127\.0\.0\.1:\d+"):
+        Lifeline(0, 2, lambda numbers: list(numbers), lambda rank: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(GluonResnetError, match=f"worker 1 does not reach worker 0 at 127.0.0.1:{port}"):
+        Lifeline(1, 2, lambda numbers: [127, 0, 0, 1, port, 7], lambda rank: None)
