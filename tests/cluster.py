@@ -29,7 +29,7 @@ def cluster(commands: Sequence[Sequence[str]], folder: pathlib.Path) -> Iterator
         "DMLC_NUM_WORKER": str(len(commands)),
         "DMLC_NUM_SERVER": "1",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join((str(_ROOT), str(_ROOT / "tests"))),
+        "PYTHONPATH": str(_ROOT),
     }
     roles = [("worker", command) for command in commands]
     roles += [(role, ("-c", _ROLE)) for role in ("scheduler", "server")]

@@ -1,8 +1,9 @@
-"""Runs that one worker or several make, each with its part of the same batches; as a program: a worker of a cluster."""
+"""Runs that one worker or several make, each with its part of the same batches; as a program, a worker."""
 
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import sys
 from typing import Any, Optional
@@ -112,22 +113,19 @@ def sums(workers: Workers) -> list[list[int]]:
 
 
 def main(folder: str) -> None:
-    store = open_kvstore("dist_sync", [mx.cpu()])
+    """Write worker<rank>.json into `folder`: a worker of the cluster of the environment, or one alone."""
+    store = open_kvstore("dist_sync" if "DMLC_ROLE" in os.environ else "local", [mx.cpu()])
     with Workers(store) as workers:
-        run = Run(store, workers)
-        rank = workers.rank
+        run, rank = Run(store, workers), workers.rank
         result = {
             "sums": sums(workers),
             "any": [workers.any(rank == 1), workers.any(False), workers.any(True)],
             "agree": [workers.agree(3), workers.agree(3 + rank), workers.agree(2**32 - 1)],
             **{name: run(name, f"{folder}/{name}") for name in RUNS},
         }
-        # One worker is asked to stop, at different places; the other one is not.
-        for after in (3, 5, 13):
-            never = ITERATIONS + 1
-            result[f"stopped {after}"] = run(
-                "all of it", f"{folder}/stopped{after}", after if rank == 1 else never
-            )
+        for after in (3, 5, 13):  # worker 1 is asked to stop, and worker 0 is not
+            stop_after = after if rank == workers.count - 1 else ITERATIONS + 1
+            result[f"stopped {after}"] = run("all of it", f"{folder}/stopped{after}", stop_after)
     pathlib.Path(folder, f"worker{rank}.json").write_text(json.dumps(result))
 
 

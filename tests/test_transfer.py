@@ -166,7 +166,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(data, source, tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(command, "StopRequest", StopAfterFour)
-        assert main([*options, str(tmp_path / "stopped")]) == 128
+        assert main([*options, str(tmp_path / "stopped")]) == 143
     assert 0 < json.loads((tmp_path / "stopped-resume.json").read_text())["position"]["iteration"] < 6
     with pytest.raises(UsageError, match="another freeze"):
         other = [option for option in options if option != "--freeze"] if frozen else ["--freeze", *options]
