@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +15,17 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
     For writers that open a file by its name themselves. On an exception the temporary file is
-    removed and what stood at `path` before is untouched.
+    removed and what stood at `path` before is untouched. OSError, at once and with `path`, where no
+    file can be made there.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder or ".")
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder or ".")
+    except OSError as error:  # it has the temporary name, which says nothing to a user
+        raise OSError(error.errno, error.strerror, path) from None
     os.close(handle)
     try:
         yield temporary

@@ -144,6 +144,14 @@ def test_errors_of_the_tool(tmp_path: pathlib.Path, record_path: str) -> None:
     status, message = fails(str(tmp_path / "none.rec"), "--output", output)
     assert (status, message) == (1, f"mean.py: error: {tmp_path / 'none.rec'}: No such file or directory")
     assert not (tmp_path / "mean.npz").exists()
+    # Not looked at before the folder, which is the first mistake.
+    broken = write_records(tmp_path / "broken.rec", [b"what?"])
+    before = sorted(tmp_path.iterdir())
+    nowhere = tmp_path / "nowhere" / "mean.npz"
+    for path, reason in ((nowhere, "No such file or directory"), (tmp_path, "Is a directory")):
+        assert fails(broken, "--output", str(path)) == (1, f"mean.py: error: {path}: {reason}")
+    assert fails(broken, "--output", output)[0] == 1
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_no_records_is_an_error() -> None:

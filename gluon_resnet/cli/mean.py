@@ -12,6 +12,7 @@ from tqdm import tqdm
 from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
+from gluon_resnet.files import temporary_name
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -27,7 +28,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     parser.add_argument("records", nargs="+", metavar="REC", help="training records")
     parser.add_argument("--output", required=True, metavar="OUT.npz", help="file to write")
     parser.add_argument(
-        "--size", type=int, default=224, help="side of the crop in pixels (default: 224; CIFAR-10: 32)"
+        "--size",
+        type=int,
+        default=224,
+        help="side of the crop in pixels (default: 224; give 32 for CIFAR-10)",
     )
     parser.add_argument(
         "--resize",
@@ -40,8 +44,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     resize = 256 if args.resize is None and args.size == 224 else args.resize
     transform = EvalTransform(resize, args.size)
-    statistics = pixel_statistics(args.records, transform, args.data_nthreads, _with_progress)
-    statistics.save(args.output)
+    # Opened now: a folder that cannot be written to is known before the work.
+    with temporary_name(args.output) as output:
+        statistics = pixel_statistics(args.records, transform, args.data_nthreads, _with_progress)
+        statistics.save(output)
     for option, values in (("--rgb-mean", statistics.mean), ("--rgb-std", statistics.std)):
         print(f"{option} {','.join(f'{value:.3f}' for value in values)}")
     print(f"saved the mean of {statistics.images} images in {args.output}")
