@@ -132,6 +132,28 @@ def test_weights_that_do_not_fit(data, tmp_path):
         main([*options, "--load-epoch", "7", "--num-epochs", "8"])
 
 
+def test_weights_keep_the_normalization_that_they_were_trained_with(data, tmp_path):
+    options = [*data, "--model-prefix", str(tmp_path / "a"), "--num-epochs"]
+    channel = ["--rgb-mean", "10,20,30", "--rgb-std", "40,50,60"]
+    assert main([*options, "1", *channel]) is None
+    card, going_on = tmp_path / "a-model.json", [*options, "2", "--load-epoch", "1"]
+    before = card.read_bytes()
+    for others, message in (
+        (["--rgb-mean", "1,2,3", *channel[2:]], r"another mean than this run's: give --rgb-mean 10,20,30"),
+        ([*channel[:2], "--rgb-std", "1,2,3"], r"another std than this run's: give --rgb-std 40,50,60"),
+        (channel[2:], r"a-0001\.params was trained with another mean .* --rgb-mean 10,20,30"),  # a mean image
+    ):
+        with pytest.raises(UsageError, match=message):
+            main([*going_on, *others])
+        assert card.read_bytes() == before
+    assert main([*going_on, *channel]) is None
+    assert main([*options[:-2], str(tmp_path / "b"), "--num-epochs", "1"]) is None
+    with pytest.raises(
+        UsageError, match=r"b-0001\.params was trained with another mean than .* give its mean image"
+    ):
+        main([*options[:-2], str(tmp_path / "b"), "--num-epochs", "2", "--load-epoch", "1", *channel])
+
+
 def test_labels_that_are_no_class(data, tmp_path):
     train = pack(tmp_path / "bad.rec", 64, 0, label=lambda index: 4 if index == 17 else 0)
     with pytest.raises(DataError, match="record 17: label 4 is not one of 0 to 3"):
@@ -163,6 +185,8 @@ def test_classes_have_to_be_known_and_agree(data, tmp_path):
         "--batch-size many",
         "--lr nan",
         "--lr -1",
+        "--lr 1e50",
+        "--wd inf",
         "--mom 2",
         "--gpus 0,0",
         "--gpus all",

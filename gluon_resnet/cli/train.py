@@ -24,7 +24,7 @@ from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.models.parameters import load_parameters
+from gluon_resnet.models.parameters import load_parameters, parameter_value, read_arrays
 from gluon_resnet.models.registry import describe
 from gluon_resnet.models.saved import newest_epoch, parameters_path
 from gluon_resnet.training.checkpoint import Checkpoints, Position
@@ -82,6 +82,8 @@ def _train(
         training={"command": command, "recipe": recipe.name, "versions": _versions()},
     )
     describe(card.network, card.shortcut, card.variant, recipe.zero_gamma)  # told before any work
+    if args.load_epoch is not None and not args.resume:
+        os.stat(parameters_path(prefix, args.load_epoch))  # now: the mean may take an hour to measure
     records, validation_records = open_records(args.data_train, args.data_val, recipe.holdout, prefix)
     mean_path = f"{prefix}-mean.npz"
     mean = mean_image(args, recipe, records, mean_path)
@@ -229,8 +231,22 @@ def _position(
         )
     if args.load_epoch is None:
         return Position()
-    load_parameters(trainer.net, parameters_path(checkpoints.prefix, args.load_epoch))
+    path = parameters_path(checkpoints.prefix, args.load_epoch)
+    _require_same_normalization(trainer.net, path)
+    load_parameters(trainer.net, path)
     return Position(epoch=args.load_epoch, iteration=args.load_epoch * batches)
+
+
+def _require_same_normalization(net: Any, path: str) -> None:
+    """UsageError where the network in `path` sees images otherwise than `net`, whose card would then be wrong."""
+    arrays = read_arrays(path)
+    for statistic in ("mean", "std"):
+        ours, theirs = parameter_value(getattr(net[0], statistic)), arrays.get(f"0.{statistic}")
+        if theirs is None or (ours.shape == theirs.shape and np.allclose(ours, theirs, atol=1e-3)):
+            continue
+        values = ",".join(f"{value:g}" for value in theirs.ravel())
+        way_out = f"--rgb-{statistic} {values}" if theirs.size == 3 else "its mean image by --mean-image"
+        raise UsageError(f"{path} was trained with another {statistic} than this run's: give {way_out}")
 
 
 def _training_loader(
