@@ -67,6 +67,11 @@ def test_options_take_the_place_of_the_presets_values(options, expected):
     assert changed(options) == expected
 
 
+@pytest.mark.parametrize("network", ["plain18", "vgg16", "prelu_net_a", "googlenet"])
+def test_networks_without_shortcuts_take_the_modern_recipe_without_zero_gammas(network):
+    assert changed("--recipe modern", network) == {"zero_gamma": False}
+
+
 def test_the_110_layers_warm_up_by_themselves_unless_told_otherwise():
     warm = {"warmup_lr": 0.01, "warmup_error": 80.0}
     assert changed("--recipe cifar10", "resnet110") == warm

@@ -7,12 +7,13 @@ from typing import Any, Callable, Optional
 
 
 def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
-    """An argparse type: a number from `low` to `high`."""
+    """An argparse type: a number from `low` to `high`, and finite."""
 
     def parse(text: str) -> Any:
         value = kind(text)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not from {low} to {high}")
+        if not low <= value <= high or value == float("inf"):
+            limits = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"expected {limits}, found {text}")
         return value
 
     parse.__name__ = "number"  # argparse: "invalid number value"
@@ -25,7 +26,9 @@ def numbers(kind: Callable[[str], Any], count: Optional[int] = None) -> Callable
     def parse(text: str) -> tuple[Any, ...]:
         values = tuple(kind(part) for part in text.split(",") if part.strip())
         if min(values, default=0) < 0 or count not in (None, len(values)):
-            raise argparse.ArgumentTypeError(f"expected {count or 'some'} numbers like 1,2,3, found {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected {count or 'some'} numbers from 0 up like 1,2,3, found {text!r}"
+            )
         return values
 
     parse.__name__ = "list of numbers"

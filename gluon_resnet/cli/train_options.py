@@ -8,9 +8,12 @@ from typing import Any
 
 from gluon_resnet.cli.arguments import gpu_ids, number, numbers
 from gluon_resnet.errors import UsageError
+from gluon_resnet.models.registry import describe
 from gluon_resnet.training.devices import KVSTORES
 from gluon_resnet.training.recipes import Recipe, get_recipe, recipe_names
 from gluon_resnet.training.schedule import LR_MODES
+
+_FLOAT32_MAX = 3.4e38  # MXNet's optimizers take no more
 
 _EPILOG = """\
 Defaults that are not shown come from the recipe. Ctrl-C and SIGTERM finish the step and save; the exit status
@@ -25,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    whole, real, part = number(int, 1), number(float, 0), number(float, 0, 1)
+    whole, real, part = number(int, 1), number(float, 0, _FLOAT32_MAX), number(float, 0, 1)
 
     group = result.add_argument_group("network")
     group.add_argument(
@@ -161,6 +164,8 @@ def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
     recipe = get_recipe(args.recipe)
     if args.warmup_epochs is None:  # a warm-up of the user's takes the place of ResNet-110's
         recipe = recipe.for_network(network)
+    if recipe.zero_gamma and describe(network).shortcut is None:  # plain nets, rivals
+        recipe = replace(recipe, zero_gamma=False)
     if args.image_shape is not None:
         recipe = recipe.with_size(args.image_shape)
     if args.lr_step_epochs is not None:
