@@ -258,5 +258,5 @@ def test_arguments_that_do_not_fit():
         get_model("googlenet", variant="v1b")
     with pytest.raises(UsageError, match="prelu_net_a has no shortcuts"):
         get_model("prelu_net_a", zero_gamma=True)
-    with pytest.raises(UsageError, match="at least one class"):
+    with pytest.raises(UsageError, match="classes: expected from 1"):
         get_model("resnet18", classes=0)

@@ -77,6 +77,8 @@ def test_json_of_layers(capsys):
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
         ("resnet50_gluoncv_v1", "is for residual CIFAR nets"),
         ("resnet20 --classes 0", "at least one class"),
+        ("resnet20 --classes 0", "classes: expected from 1"),
+        ("resnet20 --classes 9999999999", "classes: expected from 1 to 2147483647, found 9999999999"),
     ],
 )
 def test_what_cannot_be_is_told(arguments, message):

@@ -77,8 +77,8 @@ def get_model(
         UsageError: there is no such network, shortcut or variant, or they do not go together.
     """
     network = describe(name, shortcut, variant, zero_gamma)
-    if classes < 1:
-        raise UsageError(f"a network has at least one class, not {classes}")
+    if not 1 <= classes < 2**31:
+        raise UsageError(f"classes: expected from 1 to {2**31 - 1}, found {classes}")
     return network.build(classes=classes, prefix=f"{name}_")
 
 
@@ -117,7 +117,9 @@ def describe(
     if network.shortcut is None and shortcut is not None:
         raise UsageError(f"{name} is a network without shortcuts: leave shortcut {shortcut!r} out")
     if network.shortcut is None and zero_gamma:
-        raise UsageError(f"{name} has no shortcuts: its units cannot begin as them, leave zero_gamma out")
+        raise UsageError(
+            f"{name} has no shortcuts: its units cannot begin as them, leave zero_gamma (--last-gamma) out"
+        )
     return network
 
 
