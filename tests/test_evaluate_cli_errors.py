@@ -171,6 +171,7 @@ def test_arguments_that_cannot_be(options, arguments, capsys):
     ("arguments", "error", "message"),
     [
         ("--protocol multi-scale --scales 31", UsageError, "31 pixels are smaller than its input of 32"),
+        ("--protocol multi-scale --scales 32,99999999", UsageError, "at most 16384 pixels, found 99999999"),
         ("--output nowhere/o.json", OSError, "nowhere"),
         ("--data-val missing.rec", OSError, r"missing\.rec"),
         ("--gpus 0", EnvironmentProblem, "without CUDA|no NVIDIA driver|no GPU|compute capability"),

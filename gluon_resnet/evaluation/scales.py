@@ -17,6 +17,8 @@ from gluon_resnet.evaluation.dense import fully_convolutional
 from gluon_resnet.evaluation.members import Member
 from gluon_resnet.evaluation.scorer import Images
 
+_MAX_SIDE = 1 << 14  # pixels, as of a crop
+
 
 class ScaleScorer:
     """The whole image at several scales, and mirrored (He et al. 2015, §3.4; Table 4).
@@ -37,7 +39,7 @@ class ScaleScorer:
         threads: that decode and resize; None: one for each processor.
 
     Raises:
-        UsageError: a scale that is too small, or a network without such a form.
+        UsageError: a scale that is too small or too large, or a network without such a form.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class ScaleScorer:
                 f"{member.name}: images with a shorter side of {min(scales)} pixels are smaller than its input of "
                 f"{card.size}: choose other scales"
             )
+        if max(scales) > _MAX_SIDE:
+            raise UsageError(f"scales: expected at most {_MAX_SIDE} pixels, found {max(scales)}")
         if card.interpolation not in whole_images.INTERPOLATIONS:
             raise ModelError(f"{member.name}: its card has an unknown interpolation, {card.interpolation!r}")
         self._net = fully_convolutional(member)
