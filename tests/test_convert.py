@@ -36,6 +36,15 @@ def test_the_card_says_where_the_weights_are_from(
     assert "resnet20_v1 of akamaster" in err
 
 
+@pytest.mark.parametrize(("std", "noted"), [("0.229,0.224,0.225", True), ("58.395,57.12,57.375", False)])
+def test_a_deviation_of_pixels_from_0_to_1_is_noted(
+    tmp_path: pathlib.Path, std: str, noted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--network", "resnet20", "--model-prefix", str(tmp_path / "net"), "--mean", "0,0,0", "--std", std]
+    main([str(akamaster_file(tmp_path)), *argv])
+    assert ("if they are of 0 to 1, multiply by 255" in capsys.readouterr().err) == noted
+
+
 def test_imagenet_nets_get_the_preprocessing_of_their_project(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,6 +155,10 @@ def _statistics(
     if (args.mean is None) != (args.std is None):
         raise UsageError("--mean and --std go together")
     if args.mean is not None:
+        if max(args.std) < 1:  # torchvision's 0.229,0.224,0.225, say
+            _say(
+                "note: --mean and --std are taken as of pixels from 0 to 255; if they are of 0 to 1, multiply by 255"
+            )
         return args.mean, args.std
     if not weights.layout.imagenet:
         raise UsageError(
