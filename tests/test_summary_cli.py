@@ -76,7 +76,6 @@ def test_json_of_layers(capsys):
         ("plain20 --shortcut A", "without shortcuts"),
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
         ("resnet50_gluoncv_v1", "is for residual CIFAR nets"),
-        ("resnet20 --classes 0", "at least one class"),
         ("resnet20 --classes 0", "classes: expected from 1"),
         ("resnet20 --classes 9999999999", "classes: expected from 1 to 2147483647, found 9999999999"),
     ],

@@ -105,8 +105,10 @@ def test_records_are_held_out_and_the_last_epoch_ends_where_it_has_to(data, tmp_
     assert [len(part) for part in offsets] == [100, 32]
     assert not offsets[0] & offsets[1]
     assert offsets[0] | offsets[1] == {file.offset(i) for i in range(132)}
+    lists = [pathlib.Path(f"{prefix}-{part}.idx").read_bytes() for part in ("train", "holdout")]
     with pytest.raises(UsageError, match=r"another holdout \(32, now 33\)"):
         main([*run[:-4], "--resume", "--holdout", "33", "--num-iterations", "9", "--model-prefix", prefix])
+    assert [pathlib.Path(f"{prefix}-{part}.idx").read_bytes() for part in ("train", "holdout")] == lists
     assert main([*run, "--resume", "--num-iterations", "6"]) is None
     assert [(r["epoch"], r["iteration"]) for r in log(prefix)] == [(1, 3), (2, 5), (3, 6)]
 

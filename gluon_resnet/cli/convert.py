@@ -60,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model-prefix", required=True, metavar="PREFIX", help="beginning of our files' names"
     )
-    parser.add_argument("--force", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files that are there (those of an earlier conversion are replaced without it)",
+    )
 
     group = parser.add_argument_group("reading")
     group.add_argument("--network", help="resnet50, resnet44, ...; or resnet50_v1b, with the variant")

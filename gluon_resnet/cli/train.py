@@ -19,7 +19,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe, parser
 from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
-from gluon_resnet.cli.train_records import class_names, open_records
+from gluon_resnet.cli.train_records import class_names, list_holdout, open_records
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
 from gluon_resnet.errors import UsageError
@@ -84,7 +84,7 @@ def _train(
     describe(card.network, card.shortcut, card.variant, recipe.zero_gamma)  # told before any work
     if args.load_epoch is not None and not args.resume:
         os.stat(parameters_path(prefix, args.load_epoch))  # now: the mean may take an hour to measure
-    records, validation_records = open_records(args.data_train, args.data_val, recipe.holdout, prefix)
+    records, validation_records = open_records(args.data_train, args.data_val, recipe.holdout)
     mean_path = f"{prefix}-mean.npz"
     mean = mean_image(args, recipe, records, mean_path)
     if mean:
@@ -160,7 +160,9 @@ def _train(
         )
     # One worker writes.
     report = TrainReport(prefix, card, epochs, position.epoch, train) if workers.rank == 0 else None
-    if mean and report:
+    if report and recipe.holdout:
+        list_holdout(records[0], validation_records[0], prefix)
+    if report and mean:
         mean.save(mean_path)
         print(f"the mean of {mean.images} images is subtracted, and kept in {mean_path}")
     with StopRequest() as stop:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.data import RecordFile
 from gluon_resnet.data.holdout import hold_out
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.files import temporary_name
 
 
 def open_records(
-    train: Sequence[str], validation: Optional[Sequence[str]], holdout: int, prefix: str
+    train: Sequence[str], validation: Optional[Sequence[str]], holdout: int
 ) -> tuple[list[RecordFile], list[RecordFile]]:
     """The records to train on, and those to validate on, perhaps none.
 
-    Without `validation` these are `holdout` ones out of the file to train on; PREFIX-train.idx and PREFIX-holdout.idx
-    list both parts. UsageError where they cannot be taken out of it.
+    Without `validation` these are `holdout` ones out of the file to train on, and nothing is written yet: a run that
+    is refused must not change the lists of another (see list_holdout). UsageError where they cannot be taken out.
     """
     files = [RecordFile(path) for path in train]
     if validation or not holdout:
@@ -29,13 +31,21 @@ def open_records(
             f"{way_out}"
         )
     try:
-        rest, held = hold_out(files[0], holdout, f"{prefix}-train.idx", f"{prefix}-holdout.idx")
+        with tempfile.TemporaryDirectory() as folder:
+            rest, held = hold_out(files[0], holdout, f"{folder}/train.idx", f"{folder}/holdout.idx")
     except UsageError as error:
         raise UsageError(f"{error}; {way_out}") from None
-    print(
-        f"{len(held)} records of {held.path} are held out for validation, {len(rest)} train ({held.index_path})"
-    )
     return [rest], [held]
+
+
+def list_holdout(train: RecordFile, held: RecordFile, prefix: str) -> None:
+    """Write PREFIX-train.idx and PREFIX-holdout.idx, the lists of both parts, and say so."""
+    for part, name in ((train, "train"), (held, "holdout")):
+        with temporary_name(f"{prefix}-{name}.idx") as temporary:
+            part.write_index(temporary)
+    print(
+        f"{len(held)} records of {held.path} are held out for validation, {len(train)} train ({prefix}-holdout.idx)"
+    )
 
 
 def class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]:
