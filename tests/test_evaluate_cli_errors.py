@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import shutil
@@ -18,7 +17,6 @@ from evaluate_tool import CLASSES, LABELS, PAYLOADS, evaluated, pack, tool
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.evaluate import main
 from gluon_resnet.errors import DataError, EnvironmentProblem, ImageError, ModelError, UsageError
-from gluon_resnet.evaluation.evaluate import _Counter
 from gluon_resnet.models.saved import save_network
 
 
@@ -141,21 +139,6 @@ def test_ctrl_c_ends_it_and_leaves_no_file(model, tmp_path):
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert sorted(os.listdir(tmp_path)) == before
-
-
-def test_ctrl_c_ends_it_where_a_callback_has_lost_the_exception(model, tmp_path, monkeypatch):
-    records = pack(tmp_path / "many.rec", PAYLOADS, LABELS)
-    queue = _Counter.queue
-
-    def interrupted(*arguments):
-        with contextlib.suppress(KeyboardInterrupt):  # as ctypes does
-            signal.raise_signal(signal.SIGINT)
-        return queue(*arguments)
-
-    monkeypatch.setattr(_Counter, "queue", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        main(["--model-prefix", model.checkpoint, "--data-val", records, "--batch-size", "4"])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(

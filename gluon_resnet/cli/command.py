@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Callable, NoReturn, Optional
 
 from gluon_resnet.errors import GluonResnetError, UsageError
@@ -32,31 +31,6 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
         print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UsageError) else 1
     sys.exit(status)
-
-
-class Interrupts:
-    """While entered, Ctrl-C raises KeyboardInterrupt as always, and the object remembers that it came.
-
-    Where MXNet or a destructor calls back into Python, the exception is printed and lost: a loop asks the object.
-    For the main thread only.
-    """
-
-    def __init__(self) -> None:
-        self._came = False
-
-    def __call__(self) -> bool:
-        return self._came
-
-    def __enter__(self) -> Interrupts:
-        self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _handle(self, number: int, frame: Optional[FrameType]) -> None:
-        self._came = True
-        raise KeyboardInterrupt
 
 
 def _sentence(error: Exception) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Optional
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.cli.arguments import gpu_ids, number, numbers
-from gluon_resnet.cli.command import Interrupts
 from gluon_resnet.cli.evaluate_report import (
     Network,
     Report,
@@ -71,7 +70,6 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             threads=args.data_nthreads,
             contexts=contexts,
             progress=Progress(every=0),
-            stop=stack.enter_context(Interrupts()),
         )
         report = Report(
             tally=tally,

@@ -33,7 +33,6 @@ def evaluate(
     threads: Optional[int] = None,
     contexts: Optional[Sequence[Any]] = None,
     progress: Optional[Progress] = None,
-    stop: Callable[[], bool] = lambda: False,
 ) -> Tally:
     """Count the errors of a network, or of several as an ensemble, over all images of `files`.
 
@@ -50,7 +49,6 @@ def evaluate(
         threads: that decode; None: one for each processor.
         contexts: where the parameters of all members are (default: the CPU).
         progress: shows how far it is.
-        stop: asked before every batch; KeyboardInterrupt where it is true.
 
     Raises:
         UsageError: the protocol is not for one of these networks, or an argument is out of range.
@@ -74,8 +72,6 @@ def evaluate(
         followed = (progress or Progress(every=0)).follow(zip(*sources), protocol, len(scorers[0]))
         waiting = None
         for batch in stack.enter_context(closing(followed)):
-            if stop():
-                raise KeyboardInterrupt
             queued = counter.queue(batch)
             if waiting is not None:  # while the device works on the batch just queued
                 counter.count(waiting)
