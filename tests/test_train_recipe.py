@@ -8,13 +8,14 @@ import pathlib
 from dataclasses import asdict
 
 import pytest
+from conftest import encode, picture, write_records
 from small_training import training_options
 
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
 from gluon_resnet.cli.train_options import chosen_recipe, parser
 from gluon_resnet.data import RecordFile
-from gluon_resnet.errors import UsageError
+from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.training.recipes import get_recipe
 
 
@@ -157,3 +158,12 @@ def test_the_rate_falls_at_plateaus_and_loaded_parameters_know_none(data, tmp_pa
         "note: parameters do not know of plateaus: the learning rate begins at 1e-05"
         in capsys.readouterr().err
     )
+
+
+def test_class_names_that_are_not_text_are_refused(data, tmp_path):
+    path = write_records(tmp_path / "a.rec", [encode(picture(16, 16))])
+    (tmp_path / "a.classes").write_bytes(b"caf\xe9\n")
+    options = [*data[:-4], "--data-train", path, "--model-prefix", str(tmp_path / "out" / "a")]
+    with pytest.raises(DataError, match=r"a\.classes: not in UTF-8"):
+        main([*options, "--holdout", "0"])
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.data import RecordFile
+from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.data.holdout import hold_out
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import temporary_name
@@ -51,11 +52,10 @@ def list_holdout(train: RecordFile, held: RecordFile, prefix: str) -> None:
 def class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]:
     """The names in the .classes files beside `records`, which have to agree; numbers where there is none."""
     names: Optional[tuple[str, ...]] = None
-    for path in (os.path.splitext(record)[0] + ".classes" for record in records):
+    for path in map(classes_path, records):
         if not os.path.exists(path):
             continue
-        with open(path, encoding="utf-8") as stream:
-            found = tuple(stream.read().splitlines())
+        found = read_class_names(path)
         if names is None:
             names, first = found, path
         elif names != found:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
 from gluon_resnet.models import ModelCard
 
@@ -37,11 +38,11 @@ def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str,
         UsageError: two networks differ.
         DataError: a file differs from a network, or from another file.
     """
-    beside = [os.path.splitext(record)[0] + ".classes" for record in records]
+    beside = [classes_path(record) for record in records]
     sources: list[tuple[str, tuple[str, ...], type[GluonResnetError]]] = [
         (member.name, member.card.classes, UsageError) for member in members
     ]
-    sources += [(path, _read_names(path), DataError) for path in beside if os.path.exists(path)]
+    sources += [(path, read_class_names(path), DataError) for path in beside if os.path.exists(path)]
     known, names, _ = sources[0]
     for source, found, error in sources[1:]:
         if len(found) != len(names):
@@ -52,14 +53,6 @@ def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str,
             label = next(label for label, pair in enumerate(zip(found, names)) if pair[0] != pair[1])
             raise error(f"class {label} is {found[label]!r} in {source}, and {names[label]!r} in {known}")
     return names
-
-
-def _read_names(path: str) -> tuple[str, ...]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return tuple(stream.read().splitlines())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None
 
 
 def _are_numbers(names: tuple[str, ...]) -> bool:

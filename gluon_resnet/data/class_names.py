@@ -1,0 +1,23 @@
+"""The names of the classes of a record file: NAME.classes beside NAME.rec, one a line, in the order of the labels."""
+
+from __future__ import annotations
+
+import os
+
+from gluon_resnet.data.records import Path
+from gluon_resnet.errors import DataError
+
+
+def classes_path(records: Path) -> str:
+    """Where the names for NAME.rec are, if there are any."""
+    return os.path.splitext(os.fspath(records))[0] + ".classes"
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The lines of a .classes file; DataError, naming it, where it is not in UTF-8."""
+    path = os.fspath(path)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return tuple(stream.read().splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None
