@@ -41,3 +41,11 @@ def gpu_ids(text: str) -> tuple[int, ...]:
     if not ids or len(set(ids)) != len(ids):
         raise argparse.ArgumentTypeError(f"expected different numbers like 0,1, found {text!r}")
     return ids
+
+
+def image_size(text: str) -> int:
+    """An argparse type: the side of a square crop, written as the shape 3,N,N."""
+    channels, height, width = numbers(int, 3)(text)
+    if channels != 3 or height != width or height < 1:
+        raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
+    return height

@@ -12,11 +12,12 @@ from typing import Optional
 
 import numpy as np
 
+from gluon_resnet.cli.arguments import image_size
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path, save_network
+from gluon_resnet.models.saved import chosen_epoch, load_network, newest_epoch, parameters_path, save_network
 from gluon_resnet.models.units import VARIANTS
 
 # What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--std", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
     group.add_argument("--classes-file", metavar="TXT", help="names, one a line (default: 0, 1, 2, ...)")
     group.add_argument(
-        "--image-shape", type=_image_size, metavar="3,N,N", help="of the crop (default: 224, CIFAR: 32)"
+        "--image-shape", type=image_size, metavar="3,N,N", help="of the crop (default: 224, CIFAR: 32)"
     )
     group.add_argument(
         "--resize",
@@ -139,7 +140,7 @@ def _write(args: argparse.Namespace) -> None:
         raise UsageError(f"--{option} does not go with --to: the checkpoint says what it is")
     if os.path.exists(args.file) and not args.force:
         raise UsageError(f"{args.file} exists: --force replaces it")
-    epoch = newest_epoch(args.model_prefix) if args.epoch is None else args.epoch
+    epoch = chosen_epoch(args.model_prefix, args.epoch)
     card, net = load_network(args.model_prefix, epoch)
     layout, arrays = export_weights(card, net, args.to, args.file)
     os.makedirs(os.path.dirname(args.file) or ".", exist_ok=True)
@@ -230,12 +231,5 @@ def _length(text: str) -> int:
     return value
 
 
-def _image_size(text: str) -> int:
-    channels, height, width = (int(part) for part in text.split(","))
-    if channels != 3 or height != width or height < 1:
-        raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
-    return height
-
-
-for _type, _name in ((_three, "list of numbers"), (_length, "number of pixels"), (_image_size, "shape")):
+for _type, _name in ((_three, "list of numbers"), (_length, "number of pixels")):
     _type.__name__ = _name  # argparse: "invalid number of pixels value"

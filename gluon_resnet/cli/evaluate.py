@@ -28,7 +28,7 @@ from gluon_resnet.evaluation.members import class_names
 from gluon_resnet.files import whole_file
 from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import read_arrays
-from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path
+from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts
 from gluon_resnet.training.progress import Progress
 
@@ -111,10 +111,7 @@ def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
 
 def _load(prefix: str, epoch: Optional[int], contexts: Sequence[Any]) -> tuple[Member, Network]:
     """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'."""
-    if epoch is None:
-        epoch = newest_epoch(prefix)
-    if epoch is None:
-        raise UsageError(f"there is no {prefix}-NNNN.params: train first, or name another prefix")
+    epoch = chosen_epoch(prefix, epoch)
     path = parameters_path(prefix, epoch)
     exported = all(name.startswith(("arg:", "aux:")) for name in read_arrays(path))
     if exported:

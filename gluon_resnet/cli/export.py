@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.deploy import export
-from gluon_resnet.errors import UsageError
-from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.models.saved import chosen_epoch
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -24,11 +23,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
     args = parser.parse_args(argv)
 
-    epoch = args.epoch
-    if epoch is None:
-        epoch = newest_epoch(args.model_prefix)
-    if epoch is None:
-        raise UsageError(f"there is no {args.model_prefix}-NNNN.params: train first, or name another prefix")
+    epoch = chosen_epoch(args.model_prefix, args.epoch)
     export(args.model_prefix, epoch, args.output)
     files = [f"{args.output}-{end}" for end in ("symbol.json", "0000.params", "model.json")]
     print(f"exported epoch {epoch} to {', '.join(files)}")

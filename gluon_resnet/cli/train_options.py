@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from gluon_resnet.cli.arguments import gpu_ids, number, numbers
+from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import describe
 from gluon_resnet.training.devices import KVSTORES
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
         help="without --data-val: validate on N records of --data-train, always the same, and train on the rest",
     )
     group.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
-    group.add_argument("--image-shape", type=_image_size, metavar="3,N,N", help="shape of a training crop")
+    group.add_argument("--image-shape", type=image_size, metavar="3,N,N", help="shape of a training crop")
     group.add_argument("--random-mirror", type=int, choices=(0, 1), help="whether to flip half of the images")
     means = group.add_mutually_exclusive_group()
     means.add_argument("--rgb-mean", type=numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
@@ -219,10 +219,3 @@ def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
 
 
 _switch: dict[str, Any] = {"type": int, "nargs": "?", "const": 1, "choices": (0, 1)}  # --mixup is --mixup 1
-
-
-def _image_size(text: str) -> int:
-    channels, height, width = numbers(int, 3)(text)
-    if channels != 3 or height != width or height < 1:
-        raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
-    return height

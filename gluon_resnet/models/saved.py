@@ -28,6 +28,15 @@ def newest_epoch(prefix: Path) -> Optional[int]:
     return max((int(match[1]) for match in epochs if match), default=None)
 
 
+def chosen_epoch(prefix: Path, epoch: Optional[int] = None) -> int:
+    """`epoch`, or where it is None the newest; UsageError where there are no parameters under this prefix."""
+    if epoch is None:
+        epoch = newest_epoch(prefix)
+    if epoch is None:
+        raise UsageError(f"there is no {os.fspath(prefix)}-NNNN.params: train first, or name another prefix")
+    return epoch
+
+
 def load_network(
     prefix: Path, epoch: Optional[int] = None, contexts: Optional[Sequence[Any]] = None
 ) -> tuple[ModelCard, Any]:
@@ -43,10 +52,7 @@ def load_network(
         ModelError: the card or the parameters are damaged, or do not belong together.
         OSError: a file cannot be read.
     """
-    if epoch is None:
-        epoch = newest_epoch(prefix)
-    if epoch is None:
-        raise UsageError(f"there is no {os.fspath(prefix)}-NNNN.params: train first, or name another prefix")
+    epoch = chosen_epoch(prefix, epoch)
     card = ModelCard.load(f"{os.fspath(prefix)}-model.json")
     net = card.build()
     net.initialize(ctx=contexts)
