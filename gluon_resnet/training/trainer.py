@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, Optional, Protocol
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.errors import DataError, GluonResnetError
 from gluon_resnet.models.parameters import check_arrays, parameter_value
 from gluon_resnet.models.recompute import Recomputed
 from gluon_resnet.training.loss import CrossEntropy
 from gluon_resnet.training.metrics import Meter, Sums
 from gluon_resnet.training.mixup import Mixup
+from gluon_resnet.training.precision import use_precision
+from gluon_resnet.training.updates import Updates
 
 
 class Batch(Protocol):
@@ -55,6 +57,7 @@ class Trainer:
         recompute: keep few activations and compute the others again in the backward pass (see models.recompute).
         dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
             checkpoints stay float32; the choice holds for everything that the process builds afterwards.
+        scaler: of the loss; None: what `dtype` needs.
         top_k: which error is measured beside top-1.
     """
 
@@ -72,16 +75,14 @@ class Trainer:
         kvstore: Any = "device",
         recompute: bool = False,
         dtype: str = "float32",
+        scaler: Any = None,
         top_k: int = 5,
     ) -> None:
-        if dtype == "float16" and contexts[0].device_type == "cpu":
-            raise UsageError("float16 needs a GPU: on CPUs MXNet multiplies float32 matrices only")
+        scaler = use_precision(dtype, contexts) or scaler
         self.net = net
         self.contexts = list(contexts)
         self.top_k = min(top_k, classes)
         self._classes = classes
-        self._amp: Any = None
-        self._world_size = 1 if isinstance(kvstore, str) else kvstore.num_workers
         self._mixup = mixup
         self._loss, self._plain_loss = CrossEntropy(label_smoothing), CrossEntropy()
         self._parameters = net._collect_params_with_prefix()
@@ -93,32 +94,11 @@ class Trainer:
             for name, parameter in self._parameters.items():
                 if name.endswith(("gamma", "beta", "bias")):
                     parameter.wd_mult = 0.0
-        if dtype != "float32":
-            from mxnet.contrib import amp  # not before _mxnet has prepared the import
-
-            self._amp = amp
-            amp.init(dtype)  # not after the graph is built
         net.hybridize(static_alloc=True, static_shape=True)
         self._recomputed = Recomputed(net) if recompute else None
         for loss in (self._loss, self._plain_loss):
             loss.hybridize(static_alloc=True, static_shape=True)
-        self._sgd = mx.gluon.Trainer(
-            net.collect_params(),
-            "sgd",
-            {"learning_rate": 0.0, "momentum": momentum, "wd": weight_decay},
-            kvstore=kvstore,
-            update_on_kvstore=False,  # momentum and its checkpoint stay here; rates may change at every step
-        )
-        if self._amp:
-            self._amp.init_trainer(self._sgd)
-        self._create_momenta()
-        # Left to the first step, handing out the initial values races with that step: running statistics lose
-        # their first update, and with a cluster the first pull can return gradients.
-        self._sgd._init_kvstore()
-        self._sgd._init_params()
-        mx.nd.waitall()
-        if not isinstance(kvstore, str):
-            kvstore._barrier()
+        self._updates = Updates(net, kvstore, momentum, weight_decay, scaler)
 
     def new_meter(self, start: Optional[Sums] = None) -> Meter:
         """A meter for `step`, going on from the sums `start`."""
@@ -135,12 +115,11 @@ class Trainer:
         with mx.autograd.record():
             scores = [(self._recomputed or self.net)(part.images) for part in parts]
             losses = [self._loss(s, part.label, *part.mixed_with) for s, part in zip(scores, parts)]
-            heads = self._scaled(losses)
+            heads = self._updates.scaled(losses)
         # A device without a row of its own works on a copy whose gradient is nothing.
         gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
         (self._recomputed or mx.autograd).backward(heads, gradients)
-        self._sgd.set_learning_rate(lr)
-        self._sgd.step(self._world_size * sum(part.rows for part in parts))
+        self._updates.apply(lr, sum(part.rows for part in parts))
         meter.add(_counted(parts, scores, losses), where, self._watched)
 
     def evaluate(self, batches: Iterable[Batch]) -> Sums:
@@ -166,11 +145,11 @@ class Trainer:
     def state(self) -> dict[str, np.ndarray]:
         """All that the next step depends on, by name: weights, running statistics of each device, momentum.
 
-        Waits for the queued steps. GluonResnetError when a value is not finite. The loss scale of float16
-        starts anew with a resumed run: it finds its value within some steps.
+        Waits for the queued steps. GluonResnetError when a value is not finite.
         """
         mx.nd.waitall()  # running statistics: see parameters.parameter_value
         arrays = {name: copies[0].asnumpy() for name, copies in self._tensors().items()}
+        arrays.update(self._updates.scaler_state())
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise GluonResnetError(f"{name} is not finite any more: the learning rate may be too high")
@@ -179,40 +158,25 @@ class Trainer:
     def load_state(self, path: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a `state()` of as many devices, read from `path`; ModelError where it does not fit."""
         tensors = self._tensors()
-        check_arrays(path, arrays, {name: copies[0].shape for name, copies in tensors.items()})
+        scaler = {name: array.shape for name, array in self._updates.scaler_state().items()}
+        check_arrays(path, arrays, {**{name: copies[0].shape for name, copies in tensors.items()}, **scaler})
         for name, copies in tensors.items():
             for tensor in copies:
                 tensor[:] = arrays[name]
-
-    def _scaled(self, losses: list[Any]) -> list[Any]:
-        """The losses times the scale that keeps gradients within the range of float16."""
-        if not self._amp:
-            return losses
-        with self._amp.scale_loss(losses, self._sgd) as scaled:
-            return scaled
+        self._updates.load_scaler_state(arrays)
 
     def _tensors(self) -> dict[str, list[Any]]:
         """The arrays that make up the state, with their copies on all devices."""
-        tensors = {}
+        tensors, momenta = {}, self._updates.momenta()
         for name, parameter in self._parameters.items():
             copies = parameter.list_data()
             if parameter.grad_req == "null":  # running statistics: each device has its own
                 tensors.update({f"{name}@{device}": [copy] for device, copy in enumerate(copies)})
                 continue
             tensors[name] = copies
-            index = self._sgd._param2idx[parameter.name]
-            momenta = [updater.states[index] for updater in self._sgd._updaters]
-            if momenta[0] is not None:
-                tensors[f"{name}:momentum"] = momenta
+            if parameter.name in momenta:
+                tensors[f"{name}:momentum"] = momenta[parameter.name]
         return tensors
-
-    def _create_momenta(self) -> None:
-        """Do now what MXNet does in the first step, so that a state can be loaded before it."""
-        for index, parameter in enumerate(self._sgd._params):
-            if parameter.grad_req != "null":
-                for updater, weight in zip(self._sgd._updaters, parameter.list_data()):
-                    updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
-                    updater.states_synced[index] = True
 
     def _deal(self, batch: Batch) -> list[_Part]:
         """The rows that count, spread over the devices; labels are checked."""

@@ -1,0 +1,53 @@
+"""Mixed precision by MXNet's AMP: what convolutions compute in, while weights and statistics stay float32."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gluon_resnet.errors import EnvironmentProblem, UsageError
+
+DTYPES = ("float32", "float16", "bfloat16")
+_BFLOAT16_FLAGS = {
+    "avx512_bf16",
+    "amx_bf16",
+}  # of /proc/cpuinfo; others emulate it, 3 to 5 times slower than float32
+
+
+def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
+    """Let networks built from now on, in this process, compute convolutions and dense layers in `dtype`.
+
+    Batch normalization takes and gives activations of that type; its parameters, statistics and sums are float32.
+    Returns MXNet's dynamic loss scaler for float16, which has 5 bits of exponent; None for the others, which have 8.
+
+    UsageError for a device that does not have the type, EnvironmentProblem for a processor that would emulate it.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no precision {dtype!r}: choose one of {', '.join(DTYPES)}")
+    if dtype == "float32":
+        return None
+    device = contexts[0].device_type
+    if dtype == "float16" and device != "gpu":
+        raise UsageError(
+            "float16 needs a GPU: on CPUs MXNet multiplies float32 matrices, or bfloat16 on some"
+        )
+    if dtype == "bfloat16" and device != "cpu":
+        raise UsageError("MXNet 1.9.1 has bfloat16 on CPUs only: choose float16 on a GPU")
+    if dtype == "bfloat16" and not has_bfloat16():
+        raise EnvironmentProblem(
+            "this processor has no bfloat16 instructions (avx512_bf16 or amx_bf16) and would be slower than with "
+            "float32: leave --dtype out"
+        )
+    from mxnet.contrib import amp  # not before _mxnet has prepared the import
+    from mxnet.contrib.amp.loss_scaler import LossScaler
+
+    amp.init(dtype)  # not after the graph is built
+    return LossScaler() if dtype == "float16" else None
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's processor multiplies bfloat16 numbers itself."""
+    with open("/proc/cpuinfo", encoding="utf-8") as stream:
+        flags = re.search(r"^flags\s*:(.*)$", stream.read(), re.MULTILINE)
+    return flags is not None and not _BFLOAT16_FLAGS.isdisjoint(flags[1].split())
