@@ -13,9 +13,10 @@ import numpy as np
 from fakes import FakeBatch, FakeLoader, random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.devices import open_kvstore
 from gluon_resnet.training.fit import fit
+from gluon_resnet.training.position import Position
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 from gluon_resnet.training.workers import Workers

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import pathlib
+import sys
+import threading
 
 import numpy as np
 import pytest
-from fakes import FakeLoader, tiny_net
+from fakes import FakeLoader, random_batch, tiny_net
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import ModelError
+from gluon_resnet.errors import GluonResnetError, ModelError
 from gluon_resnet.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from gluon_resnet.models.saved import newest_epoch
-from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.background import BackgroundWriter
+from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.fit import fit
+from gluon_resnet.training.metrics import Sums
+from gluon_resnet.training.position import Position
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 
@@ -112,13 +119,33 @@ def test_a_file_of_another_network_names_parameter_and_shapes(tmp_path):
         load_parameters(tiny_net(), path)
 
 
-@pytest.fixture
-def finished(tmp_path) -> str:
-    """The prefix of a run of two epochs."""
-    prefix = str(tmp_path / "run[1]")  # brackets mean something to glob
+def go_on(prefix, **options) -> bool:
+    """Go on with the run of two epochs at `prefix`, or begin it."""
     trainer = Trainer(tiny_net(), [mx.cpu()], 4)
-    assert fit(trainer, FakeLoader(), None, 10, Schedule(0.1), checkpoints=Checkpoints(prefix, {}))
-    return prefix
+    checkpoints = Checkpoints(prefix, {}, **options)
+    position = checkpoints.resume(trainer) or Position()
+    return fit(
+        trainer,
+        FakeLoader(),
+        [random_batch(8)],
+        10,
+        Schedule(0.1),
+        position=position,
+        checkpoints=checkpoints,
+    )
+
+
+@pytest.fixture(params=[1, 2], ids=["one state", "two states"])
+def finished(request, tmp_path) -> tuple[str, str]:
+    """The prefix of a run with so many states, and how an error is to say what to do if the last one is damaged."""
+    prefix = str(tmp_path / "run[1]")  # brackets mean something to glob
+    assert go_on(prefix, keep=request.param)
+    if request.param == 1:
+        return prefix, r"remove .*resume\.json and go on with --load-epoch 2$"
+    return (
+        prefix,
+        r"remove .*-00000010\.json, and --resume goes on from the state before it, of iteration 5$",
+    )
 
 
 def resume(prefix):
@@ -131,26 +158,189 @@ def test_nothing_to_resume(tmp_path):
 
 
 def test_a_run_knows_its_files(finished):
-    checkpoints = Checkpoints(finished, {})
-    assert resume(finished) == Position(epoch=2, iteration=10)
-    assert newest_epoch(finished) == 2
+    prefix = finished[0]
+    checkpoints = Checkpoints(prefix, {})
+    position = resume(prefix)
+    assert (position.epoch, position.batch, position.iteration) == (2, 0, 10)
+    assert newest_epoch(prefix) == 2
     assert checkpoints.unfinished(11)
     assert not checkpoints.unfinished(10)
-    states = list(pathlib.Path(finished).parent.glob("*-resume-*.params"))
-    assert [state.name for state in states] == ["run[1]-resume-00000010.params"]
+
+
+@pytest.mark.parametrize(("keep", "every", "kept"), [(1, 0, [10]), (2, 0, [5, 10]), (3, 2, [6, 8, 10])])
+def test_so_many_states_are_kept(tmp_path, monkeypatch, keep, every, kept):
+    monkeypatch.setattr(BackgroundWriter, "busy", False)  # so that none is left out
+    assert go_on(str(tmp_path / "a"), keep=keep, save_every=every)
+    for suffix in ("json", "params"):
+        names = sorted(path.name for path in tmp_path.glob(f"a-resume-0*.{suffix}"))
+        assert names == [f"a-resume-{iteration:08d}.{suffix}" for iteration in kept]
+    assert os.readlink(tmp_path / "a-resume.json") == "a-resume-00000010.json"
+
+
+def test_what_another_run_left_under_this_name_is_gone(tmp_path):
+    """Also what kills left in the middle of a write; other files stay."""
+    prefix = str(tmp_path / "a")
+    assert go_on(prefix, keep=5, save_every=1)
+    left = (".a-resume-00000003.params.x.tmp", ".a-0002.params.x.tmp", "a-resume.json.17.tmp")
+    others = ("a-resume-1.json", "b-resume-00000003.json", ".a-log.jsonl.x.tmp", "a-resume-00000003.txt")
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    assert fit(
+        Trainer(tiny_net(), [mx.cpu()], 4),
+        FakeLoader(),
+        None,
+        4,
+        Schedule(0.1),
+        checkpoints=Checkpoints(prefix, {}, keep=5, save_every=3),
+    )
+    states = sorted(path.name for path in tmp_path.glob("a-resume-0*.json"))
+    assert states == ["a-resume-00000003.json", "a-resume-00000004.json"]
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in others)
+
+
+def test_links_to_the_best_and_the_last_network(tmp_path, monkeypatch):
+    """The best is kept also where the period leaves it out, until there is a better one."""
+    right = iter([3, 5, 4, 5, 8, 2])
+    monkeypatch.setattr(
+        Trainer, "evaluate", lambda self, batches: list(batches) and Sums(1.0, next(right), 8, 8)
+    )
+    seen = []
+
+    class Noting(Checkpoints):
+        def validated(self, trainer, position):
+            super().validated(trainer, position)
+            self.flush()
+            networks = sorted(path.name[2:6] for path in tmp_path.glob("a-0*.params"))
+            seen.append(
+                (networks, *(os.readlink(f"{self.prefix}-{n}.params")[2:6] for n in ("best", "last")))
+            )
+
+    checkpoints = Noting(str(tmp_path / "a"), {}, save_period=3)
+    net = Trainer(tiny_net(), [mx.cpu()], 4)
+    assert fit(net, FakeLoader(), [random_batch(8)], 30, Schedule(0.1), checkpoints=checkpoints)
+    assert seen == [
+        (["0001"], "0001", "0001"),
+        (["0002"], "0002", "0002"),
+        (["0002", "0003"], "0002", "0003"),
+        (["0002", "0003"], "0002", "0003"),  # as good is not better
+        (["0003", "0005"], "0005", "0005"),
+        (["0003", "0005", "0006"], "0005", "0006"),
+    ]
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
 def test_damaged_arrays_are_refused_with_a_way_on(finished, damage):
-    path = pathlib.Path(f"{finished}-resume-00000010.params")
+    prefix, way_on = finished
+    path = pathlib.Path(f"{prefix}-resume-00000010.params")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(content if damage == "changed" else content[:-20])
-    with pytest.raises(ModelError, match=r"resume-00000010\.params cannot be resumed.*--load-epoch 2"):
-        resume(finished)
+    with pytest.raises(ModelError, match=rf"-00000010\.params cannot be resumed from: it.* is .*; {way_on}"):
+        resume(prefix)
+
+
+def test_the_way_on_leads_to_the_same_bits(tmp_path):
+    prefix = str(tmp_path / "a")
+    assert go_on(prefix, keep=3)
+    whole = pathlib.Path(f"{prefix}-resume-00000010.params").read_bytes()
+    pathlib.Path(f"{prefix}-resume-00000010.params").write_bytes(b"")
+    pathlib.Path(f"{prefix}-resume-00000010.json").unlink()
+    assert resume(prefix).iteration == 5
+    assert go_on(prefix)
+    assert pathlib.Path(f"{prefix}-resume-00000010.params").read_bytes() == whole
+
+
+def test_a_copy_in_place_of_the_link_is_as_good(tmp_path, monkeypatch):
+    """On file systems without symbolic links, and where a folder was copied without them."""
+
+    def refused(*arguments, **options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", refused)
+    prefix = str(tmp_path / "a")
+    assert go_on(prefix)
+    assert not os.path.islink(f"{prefix}-resume.json")
+    assert resume(prefix).iteration == 10
+    networks = [pathlib.Path(f"{prefix}-{name}.params").read_bytes() for name in ("0002", "last")]
+    assert networks[0] == networks[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "kept"),
+    [
+        ("states", "write_arrays", 6),
+        ("checkpoint", "write_arrays", 8),
+        ("states", "temporary_name", 6),
+        ("states", "asdict", 6),
+    ],
+)
+def test_a_full_disk_is_told_and_training_goes_on(tmp_path, monkeypatch, module, function, kept):
+    """The states before stay; with the last one missing the run does not end as if all were well."""
+    prefix, told, steps = str(tmp_path / "a"), [], []
+    trainer = Trainer(tiny_net(), [mx.cpu()], 4)
+    checkpoints = Checkpoints(prefix, {}, save_every=2, warn=told.append)
+    original = getattr(sys.modules[f"gluon_resnet.training.{module}"], function)
+    step = trainer.step
+
+    def full(*arguments):
+        if len(steps) > 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(*arguments)
+
+    def counted(*arguments):
+        checkpoints._writer.flush()  # so that none is left out
+        step(*arguments)
+        steps.append(None)
+
+    monkeypatch.setattr(trainer, "step", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"gluon_resnet.training.{module}.{function}", full)
+        with pytest.raises(
+            GluonResnetError, match=rf"not be written .*No space.* of iteration {kept} is kept"
+        ):
+            fit(trainer, FakeLoader(), None, 10, Schedule(0.1), checkpoints=checkpoints)
+    assert len(steps) == 10
+    assert told
+    assert all("No space left on device" in line and f"iteration {kept} is kept" in line for line in told)
+    assert not list(tmp_path.glob(".*tmp"))
+    assert resume(prefix).iteration == kept
+    assert go_on(prefix)  # once there is room
+    assert go_on(str(tmp_path / "whole"))
+    ends = [pathlib.Path(f"{p}-resume-00000010.params").read_bytes() for p in (prefix, tmp_path / "whole")]
+    assert ends[0] == ends[1]
+
+
+def test_a_slow_disk_does_not_hold_training_up(tmp_path, monkeypatch):
+    """A state within an epoch is left out while an earlier one is being written; one after an epoch is not."""
+    told, gate = [], threading.Event()
+
+    def slow(*arguments):
+        assert gate.wait(30)
+        return write_arrays(*arguments)
+
+    monkeypatch.setattr("gluon_resnet.training.states.write_arrays", slow)
+    trainer = Trainer(tiny_net(), [mx.cpu()], 4)
+    step, count = trainer.step, iter(range(1, 100))
+
+    def opening(*arguments):
+        step(*arguments)
+        if next(count) == 5:  # all of the first epoch was trained on while the first state was being written
+            gate.set()
+
+    monkeypatch.setattr(trainer, "step", opening)
+    checkpoints = Checkpoints(str(tmp_path / "a"), {}, save_every=1, keep=9, warn=told.append)
+    assert fit(trainer, FakeLoader(), None, 5, Schedule(0.1), checkpoints=checkpoints)
+    assert [line.partition(" is not")[0] for line in told] == [
+        f"the state of iteration {n}" for n in (2, 3, 4)
+    ]
+    assert [path.name[9:17] for path in sorted(tmp_path.glob("a-resume-*.params"))] == [
+        "00000001",
+        "00000005",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +349,7 @@ def test_damaged_arrays_are_refused_with_a_way_on(finished, damage):
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
         lambda text: "null",
-        lambda text: text.replace("resume 2", "resume 9"),
+        lambda text: text.replace("resume 3", "resume 9"),
         lambda text: text.replace('"iteration": 10', '"iteration": "ten"'),
         lambda text: text.replace('"iteration": 10', '"iteration": -1'),
         lambda text: text.replace('"iteration"', '"another"'),
@@ -170,9 +360,10 @@ def test_damaged_arrays_are_refused_with_a_way_on(finished, damage):
     ],
 )
 def test_a_damaged_resume_file_is_refused_with_a_way_on(finished, change):
-    path = pathlib.Path(f"{finished}-resume.json")
+    prefix, way_on = finished
+    path = pathlib.Path(f"{prefix}-resume.json")
     text = json.dumps(json.loads(path.read_text()))
     assert change(text) != text
     path.write_text(change(text))
-    with pytest.raises(ModelError, match=r"resume\.json cannot be resumed from: .*--load-epoch 2"):
-        resume(finished)
+    with pytest.raises(ModelError, match=rf"-00000010\.json cannot be resumed from: .*; {way_on}"):
+        resume(prefix)

@@ -13,10 +13,11 @@ from fakes import FakeLoader, random_batch, tiny_net
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models.parameters import read_arrays
-from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.log import EpochLog
 from gluon_resnet.training.mixup import Mixup
+from gluon_resnet.training.position import Position
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 
@@ -208,41 +209,55 @@ def test_epochs_of_five_batches_are_counted(position, iterations, epochs):
     assert count_epochs(position, iterations, 5) == epochs
 
 
-def test_a_run_killed_between_two_files_goes_on_from_the_older_state(tmp_path, monkeypatch):
-    assert run(tmp_path / "whole")
-    for name in ("write_arrays", "save_parameters"):
-        for when in (1, 2, 3):
-            prefix = tmp_path / f"{name}{when}"
-            with monkeypatch.context() as patch:
-                patch.setattr(f"gluon_resnet.training.checkpoint.{name}", failing_after(name, when))
-                with pytest.raises(OSError, match="killed"):
-                    run(prefix)
-            assert run(prefix)
-            assert results(prefix) == results(tmp_path / "whole")
+class Killed(BaseException):
+    """Ends the writing where it comes, as a kill would."""
 
 
-def failing_after(name, when):
-    from gluon_resnet.training import checkpoint
+@pytest.mark.parametrize("function", ["replace", "unlink", "symlink"])
+def test_a_run_killed_between_two_files_goes_on_to_the_same_bits(tmp_path, monkeypatch, function):
+    """At any of its changes to the folder."""
+    assert run(tmp_path / "whole", save_every=2)
+    kills = 0
+    for when in range(1, 60):
+        prefix = tmp_path / f"killed{when}"
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, killed_at(when, getattr(os, function)))
+            try:
+                assert run(prefix, save_every=2)
+                break
+            except Killed:
+                kills += 1
+        assert run(prefix, save_every=2)
+        assert results(prefix) == results(tmp_path / "whole")
+    assert kills > 5
 
-    original, calls = getattr(checkpoint, name), iter(range(1, 100))
 
-    def function(*arguments):
+def killed_at(when, original):
+    calls = iter(range(1, 1000))
+
+    def function(*arguments, **options):
         if next(calls) == when:
-            raise OSError("killed")
-        original(*arguments)
+            raise Killed
+        return original(*arguments, **options)
 
     return function
 
 
 def test_learning_rates_and_files(tmp_path):
     assert run(tmp_path / "a", save_period=2)
-    records, _ = EpochLog(str(tmp_path / "a-log.jsonl"), 3).records, None
+    records = EpochLog(str(tmp_path / "a-log.jsonl"), 3).records
     assert [record.lr for record in records] == [SCHEDULE(4), SCHEDULE(9), SCHEDULE(14)]
     assert [record.iteration for record in records] == [5, 10, 15]
     assert sorted(os.listdir(tmp_path)) == [
+        "a-0001.params",  # the best
         "a-0002.params",
         "a-0003.params",  # the last one, too
+        "a-best.params",
+        "a-last.params",
         "a-log.jsonl",
+        "a-resume-00000010.json",
+        "a-resume-00000010.params",
+        "a-resume-00000015.json",
         "a-resume-00000015.params",
         "a-resume.json",
     ]

@@ -27,10 +27,11 @@ from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import load_parameters, parameter_value, read_arrays
 from gluon_resnet.models.registry import describe
 from gluon_resnet.models.saved import newest_epoch, parameters_path
-from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts, open_kvstore
 from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.mixup import Mixup
+from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.schedule import Observed
@@ -115,6 +116,7 @@ def _train(
         kvstore=store,
         recompute=args.recompute,
         dtype=args.dtype,
+        seed=args.seed,
         top_k=args.top_k,
     )
     settings = {  # what the numbers of a run depend on, besides the data
@@ -134,7 +136,14 @@ def _train(
         "dtype": args.dtype,
         "top_k": args.top_k,
     }
-    checkpoints = Checkpoints(prefix, settings, args.save_period)
+    checkpoints = Checkpoints(
+        prefix,
+        settings,
+        save_period=args.save_period,
+        save_every=args.save_every,
+        keep=args.keep,
+        writes=workers.rank == 0,
+    )
     position = _position(args, checkpoints, trainer, iterations, len(train))
     _expect_the_same(workers, trainer, position)
     epochs = count_epochs(position, iterations, len(train))
@@ -174,8 +183,7 @@ def _train(
             schedule,
             position=position,
             workers=workers,
-            seed=args.seed,
-            checkpoints=checkpoints if report else None,
+            checkpoints=checkpoints,
             on_epoch=report or (lambda record: None),
             progress=Progress(args.disp_batches) if report else None,
             stop=stop,

@@ -10,6 +10,7 @@ from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import describe
 from gluon_resnet.training.devices import KVSTORES
+from gluon_resnet.training.precision import DTYPES
 from gluon_resnet.training.recipes import Recipe, get_recipe, recipe_names
 from gluon_resnet.training.schedule import LR_MODES
 
@@ -128,7 +129,9 @@ def parser() -> argparse.ArgumentParser:
         "--last-gamma", **_switch, help="units begin with a last gamma of 0, as their shortcuts"
     )
     group.add_argument("--top-k", type=whole, default=5, help="the error shown beside top-1 (default: 5)")
-    group.add_argument("--dtype", default="float32", choices=("float32", "float16"), help="float16: GPU only")
+    group.add_argument(
+        "--dtype", default="float32", choices=DTYPES, help="float16: GPUs; bfloat16: CPUs that have it"
+    )
     group.add_argument(
         "--recompute",
         action="store_true",
@@ -146,6 +149,14 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--save-period", type=whole, default=1, help="epochs between parameter files (default: 1)"
     )
+    group.add_argument(
+        "--save-every",
+        type=number(int, 0),
+        default=0,
+        metavar="N",
+        help="batches between states to resume from (default: 0, after each epoch only)",
+    )
+    group.add_argument("--keep", type=whole, default=2, metavar="K", help="states to keep (default: 2)")
     group.add_argument(
         "--load-epoch", type=number(int, 0), help="begin with the weights of PREFIX-NNNN.params"
     )

@@ -90,8 +90,13 @@ def save_parameters(net: Any, path: Path) -> None:
 
     Weights are those of the first context; running statistics are averaged over the contexts.
     """
+    write_arrays(path, parameter_values(net))
+
+
+def parameter_values(net: Any) -> dict[str, np.ndarray]:
+    """What `save_parameters` writes: copies of the values, by name."""
     parameters = net._collect_params_with_prefix()
-    write_arrays(path, {name: parameter_value(parameter) for name, parameter in parameters.items()})
+    return {name: parameter_value(parameter) for name, parameter in parameters.items()}
 
 
 def parameter_value(parameter: Any) -> np.ndarray:

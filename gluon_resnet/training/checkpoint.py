@@ -1,161 +1,166 @@
-"""The state of a run on disk, whole at any time: PREFIX-NNNN.params, PREFIX-resume.json and its arrays."""
+"""What a run saves and when: its states, and the network after an epoch, with links to the best and the last."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import os
-import zlib
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
-from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import whole_file
-from gluon_resnet.models.parameters import read_arrays, save_parameters, write_arrays
-from gluon_resnet.models.saved import newest_epoch, parameters_path
-from gluon_resnet.training.metrics import Sums
-from gluon_resnet.training.schedule import Observed
+from gluon_resnet.errors import GluonResnetError, UsageError
+from gluon_resnet.models.parameters import parameter_values, write_arrays
+from gluon_resnet.models.saved import parameters_path
+from gluon_resnet.training.background import BackgroundWriter
+from gluon_resnet.training.position import Position
+from gluon_resnet.training.states import States, link
 from gluon_resnet.training.trainer import Trainer
 
-_FORMAT = "gluon-resnet resume 2"
 
-
-@dataclass(frozen=True)
-class Position:
-    """Between which two batches a run stands."""
-
-    epoch: int = 0  # the one that runs, from 0
-    batch: int = 0  # batches of it that were trained on
-    trained: bool = False  # all of them were: what is left of this epoch is its validation
-    iteration: int = 0  # updates since the beginning, over all epochs
-    seconds: float = 0.0  # spent training in this epoch
-    sums: Sums = field(default_factory=Sums)  # over the batches of this epoch that worker 0 had ...
-    others: Sums = field(default_factory=Sums)  # ... and over those of the other workers, if any
-    observed: Observed = field(default_factory=Observed)  # what the learning rate depends on, too
-    loader: Optional[Mapping[str, Any]] = None  # its state_dict(), where it has one
-
-    def __post_init__(self) -> None:
-        for name in ("epoch", "batch", "iteration"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a number from 0")
-
-    def done(self, iterations: int) -> bool:
-        """Whether a run of so many iterations has nothing left to do, validation included."""
-        return self.iteration >= iterations and not self.trained
+def _note(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 class Checkpoints:
     """Saves and finds the state of the run whose files begin with `prefix`.
 
+    Files are written beside training: a save takes the time of copying the arrays. One that cannot be written is told,
+    and training goes on with what was saved before.
+
     Args:
         prefix: path and beginning of the name of all its files; the folder must exist.
         settings: what the numbers of this run depend on (network, recipe, seed, ...), JSON-able, flat.
-        save_period: PREFIX-NNNN.params is written after every so many epochs.
+        save_period: PREFIX-NNNN.params is written after every so many epochs; after the last and the best one always.
+        save_every: the state is saved after every so many updates, too; 0: only after an epoch.
+        keep: how many states are kept, from 1.
+        writes: False: this worker saves nothing, another one does.
+        warn: takes a sentence for the user.
     """
 
-    def __init__(self, prefix: str, settings: Mapping[str, Any], save_period: int = 1) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        settings: Mapping[str, Any],
+        save_period: int = 1,
+        save_every: int = 0,
+        keep: int = 2,
+        writes: bool = True,
+        warn: Callable[[str], None] = _note,
+    ) -> None:
         self.prefix = prefix
-        self.resume_path = f"{prefix}-resume.json"
         self._settings = json.loads(json.dumps(settings))  # as it is read back: tuples become lists
-        self._save_period = save_period
+        self._save_period, self._save_every, self._keep = save_period, save_every, keep
+        self._writes, self._warn = writes, warn
+        self._states = States(prefix)
+        self._writer = BackgroundWriter(self._not_written)
+        self._saved: list[int] = []  # iterations of the states of this run
+        self._failure: Optional[OSError] = None  # why the newest state is not on disk
+        self._only_best: Optional[str] = None  # a network that was saved for no other reason
+        self.resume_path = self._states.link_path
 
-    def save(self, trainer: Trainer, position: Position, last: bool) -> None:
+    def due(self, iteration: int) -> bool:
+        """Whether the state is to be saved after so many updates, within an epoch."""
+        return self._save_every > 0 and iteration % self._save_every == 0
+
+    def save(self, trainer: Trainer, position: Position, *, last: bool = False, urgent: bool = True) -> None:
         """Save what a run needs to go on from `position`, and the network when an epoch is complete.
 
-        `last`: it is the last epoch, whose network is saved in any case.
+        `last`: it is the last epoch, whose network is saved in any case. Not `urgent`: left out while an earlier one is
+        being written.
         """
+        if not self._writes:
+            return
+        if not urgent and self._writer.busy:
+            self._warn(
+                f"the state of iteration {position.iteration} is not saved: an earlier one is still being written"
+            )
+            return
         arrays = trainer.state()
         epochs = position.epoch + 1
+        network = None
         if position.trained and (last or epochs % self._save_period == 0):
-            save_parameters(trainer.net, parameters_path(self.prefix, epochs))
-        # A name of their own: until the JSON file is replaced, the older state stays complete.
-        path = f"{self.prefix}-resume-{position.iteration:08d}.params"
-        write_arrays(path, arrays)
-        self._write(position, {"name": os.path.basename(path), "crc32": _crc32(path)})
-        for old in self._array_files():
-            if os.path.basename(old) != os.path.basename(path):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(old)
+            network = parameter_values(trainer.net)
 
-    def move(self, position: Position) -> None:
-        """Save a `position` that has the arrays of the one before (an epoch's validation is done)."""
-        self._write(position, self._read()["arrays"])
+        def write() -> None:
+            if network is not None:
+                self._write_network(network, epochs)
+            self._states.write(self._settings, position, arrays)
+            self._failure = None
+            self._saved = [*(n for n in self._saved if n != position.iteration), position.iteration]
+            self._saved = self._saved[-self._keep :]
+            self._states.keep_only(self._saved)
+
+        self._writer.submit(f"the state of iteration {position.iteration}", write)
+
+    def validated(self, trainer: Trainer, position: Position) -> None:
+        """Save `position`, which has the arrays of the one before: an epoch's validation is done.
+
+        Where it was the best one so far, its network is saved in any case, and PREFIX-best.params a link to it.
+        """
+        if not self._writes:
+            return
+        epochs = position.epoch
+        network = None
+        if position.best and position.best.epochs == epochs:
+            network = parameter_values(trainer.net)
+
+        def write() -> None:
+            if network is not None:
+                path, former = parameters_path(self.prefix, epochs), self._only_best
+                self._only_best = None
+                if not os.path.exists(path):
+                    self._write_network(network, epochs)
+                    self._only_best = path
+                link(path, f"{self.prefix}-best.params")
+                if former:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(former)
+            if position.iteration in self._saved:  # or its arrays could not be written
+                self._states.write(self._settings, position)
+
+        self._writer.submit(f"the state after the validation of epoch {epochs}", write)
+
+    def flush(self) -> None:
+        """Wait until all is written; GluonResnetError where the newest state could not be."""
+        self._writer.flush()
+        if self._failure:
+            kept = f"that of iteration {self._saved[-1]} is kept" if self._saved else "none is kept"
+            raise GluonResnetError(
+                f"the last state of this run could not be written ({self._failure}); {kept}"
+            )
 
     def resume(self, trainer: Trainer) -> Optional[Position]:
-        """Set `trainer` to the newest state and return its position; None where there is none.
+        """Set `trainer` to the last state and return its position; None where there is none.
 
         UsageError that names the difference when the state is that of a run with other settings;
         ModelError when a file is damaged.
         """
-        if not os.path.exists(self.resume_path):
+        state = self._states.last()
+        if state is None:
             return None
-        content = self._read()
-        for name in sorted({*content["settings"], *self._settings}):
-            then, now = content["settings"].get(name), self._settings.get(name)
+        for name in sorted({*state.settings, *self._settings}):
+            then, now = state.settings.get(name), self._settings.get(name)
             if then != now:
                 raise UsageError(
-                    f"{self.resume_path} is of a run with another {name} ({then}, now {now}): "
+                    f"{state.path} is of a run with another {name} ({then}, now {now}): "
                     "a run goes on under its own settings, others start from its weights with --load-epoch"
                 )
-        path = os.path.join(os.path.dirname(self.prefix), content["arrays"]["name"])
-        if not os.path.exists(path) or _crc32(path) != content["arrays"]["crc32"]:
-            raise self._damaged(path, "it is missing or its checksum is wrong")
-        trainer.load_state(path, read_arrays(path))
-        return content["position"]
+        trainer.load_state(state.arrays_path, self._states.arrays(state))
+        self._saved = [n for n in self._states.iterations() if n <= state.position.iteration]
+        return state.position
 
     def unfinished(self, iterations: int) -> bool:
         """Whether a run of so many iterations has been saved here and is not at its end."""
-        return os.path.exists(self.resume_path) and not self._read()["position"].done(iterations)
+        state = self._states.last()
+        return state is not None and not state.position.done(iterations)
 
-    def _array_files(self) -> list[str]:
-        return glob.glob(glob.escape(self.prefix) + "-resume-" + "[0-9]" * 8 + "*.params")
+    def _write_network(self, arrays: Mapping[str, Any], epochs: int) -> None:
+        path = parameters_path(self.prefix, epochs)
+        write_arrays(path, arrays)
+        link(path, f"{self.prefix}-last.params")
 
-    def _write(self, position: Position, arrays: Mapping[str, Any]) -> None:
-        content = {
-            "format": _FORMAT,
-            "settings": self._settings,
-            "position": asdict(position),
-            "arrays": arrays,
-        }
-        with whole_file(self.resume_path) as stream:
-            json.dump(content, stream, indent=1)
-
-    def _read(self) -> dict[str, Any]:
-        """The content of the JSON file, with its position as a Position."""
-        try:
-            with open(self.resume_path, encoding="utf-8") as stream:
-                content = json.load(stream)
-            if content["format"] != _FORMAT:
-                raise ValueError(f"its format is {content['format']!r}, expected {_FORMAT!r}")
-            position = content["position"]
-            return {
-                "settings": dict(content["settings"]),
-                "position": Position(
-                    **{
-                        **position,
-                        "sums": Sums(**position["sums"]),
-                        "others": Sums(**position.get("others", {})),
-                        "observed": Observed(**position["observed"]),
-                    }
-                ),
-                "arrays": {"name": str(content["arrays"]["name"]), "crc32": content["arrays"]["crc32"]},
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(self.resume_path, f"{type(error).__name__}: {error}") from None
-
-    def _damaged(self, path: str, reason: str) -> ModelError:
-        newest = newest_epoch(self.prefix)
-        way_on = f"go on with --load-epoch {newest}" if newest is not None else "start anew without --resume"
-        return ModelError(
-            f"{path} cannot be resumed from: {reason}; remove {self.resume_path} and {way_on}", path
-        )
-
-
-def _crc32(path: str) -> int:
-    with open(path, "rb") as stream:
-        crc = 0
-        while block := stream.read(1 << 22):
-            crc = zlib.crc32(block, crc)
-    return crc
+    def _not_written(self, name: str, error: OSError) -> None:
+        self._failure = error
+        kept = f"; that of iteration {self._saved[-1]} is kept" if self._saved else ""
+        self._warn(f"{name} could not be written ({error}){kept}; training goes on")

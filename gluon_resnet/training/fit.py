@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Callable, Optional, Protocol
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.log import EpochRecord
 from gluon_resnet.training.metrics import Sums
+from gluon_resnet.training.position import Best, Position
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Batch, Trainer
@@ -36,7 +37,6 @@ def fit(
     *,
     position: Optional[Position] = None,
     workers: Optional[Workers] = None,
-    seed: int = 0,
     checkpoints: Optional[Checkpoints] = None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     progress: Optional[Progress] = None,
@@ -45,8 +45,9 @@ def fit(
     """Train from `position` (None: the beginning) until `iterations` updates are done.
 
     The last epoch ends with them, wherever in it that is. The state is saved after each epoch, before its validation,
-    and when `stop()`, which is asked after every batch, becomes true. Returns whether all is done. GluonResnetError
-    when a loss is not finite: what was saved before stays.
+    where `checkpoints` says, and when `stop()`, which is asked after every batch, becomes true. Returns whether all is
+    done. GluonResnetError when a loss is not finite, and what was saved before stays; or when the last state could
+    not be written.
 
     A schedule of plateaus sees the top-1 error of the validation, or without one that of the training.
 
@@ -54,48 +55,22 @@ def fit(
     which one of them has, and `checkpoints`, `on_epoch` and `progress`. They stop together when one is asked to, and
     their learning rates are the same: each depends on the errors over all of them.
     """
-    position = position or Position()
-    workers = workers or Workers()
-    progress = progress or Progress(every=0)
-    epochs = count_epochs(position, iterations, len(train))
-    while not position.done(iterations):
-        epoch = position.epoch
-        title = f"epoch {epoch + 1}/{epochs}"
-        if not position.trained:
-            mx.random.seed(seed + epoch)  # a net with dropout draws the same numbers in a resumed epoch
-            position = _train_epoch(
-                trainer, train, iterations, schedule, position, title, workers, progress, stop
-            )
-            if checkpoints:
-                checkpoints.save(trainer, position, last=position.iteration == iterations)
-            if workers.any(stop()):
-                return False
-        validated = None
-        if validation is not None:
-            shown = progress.follow(_until(stop, validation), f"{title} validation", len(validation))
-            with closing(shown) as batches:
-                validated = trainer.evaluate(batches)
-        if workers.any(stop()):
-            return False
-        on_epoch(
-            EpochRecord.of(
-                epoch + 1,
-                position.iteration,
-                schedule(position.iteration - 1, position.observed),
-                position.seconds,
-                trainer.top_k,
-                position.sums,
-                validated,
-            )
-        )
-        followed = workers.total(validated or Sums())
-        if not followed.images:
-            followed = position.sums + position.others
-        observed = schedule.after_epoch(position.observed, followed.top1_error)
-        position = Position(epoch=epoch + 1, iteration=position.iteration, observed=observed)
-        if checkpoints:
-            checkpoints.move(position)
-    return True
+    run = _Run(
+        trainer,
+        train,
+        validation,
+        iterations,
+        schedule,
+        workers or Workers(),
+        checkpoints,
+        on_epoch,
+        progress or Progress(every=0),
+        stop,
+    )
+    done = run.go_on(position or Position())
+    if checkpoints:
+        checkpoints.flush()
+    return done
 
 
 def count_epochs(position: Position, iterations: int, batches: int) -> int:
@@ -105,64 +80,130 @@ def count_epochs(position: Position, iterations: int, batches: int) -> int:
     return position.epoch + -(-(iterations - position.iteration + position.batch) // batches)
 
 
-def _train_epoch(
-    trainer: Trainer,
-    train: Any,
-    iterations: int,
-    schedule: Schedule,
-    position: Position,
-    title: str,
-    workers: Workers,
-    progress: Progress,
-    stop: Callable[[], bool],
-) -> Position:
-    """Train on the rest of an epoch, or until `iterations` are done, or until `stop()`; the position reached."""
-    meter = trainer.new_meter(position.sums)
-    began = time.perf_counter() - position.seconds
-    batch_number, iteration, observed = position.batch, position.iteration, position.observed
-    batches_here = min(len(train), batch_number + iterations - iteration)
-    seen = position.sums
+@dataclass(frozen=True)
+class _Run:
+    """The arguments of `fit`."""
 
-    def status() -> str:
-        sums = meter.lagging
-        rate = sums.images / (time.perf_counter() - began)
-        return (
-            f"loss {sums.mean_loss:.3f}  error {sums.top1_error:.1f} %  "
-            f"{rate:.0f} images/s  lr {schedule(iteration - 1, observed):g}"
-        )
+    trainer: Trainer
+    train: Any
+    validation: Optional[Batches]
+    iterations: int
+    schedule: Schedule
+    workers: Workers
+    checkpoints: Optional[Checkpoints]
+    on_epoch: Callable[[EpochRecord], None]
+    progress: Progress
+    stop: Callable[[], bool]
 
-    def all_stop() -> bool:
-        return workers.any(stop())
+    def go_on(self, position: Position) -> bool:
+        """All epochs from `position` on; whether they are done."""
+        epochs = count_epochs(position, self.iterations, len(self.train))
+        while not position.done(self.iterations):
+            title = f"epoch {position.epoch + 1}/{epochs}"
+            if not position.trained:
+                position = self._train_epoch(position, title)
+                self._save(position)
+                if self._all_stop():
+                    return False
+            validated = self._validate(title)
+            if self._all_stop():
+                return False
+            self.on_epoch(
+                EpochRecord.of(
+                    position.epoch + 1,
+                    position.iteration,
+                    self.schedule(position.iteration - 1, position.observed),
+                    position.seconds,
+                    self.trainer.top_k,
+                    position.sums,
+                    validated,
+                )
+            )
+            position = self._next_epoch(position, validated)
+            if self.checkpoints:
+                self.checkpoints.validated(self.trainer, position)
+        return True
 
-    rest = _until(all_stop, islice(_rest_of_epoch(train, position), batches_here - position.batch))
-    with closing(progress.follow(rest, title, batches_here, position.batch, status)) as batches:
-        for batch in batches:
-            lr = schedule(iteration, observed)
-            batch_number += 1
-            where = f"batch {batch_number} of {title} (learning rate {lr:g})"
-            trainer.step(batch, lr, meter, where, iteration)
-            iteration += 1
-            if schedule.warming(observed):  # some hundred times in a run: here the host waits for the device
-                last, seen = seen, meter.sums()
-                batch_sums = workers.total(seen - last)
-                wrong = batch_sums.images - batch_sums.top1_right
-                observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
-    sums = meter.sums()
-    new = sums - position.sums
-    mx.nd.waitall()  # the last update belongs to the time, too
-    position = replace(
-        position,
-        batch=batch_number,
-        iteration=iteration,
-        sums=sums,
-        others=position.others + workers.total(new) - new,
-        observed=observed,
-        seconds=time.perf_counter() - began,
-    )
-    if all_stop() and batch_number < batches_here:
-        return replace(position, loader=train.state_dict() if hasattr(train, "state_dict") else None)
-    trainer.average_statistics()
-    return replace(position, trained=True, loader=None)
+    def _train_epoch(self, position: Position, title: str) -> Position:
+        """Train on the rest of an epoch, or until `iterations` are done, or until `stop()`; the position reached."""
+        trainer, train, schedule = self.trainer, self.train, self.schedule
+        meter = trainer.new_meter(position.sums)
+        began = time.perf_counter() - position.seconds
+        batch_number, iteration, observed = position.batch, position.iteration, position.observed
+        batches_here = min(len(train), batch_number + self.iterations - iteration)
+        seen = position.sums
+
+        def status() -> str:
+            sums = meter.lagging
+            rate = sums.images / (time.perf_counter() - began)
+            return (
+                f"loss {sums.mean_loss:.3f}  error {sums.top1_error:.1f} %  "
+                f"{rate:.0f} images/s  lr {schedule(iteration - 1, observed):g}"
+            )
+
+        def reached() -> Position:
+            sums = meter.sums()
+            new = sums - position.sums
+            mx.nd.waitall()  # the last update belongs to the time, too
+            return replace(
+                position,
+                batch=batch_number,
+                iteration=iteration,
+                sums=sums,
+                others=position.others + self.workers.total(new) - new,
+                observed=observed,
+                seconds=time.perf_counter() - began,
+                loader=train.state_dict() if hasattr(train, "state_dict") else None,
+            )
+
+        rest = _until(self._all_stop, islice(_rest_of_epoch(train, position), batches_here - position.batch))
+        with closing(self.progress.follow(rest, title, batches_here, position.batch, status)) as batches:
+            for batch in batches:
+                lr = schedule(iteration, observed)
+                batch_number += 1
+                where = f"batch {batch_number} of {title} (learning rate {lr:g})"
+                trainer.step(batch, lr, meter, where, iteration)
+                iteration += 1
+                if schedule.warming(
+                    observed
+                ):  # some hundred times in a run: here the host waits for the device
+                    last, seen = seen, meter.sums()
+                    batch_sums = self.workers.total(seen - last)
+                    wrong = batch_sums.images - batch_sums.top1_right
+                    observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
+                if self.checkpoints and self.checkpoints.due(iteration) and batch_number < batches_here:
+                    self.checkpoints.save(trainer, reached(), urgent=False)
+        last_position = reached()
+        if self._all_stop() and batch_number < batches_here:
+            return last_position
+        trainer.average_statistics()
+        return replace(last_position, trained=True, loader=None)
+
+    def _validate(self, title: str) -> Optional[Sums]:
+        if self.validation is None:
+            return None
+        rest = _until(self.stop, self.validation)
+        with closing(self.progress.follow(rest, f"{title} validation", len(self.validation))) as batches:
+            return self.trainer.evaluate(batches)
+
+    def _next_epoch(self, position: Position, validated: Optional[Sums]) -> Position:
+        """The position behind the validation of an epoch."""
+        followed = self.workers.total(validated or Sums())
+        if not followed.images:
+            followed = position.sums + position.others
+        epochs, best = position.epoch + 1, position.best
+        if validated and (best is None or validated.top1_error < best.error):
+            best = Best(epochs, validated.top1_error)
+        observed = self.schedule.after_epoch(position.observed, followed.top1_error)
+        return Position(epoch=epochs, iteration=position.iteration, observed=observed, best=best)
+
+    def _save(self, position: Position) -> None:
+        if self.checkpoints:
+            last = position.iteration == self.iterations
+            self.checkpoints.save(self.trainer, position, last=last)
+
+    def _all_stop(self) -> bool:
+        return self.workers.any(self.stop())
 
 
 def _rest_of_epoch(train: Any, position: Position) -> Iterator[Batch]:

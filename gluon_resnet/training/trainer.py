@@ -58,6 +58,7 @@ class Trainer:
         dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
             checkpoints stay float32; the choice holds for everything that the process builds afterwards.
         scaler: of the loss; None: what `dtype` needs.
+        seed: of the numbers that dropout draws, other ones in each iteration.
         top_k: which error is measured beside top-1.
     """
 
@@ -76,6 +77,7 @@ class Trainer:
         recompute: bool = False,
         dtype: str = "float32",
         scaler: Any = None,
+        seed: int = 0,
         top_k: int = 5,
     ) -> None:
         scaler = use_precision(dtype, contexts) or scaler
@@ -84,6 +86,7 @@ class Trainer:
         self.top_k = min(top_k, classes)
         self._classes = classes
         self._mixup = mixup
+        self._dropout_seed = seed if _draws(net) else None
         self._loss, self._plain_loss = CrossEntropy(label_smoothing), CrossEntropy()
         self._parameters = net._collect_params_with_prefix()
         # On CPUs MXNet's ReLU makes NaN 0: a net full of NaN has a finite loss, but not a finite variance.
@@ -98,6 +101,7 @@ class Trainer:
         self._recomputed = Recomputed(net) if recompute else None
         for loss in (self._loss, self._plain_loss):
             loss.hybridize(static_alloc=True, static_shape=True)
+        self._rank = 0 if isinstance(kvstore, str) else kvstore.rank
         self._updates = Updates(net, kvstore, momentum, weight_decay, scaler)
 
     def new_meter(self, start: Optional[Sums] = None) -> Meter:
@@ -107,8 +111,11 @@ class Trainer:
     def step(self, batch: Batch, lr: float, meter: Meter, where: str, iteration: int = 0) -> None:
         """Queue one update with learning rate `lr`; `meter` counts the batch, `where` names it in errors.
 
-        `iteration`: its number in the run, on which mixup's random numbers depend.
+        `iteration`: its number in the run, on which the random numbers of mixup and dropout depend.
         """
+        if self._dropout_seed is not None:
+            seeds = np.random.SeedSequence((self._dropout_seed, self._rank, iteration))
+            mx.random.seed(int(seeds.generate_state(1)[0] >> 1))  # queued, as the step is
         parts = self._deal(batch)
         if self._mixup:
             parts = _mixed(parts, self._mixup, iteration)
@@ -210,6 +217,11 @@ class _Part(NamedTuple):
     label: Any
     rows: int  # 0: none of its own
     mixed_with: tuple[Any, ...] = ()  # what CrossEntropy takes besides: the partners' labels, and a weight
+
+
+def _draws(block: Any) -> bool:
+    """Whether dropout is a part of `block`."""
+    return isinstance(block, mx.gluon.nn.Dropout) or any(map(_draws, block._children.values()))
 
 
 def _counted(
