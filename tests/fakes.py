@@ -59,13 +59,17 @@ def random_batch(rows: int, classes: int = 4, random: Optional[np.random.Generat
     return FakeBatch(random.random((rows, 3, 8, 8), dtype="float32"), label)
 
 
-def tiny_net(contexts: Optional[list[Any]] = None, norm: bool = False, classes: int = 4) -> Any:
+def tiny_net(
+    contexts: Optional[list[Any]] = None, norm: bool = False, classes: int = 4, dropout: float = 0.0
+) -> Any:
     """One convolution and a classifier, always with the same weights."""
     nn = mx.gluon.nn
     net = nn.HybridSequential()
     net.add(nn.Conv2D(8, 3, padding=1, in_channels=3))
     if norm:
         net.add(nn.BatchNorm(in_channels=8))
+    if dropout:
+        net.add(nn.Dropout(dropout))
     net.add(nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(classes, in_units=8))
     mx.random.seed(0)
     net.initialize(mx.init.Xavier(), ctx=contexts or [mx.cpu()])

@@ -152,6 +152,32 @@ def test_what_the_learning_rate_depends_on_is_resumed(tmp_path, short_windows, c
         assert results(prefix) == expected, times
 
 
+def test_dropout_draws_the_same_numbers_in_a_run_that_goes_on(tmp_path):
+    """Whatever the run drew before, on two devices."""
+
+    def go_on(prefix, stop=lambda: False) -> bool:
+        devices = [mx.cpu(0), mx.cpu(1)]
+        trainer = Trainer(tiny_net(devices, dropout=0.5), devices, 4, seed=5)
+        checkpoints = Checkpoints(str(tmp_path / prefix), {})
+        position = checkpoints.resume(trainer) or Position()
+        return fit(
+            trainer, FakeLoader(), None, 12, SCHEDULE, position=position, checkpoints=checkpoints, stop=stop
+        )
+
+    assert go_on("whole")
+    for times in (2, 4, 9):
+        assert not go_on(f"stopped{times}", Stop(times))
+        mx.nd.random.uniform(shape=(times,)).wait_to_read()
+        assert go_on(f"stopped{times}")
+    ends = {path.read_bytes() for path in tmp_path.glob("*-0003.params")}
+    assert len(list(tmp_path.glob("*-0003.params"))) == 4
+    assert len(ends) == 1
+    without = Trainer(tiny_net(), [mx.cpu()], 4)
+    assert fit(without, FakeLoader(), None, 12, SCHEDULE)
+    weights = read_arrays(tmp_path / "whole-0003.params")["0.weight"]
+    assert not np.array_equal(weights, without.state()["0.weight"])
+
+
 def test_a_run_ends_at_its_last_iteration(tmp_path):
     """Within an epoch: that one is validated, logged and saved like any other."""
     assert run(tmp_path / "a", iterations=12, save_period=5)
