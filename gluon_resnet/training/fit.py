@@ -10,12 +10,15 @@ from itertools import islice
 from typing import Any, Callable, Optional, Protocol
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.training.activity import doing
+from gluon_resnet.training.anomaly import Place
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.log import EpochRecord
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.position import Best, Position
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.schedule import Schedule
+from gluon_resnet.training.stall import describe_loader
 from gluon_resnet.training.trainer import Batch, Trainer
 from gluon_resnet.training.workers import Workers
 
@@ -46,8 +49,8 @@ def fit(
 
     The last epoch ends with them, wherever in it that is. The state is saved after each epoch, before its validation,
     where `checkpoints` says, and when `stop()`, which is asked after every batch, becomes true. Returns whether all is
-    done. GluonResnetError when a loss is not finite, and what was saved before stays; or when the last state could
-    not be written.
+    done. GluonResnetError (an Anomaly) when a loss, a weight or a gradient is not finite, and what was saved before
+    stays; or when the last state could not be written.
 
     A schedule of plateaus sees the top-1 error of the validation, or without one that of the training.
 
@@ -101,7 +104,7 @@ class _Run:
         while not position.done(self.iterations):
             title = f"epoch {position.epoch + 1}/{epochs}"
             if not position.trained:
-                position = self._train_epoch(position, title)
+                position = self._train_epoch(position, epochs)
                 self._save(position)
                 if self._all_stop():
                     return False
@@ -124,9 +127,10 @@ class _Run:
                 self.checkpoints.validated(self.trainer, position)
         return True
 
-    def _train_epoch(self, position: Position, title: str) -> Position:
+    def _train_epoch(self, position: Position, epochs: int) -> Position:
         """Train on the rest of an epoch, or until `iterations` are done, or until `stop()`; the position reached."""
         trainer, train, schedule = self.trainer, self.train, self.schedule
+        title = f"epoch {position.epoch + 1}/{epochs}"
         meter = trainer.new_meter(position.sums)
         began = time.perf_counter() - position.seconds
         batch_number, iteration, observed = position.batch, position.iteration, position.observed
@@ -144,7 +148,8 @@ class _Run:
         def reached() -> Position:
             sums = meter.sums()
             new = sums - position.sums
-            mx.nd.waitall()  # the last update belongs to the time, too
+            with doing("waiting for the device to end its steps"):
+                mx.nd.waitall()  # the last update belongs to the time, too
             return replace(
                 position,
                 batch=batch_number,
@@ -156,13 +161,15 @@ class _Run:
                 loader=train.state_dict() if hasattr(train, "state_dict") else None,
             )
 
-        rest = _until(self._all_stop, islice(_rest_of_epoch(train, position), batches_here - position.batch))
+        loaded = _loading(train, _rest_of_epoch(train, position), "the loader")
+        rest = _until(self._all_stop, islice(loaded, batches_here - position.batch))
         with closing(self.progress.follow(rest, title, batches_here, position.batch, status)) as batches:
             for batch in batches:
                 lr = schedule(iteration, observed)
                 batch_number += 1
-                where = f"batch {batch_number} of {title} (learning rate {lr:g})"
-                trainer.step(batch, lr, meter, where, iteration)
+                where = Place(iteration + 1, batch_number, position.epoch + 1, epochs, lr)
+                with doing("queuing a step", where.__str__):
+                    trainer.step(batch, lr, meter, where, iteration)
                 iteration += 1
                 if schedule.warming(
                     observed
@@ -172,7 +179,7 @@ class _Run:
                     wrong = batch_sums.images - batch_sums.top1_right
                     observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
                 if self.checkpoints and self.checkpoints.due(iteration) and batch_number < batches_here:
-                    self.checkpoints.save(trainer, reached(), urgent=False)
+                    self._save(reached(), urgent=False)
         last_position = reached()
         if self._all_stop() and batch_number < batches_here:
             return last_position
@@ -182,8 +189,9 @@ class _Run:
     def _validate(self, title: str) -> Optional[Sums]:
         if self.validation is None:
             return None
-        rest = _until(self.stop, self.validation)
-        with closing(self.progress.follow(rest, f"{title} validation", len(self.validation))) as batches:
+        loaded = _loading(self.validation, self.validation, "the validation's loader")
+        shown = self.progress.follow(_until(self.stop, loaded), f"{title} validation", len(self.validation))
+        with closing(shown) as batches, doing("validating"):
             return self.trainer.evaluate(batches)
 
     def _next_epoch(self, position: Position, validated: Optional[Sums]) -> Position:
@@ -197,10 +205,12 @@ class _Run:
         observed = self.schedule.after_epoch(position.observed, followed.top1_error)
         return Position(epoch=epochs, iteration=position.iteration, observed=observed, best=best)
 
-    def _save(self, position: Position) -> None:
-        if self.checkpoints:
+    def _save(self, position: Position, urgent: bool = True) -> None:
+        checkpoints = self.checkpoints
+        if checkpoints:
             last = position.iteration == self.iterations
-            self.checkpoints.save(self.trainer, position, last=last)
+            with doing("saving a state", lambda: f"its files begin with {checkpoints.prefix}"):
+                checkpoints.save(self.trainer, position, last=last, urgent=urgent)
 
     def _all_stop(self) -> bool:
         return self.workers.any(self.stop())
@@ -214,6 +224,18 @@ def _rest_of_epoch(train: Any, position: Position) -> Iterator[Batch]:
     if hasattr(train, "set_epoch"):
         train.set_epoch(position.epoch)
     return islice(iter(train), position.batch, None)
+
+
+def _loading(loader: Any, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
+    """Yield from `batches`, telling a StallWatch what of `loader` is waited for."""
+    with doing(f"starting {name}", lambda: describe_loader(loader)):
+        rest = iter(batches)
+    while True:
+        with doing(f"waiting for a batch of {name}", lambda: describe_loader(loader)):
+            batch = next(rest, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _until(stop: Callable[[], bool], batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.training.activity import doing
+from gluon_resnet.training.anomaly import Anomaly
 
 _CHUNK = 200  # arrays that one GPU kernel of MXNet can look at
 
@@ -23,6 +24,8 @@ class Sums:
     top1_right: int = 0
     topk_right: int = 0
     images: int = 0
+    gradient_norms: float = 0.0  # added up over the updates that were made, ...
+    updates: int = 0  # ... of which there were so many
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
@@ -30,10 +33,19 @@ class Sums:
             self.top1_right + other.top1_right,
             self.topk_right + other.topk_right,
             self.images + other.images,
+            self.gradient_norms + other.gradient_norms,
+            self.updates + other.updates,
         )
 
     def __sub__(self, other: Sums) -> Sums:
-        return self + Sums(-other.loss, -other.top1_right, -other.topk_right, -other.images)
+        return self + Sums(
+            -other.loss,
+            -other.top1_right,
+            -other.topk_right,
+            -other.images,
+            -other.gradient_norms,
+            -other.updates,
+        )
 
     @property
     def mean_loss(self) -> float:
@@ -50,6 +62,20 @@ class Sums:
         """Per cent of the images whose label is not among the k highest scores; NaN over no images."""
         return 100.0 * (self.images - self.topk_right) / self.images if self.images else math.nan
 
+    @property
+    def mean_gradient_norm(self) -> Optional[float]:
+        """The mean of the updates' gradient norms (Updates.apply); None over no updates."""
+        return self.gradient_norms / self.updates if self.updates else None
+
+
+class Update(NamedTuple):
+    """What a batch does to the network, besides its scores."""
+
+    ids: np.ndarray  # of its records, those that count
+    norm: Any  # of the gradient: an array (1,) that may not be computed yet
+    watched: Sequence[Any]  # arrays that have to be finite
+    loss_scale: Optional[float]  # of a scaler; from 1 on it skips updates whose gradient is not finite
+
 
 class Meter:
     """Adds up what networks put out, in float64 on the host, one batch behind the device.
@@ -59,18 +85,24 @@ class Meter:
     host has nothing better to do. It also keeps the queue to two batches.
 
     A score that equals the label's counts as higher (a network that scores all classes alike is wrong).
+
+    Attributes:
+        gradient_norm: of the newest update that has been read; None before. Not finite where it was skipped.
     """
 
     def __init__(self, classes: int, top_k: int, start: Optional[Sums] = None) -> None:
         self._thresholds = (classes - 1, classes - min(top_k, classes))
         self._sums = start or Sums()
-        self._pending: Optional[tuple[list[Any], list[Any], str]] = None
+        self.gradient_norm: Optional[float] = None
+        self._pending: Optional[tuple[list[Any], list[Any], object, Optional[Update]]] = None
 
-    def add(self, parts: Sequence[tuple[Any, Any, Any]], where: str, watched: Sequence[Any] = ()) -> None:
+    def add(
+        self, parts: Sequence[tuple[Any, Any, Any]], where: object, update: Optional[Update] = None
+    ) -> None:
         """Queue one batch: (scores (n, classes), loss (n,), label (n,)) of each device.
 
-        `watched` are arrays that have to be finite besides the loss; `where` says in an error which batch it
-        was. Raises GluonResnetError when something in the batch *before* this one was not finite.
+        `update` is of a training step; str(where) says in an error which batch it was. Raises Anomaly when something
+        in the batch *before* this one was not finite.
         """
         queued = []
         for scores, loss, label in parts:
@@ -78,10 +110,11 @@ class Meter:
             own = mx.nd.pick(scores, label, axis=1, keepdims=True)
             lower = mx.nd.broadcast_lesser(scores, own).sum(axis=1)  # how many scores are below the label's
             queued.append(mx.nd.stack(loss.astype("float32", copy=False), lower))
+        watched = update.watched if update else ()
         chunks = [watched[i : i + _CHUNK] for i in range(0, len(watched), _CHUNK)]
         finite = [mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk)) for chunk in chunks]
         self._read()
-        self._pending = (queued, finite, where)
+        self._pending = (queued, finite, where, update)
 
     def sums(self) -> Sums:
         """All batches so far; waits for the last one and raises as `add` does."""
@@ -96,13 +129,23 @@ class Meter:
     def _read(self) -> None:
         if self._pending is None:
             return
-        queued, finite, where = self._pending
+        queued, finite, where, update = self._pending
         self._pending = None
-        losses, lower = np.concatenate([part.asnumpy() for part in queued], axis=1).astype("float64")
-        if not (np.isfinite(losses).all() and all(flag.asscalar() for flag in finite)):
-            raise GluonResnetError(
-                f"numbers ran out of range in {where} (loss {losses.mean():g}); the last checkpoint is kept: "
-                "go on from it with a lower learning rate, or look for bad images and labels"
-            )
+        with doing("waiting for the device to compute a step", where.__str__):
+            losses, lower = np.concatenate([part.asnumpy() for part in queued], axis=1).astype("float64")
+            sound = np.isfinite(losses).all() and all(flag.asscalar() for flag in finite)
+            norm = float(update.norm.asscalar()) if update else None
         top1, topk = (int((lower >= threshold).sum()) for threshold in self._thresholds)
-        self._sums += Sums(float(losses.sum()), top1, topk, len(losses))
+        sums = Sums(float(losses.sum()), top1, topk, len(losses))
+        scale = update.loss_scale if update else None
+        if norm is not None:
+            self.gradient_norm = norm
+            if math.isfinite(norm):
+                sums += Sums(gradient_norms=norm, updates=1)
+            else:
+                sound = sound and scale is not None and scale >= 1
+        if not sound:
+            ids = update.ids if update else np.zeros(0, int)
+            bad = ids[~np.isfinite(losses)] if len(ids) else ids
+            raise Anomaly(where, ids.tolist(), bad.tolist(), float(losses.mean()), norm, scale)
+        self._sums += sums

@@ -12,7 +12,7 @@ from gluon_resnet.errors import DataError, GluonResnetError
 from gluon_resnet.models.parameters import check_arrays, parameter_value
 from gluon_resnet.models.recompute import Recomputed
 from gluon_resnet.training.loss import CrossEntropy
-from gluon_resnet.training.metrics import Meter, Sums
+from gluon_resnet.training.metrics import Meter, Sums, Update
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.precision import use_precision
 from gluon_resnet.training.updates import Updates
@@ -97,7 +97,7 @@ class Trainer:
             for name, parameter in self._parameters.items():
                 if name.endswith(("gamma", "beta", "bias")):
                     parameter.wd_mult = 0.0
-        net.hybridize(static_alloc=True, static_shape=True)
+        self._hybridize()
         self._recomputed = Recomputed(net) if recompute else None
         for loss in (self._loss, self._plain_loss):
             loss.hybridize(static_alloc=True, static_shape=True)
@@ -108,8 +108,8 @@ class Trainer:
         """A meter for `step`, going on from the sums `start`."""
         return Meter(self._classes, self.top_k, start)
 
-    def step(self, batch: Batch, lr: float, meter: Meter, where: str, iteration: int = 0) -> None:
-        """Queue one update with learning rate `lr`; `meter` counts the batch, `where` names it in errors.
+    def step(self, batch: Batch, lr: float, meter: Meter, where: object, iteration: int = 0) -> None:
+        """Queue one update with learning rate `lr`; `meter` counts the batch, str(where) names it in errors.
 
         `iteration`: its number in the run, on which the random numbers of mixup and dropout depend.
         """
@@ -120,14 +120,18 @@ class Trainer:
         if self._mixup:
             parts = _mixed(parts, self._mixup, iteration)
         with mx.autograd.record():
-            scores = [(self._recomputed or self.net)(part.images) for part in parts]
+            scores = [self._scores(part) for part in parts]
             losses = [self._loss(s, part.label, *part.mixed_with) for s, part in zip(scores, parts)]
             heads = self._updates.scaled(losses)
         # A device without a row of its own works on a copy whose gradient is nothing.
         gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
-        (self._recomputed or mx.autograd).backward(heads, gradients)
-        self._updates.apply(lr, sum(part.rows for part in parts))
-        meter.add(_counted(parts, scores, losses), where, self._watched)
+        self._backward(heads, gradients)
+        rows, scale = sum(part.rows for part in parts), self._updates.loss_scale
+        norm = self._updates.apply(lr, rows)
+        update = Update(
+            np.array(batch.ids[:rows]), norm, self._watched, scale
+        )  # ids: the batch is used again
+        meter.add(_counted(parts, scores, losses), where, update)
 
     def evaluate(self, batches: Iterable[Batch]) -> Sums:
         """Loss and errors over `batches` in evaluation mode, every row that is not padding exactly once.
@@ -171,6 +175,16 @@ class Trainer:
             for tensor in copies:
                 tensor[:] = arrays[name]
         self._updates.load_scaler_state(arrays)
+
+    def _hybridize(self) -> None:
+        self.net.hybridize(static_alloc=True, static_shape=True)
+
+    def _scores(self, part: _Part) -> Any:
+        """The network's output for what one device works on, to be trained on."""
+        return (self._recomputed or self.net)(part.images)
+
+    def _backward(self, heads: Sequence[Any], gradients: Sequence[Any]) -> None:
+        (self._recomputed or mx.autograd).backward(heads, gradients)
 
     def _tensors(self) -> dict[str, list[Any]]:
         """The arrays that make up the state, with their copies on all devices."""

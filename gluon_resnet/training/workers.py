@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Callable, Optional
 
 import numpy as np
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.training.activity import doing
 from gluon_resnet.training.lifeline import Lifeline
 from gluon_resnet.training.metrics import Sums
 
@@ -72,15 +74,16 @@ class Workers:
         # The server keeps the sum of one round: it has no updater. What is pushed becomes the store's buffer, so
         # that the pull comes behind the push; and the host waits for it, so that the next round comes behind both.
         total = mx.nd.array(digits)
-        self._store.push(_KEY, total)
-        self._store.pull(_KEY, out=total)
-        rows = total.asnumpy()[: len(values)]
+        with doing("waiting for the other workers to reach the same point", self._who):
+            self._store.push(_KEY, total)
+            self._store.pull(_KEY, out=total)
+            rows = total.asnumpy()[: len(values)]
         return [sum(int(digit) << _BITS * place for place, digit in enumerate(row)) for row in rows]
 
     def total(self, sums: Sums) -> Sums:
-        """`sums` with the counts of all workers; the loss stays that of this one."""
+        """`sums` with the counts of all workers; losses and gradient norms stay those of this one."""
         top1_right, topk_right, images = self.sum((sums.top1_right, sums.topk_right, sums.images))
-        return Sums(sums.loss, top1_right, topk_right, images)
+        return replace(sums, top1_right=top1_right, topk_right=topk_right, images=images)
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true for one of them."""
@@ -89,6 +92,12 @@ class Workers:
     def agree(self, value: int) -> bool:
         """Whether `value`, below 2^32, is the same for all of them."""
         return not self.any(self.sum([value]) != [value * self.count])  # one differs from the mean, if any do
+
+    def _who(self) -> str:
+        return (
+            f"this is worker {self.rank} of {self.count}: one of the others is late, whose own messages say why; "
+            "a parameter server does not tell which"
+        )
 
     def _wait_at_exit(self, wait: bool) -> None:
         """Whether MXNet, when this process ends, waits until all of them do; a server ends only after that."""
