@@ -64,6 +64,22 @@ def test_ties_count_as_in_training(classes):
     assert best.all()
 
 
+@pytest.mark.parametrize("classes", [1, 3, 9])
+def test_confusions_in_training_are_those_of_the_test(classes):
+    random = np.random.default_rng(classes)
+    labels, scores = random.integers(0, classes, 500), random.integers(0, 3, (500, classes)).astype("float32")
+    confusion = np.zeros((classes, classes), np.int64)
+    meter = Meter(classes, 5, confusion=confusion)
+    for begin in range(0, 500, 100):
+        rows = [np.s_[begin : begin + 30], np.s_[begin + 30 : begin + 100]]  # of two devices
+        meter.add(
+            [(mx.nd.array(scores[r]), mx.nd.zeros(r.stop - r.start), mx.nd.array(labels[r])) for r in rows],
+            "",
+        )
+    meter.sums()
+    assert (confusion == counted(labels, scores).confusion_matrix()).all()
+
+
 def test_an_interval_is_wilsons():
     for wrong, images in ((0, 10), (10, 10), (1897, 10000), (1, 3), (12500, 50000)):
         z, p = 1.959963984540054, wrong / images

@@ -132,6 +132,21 @@ def test_evaluation_uses_running_statistics_and_changes_nothing():
     assert_same(trainer.state(), before, 0)
 
 
+def test_a_validation_counts_what_each_class_was_taken_for():
+    trainer, _ = train(FakeLoader(batches=2))
+    batches = [random_batch(6, random=np.random.default_rng(seed)) for seed in range(3)]
+    batches[2].pad = 2
+    confusion = np.full((4, 4), 9, np.int64)  # what another validation left
+    sums = trainer.evaluate(batches, confusion)
+    expected = np.zeros((4, 4), np.int64)
+    for batch in batches:
+        answers = trainer.net(mx.nd.array(batch.data)).asnumpy().argmax(axis=1)
+        for label, answer in list(zip(batch.label.astype(int), answers))[: 6 - batch.pad]:
+            expected[label, answer] += 1
+    assert (confusion == expected).all()
+    assert (confusion.sum(), np.trace(confusion)) == (16, sums.top1_right)
+
+
 def test_weight_decay_can_spare_normalization_and_biases():
     gamma, weight = "1.gamma", "0.weight"
     states = {}

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Callable, Optional, Protocol
 
+import numpy as np
+
 from gluon_resnet._mxnet import mx
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.anomaly import Place
@@ -41,6 +43,7 @@ def fit(
     position: Optional[Position] = None,
     workers: Optional[Workers] = None,
     checkpoints: Optional[Checkpoints] = None,
+    confusion: Optional[np.ndarray] = None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     progress: Optional[Progress] = None,
     stop: Callable[[], bool] = lambda: False,
@@ -52,11 +55,12 @@ def fit(
     done. GluonResnetError (an Anomaly) when a loss, a weight or a gradient is not finite, and what was saved before
     stays; or when the last state could not be written.
 
-    A schedule of plateaus sees the top-1 error of the validation, or without one that of the training.
+    A schedule of plateaus sees the top-1 error of the validation, or without one that of the training. `confusion`
+    holds at each `on_epoch` what the validation took the classes for (see Trainer.evaluate).
 
     Several workers (`workers`; None: this is the only one) call it with the same arguments, but for `validation`,
-    which one of them has, and `checkpoints`, `on_epoch` and `progress`. They stop together when one is asked to, and
-    their learning rates are the same: each depends on the errors over all of them.
+    which one of them has, and `checkpoints`, `confusion`, `on_epoch` and `progress`. They stop together when one is
+    asked to, and their learning rates are the same: each depends on the errors over all of them.
     """
     run = _Run(
         trainer,
@@ -66,6 +70,7 @@ def fit(
         schedule,
         workers or Workers(),
         checkpoints,
+        confusion,
         on_epoch,
         progress or Progress(every=0),
         stop,
@@ -94,6 +99,7 @@ class _Run:
     schedule: Schedule
     workers: Workers
     checkpoints: Optional[Checkpoints]
+    confusion: Optional[np.ndarray]
     on_epoch: Callable[[EpochRecord], None]
     progress: Progress
     stop: Callable[[], bool]
@@ -192,7 +198,7 @@ class _Run:
         loaded = _loading(self.validation, self.validation, "the validation's loader")
         shown = self.progress.follow(_until(self.stop, loaded), f"{title} validation", len(self.validation))
         with closing(shown) as batches, doing("validating"):
-            return self.trainer.evaluate(batches)
+            return self.trainer.evaluate(batches, self.confusion)
 
     def _next_epoch(self, position: Position, validated: Optional[Sums]) -> Position:
         """The position behind the validation of an epoch."""

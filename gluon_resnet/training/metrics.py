@@ -86,13 +86,26 @@ class Meter:
 
     A score that equals the label's counts as higher (a network that scores all classes alike is wrong).
 
+    Args:
+        classes, top_k: of the network; the error to measure beside top-1.
+        start: sums to go on from.
+        confusion: int64 (classes, classes), to which the images of the row's label that were taken for the column's
+            are added, as evaluation.Tally counts them.
+
     Attributes:
         gradient_norm: of the newest update that has been read; None before. Not finite where it was skipped.
     """
 
-    def __init__(self, classes: int, top_k: int, start: Optional[Sums] = None) -> None:
+    def __init__(
+        self,
+        classes: int,
+        top_k: int,
+        start: Optional[Sums] = None,
+        confusion: Optional[np.ndarray] = None,
+    ) -> None:
         self._thresholds = (classes - 1, classes - min(top_k, classes))
         self._sums = start or Sums()
+        self._confusion = confusion
         self.gradient_norm: Optional[float] = None
         self._pending: Optional[tuple[list[Any], list[Any], object, Optional[Update]]] = None
 
@@ -109,7 +122,13 @@ class Meter:
             scores = scores.astype("float32", copy=False)
             own = mx.nd.pick(scores, label, axis=1, keepdims=True)
             lower = mx.nd.broadcast_lesser(scores, own).sum(axis=1)  # how many scores are below the label's
-            queued.append(mx.nd.stack(loss.astype("float32", copy=False), lower))
+            rows = [loss.astype("float32", copy=False), lower]
+            if self._confusion is not None:
+                others = scores - mx.nd.one_hot(
+                    label, scores.shape[1], on_value=np.inf
+                )  # the label's is -inf
+                rows += [label.astype("float32", copy=False), others.argmax(axis=1)]
+            queued.append(mx.nd.stack(*rows))
         watched = update.watched if update else ()
         chunks = [watched[i : i + _CHUNK] for i in range(0, len(watched), _CHUNK)]
         finite = [mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk)) for chunk in chunks]
@@ -132,7 +151,9 @@ class Meter:
         queued, finite, where, update = self._pending
         self._pending = None
         with doing("waiting for the device to compute a step", where.__str__):
-            losses, lower = np.concatenate([part.asnumpy() for part in queued], axis=1).astype("float64")
+            losses, lower, *answers = np.concatenate([part.asnumpy() for part in queued], axis=1).astype(
+                "float64"
+            )
             sound = np.isfinite(losses).all() and all(flag.asscalar() for flag in finite)
             norm = float(update.norm.asscalar()) if update else None
         top1, topk = (int((lower >= threshold).sum()) for threshold in self._thresholds)
@@ -149,3 +170,7 @@ class Meter:
             bad = ids[~np.isfinite(losses)] if len(ids) else ids
             raise Anomaly(where, ids.tolist(), bad.tolist(), float(losses.mean()), norm, scale)
         self._sums += sums
+        if self._confusion is not None:
+            label, rival = (row.astype(np.int64) for row in answers)
+            answer = np.where(lower >= self._thresholds[0], label, rival)
+            np.add.at(self._confusion, (label, answer), 1)
