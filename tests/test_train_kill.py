@@ -46,7 +46,7 @@ def results(prefix):
     arrays = (folder / state["arrays"]["name"]).read_bytes()
     log = [json.loads(line) for line in (folder / f"{name}-log.jsonl").read_text().splitlines()]
     for record in log:
-        for time in ("seconds", "images_per_second", "data_wait"):
+        for time in ("seconds", "images_per_second", "data_wait", "communication"):
             del record[time]
     links = [os.readlink(f"{prefix}-{link}.params")[len(name) :] for link in ("best", "last")]
     return networks, {**state["position"], "seconds": None}, arrays, log, links

@@ -203,7 +203,7 @@ def test_links_to_the_best_and_the_last_network(tmp_path, monkeypatch):
     """The best is kept also where the period leaves it out, until there is a better one."""
     right = iter([3, 5, 4, 5, 8, 2])
     monkeypatch.setattr(
-        Trainer, "evaluate", lambda self, batches: list(batches) and Sums(1.0, next(right), 8, 8)
+        Trainer, "evaluate", lambda self, batches, confusion: list(batches) and Sums(1.0, next(right), 8, 8)
     )
     seen = []
 

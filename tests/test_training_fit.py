@@ -87,7 +87,7 @@ def results(prefix):
     with open(f"{prefix}-log.jsonl", encoding="utf-8") as stream:
         records = [json.loads(line) for line in stream]
     for record in records:
-        del record["seconds"], record["images_per_second"]
+        del record["seconds"], record["images_per_second"], record["communication"]
     parameters = [pathlib.Path(f"{prefix}-{epoch:04d}.params").read_bytes() for epoch in (1, 2, 3)]
     with open(f"{prefix}-resume.json", encoding="utf-8") as stream:
         state = json.load(stream)["arrays"]["name"]
@@ -322,3 +322,36 @@ def test_other_settings_are_refused_by_name(tmp_path):
     assert run(tmp_path / "a", iterations=5)
     with pytest.raises(UsageError, match=r"another devices \(1, now 2\).*--load-epoch"):
         run(tmp_path / "a", contexts=2)
+
+
+@pytest.mark.parametrize("contexts", [1, 2])
+def test_records_of_steps_and_epochs_add_up_to_each_other(tmp_path, contexts):
+    devices = [mx.cpu(i) for i in range(contexts)]
+    trainer = Trainer(tiny_net(devices, norm=True), devices, 4)
+    steps, epochs = [], []
+    fit(
+        trainer,
+        FakeLoader(batches=25),
+        None,
+        60,
+        SCHEDULE,
+        on_step=steps.append,
+        step_every=10,
+        on_epoch=epochs.append,
+    )
+    assert [step.iteration for step in steps] == [10, 20, 25, 30, 40, 50, 60]
+    assert [step.epoch for step in steps] == [1, 1, 1, 2, 2, 2, 3]
+    assert [step.lr for step in steps] == [SCHEDULE(step.iteration - 1) for step in steps]
+    for number, epoch in enumerate(epochs, 1):
+        own = [step for step in steps if step.epoch == number]
+        updates = np.diff([25 * (number - 1)] + [step.iteration for step in own])
+        for name, mean in (("loss", epoch.train_loss), ("top1_error", epoch.train_top1_error)):
+            values = [getattr(step, name) for step in own]
+            assert np.average(values, weights=updates) == pytest.approx(mean)
+        assert epoch.gradient_norm > 0
+        assert (epoch.loss_scale, epoch.skipped_steps) == (None, None)
+        if contexts == 1:
+            assert epoch.communication is None  # there is nothing to combine
+        else:
+            assert 0 < epoch.communication < 1
+    assert all(step.gradient_norm > 0 for step in steps)

@@ -15,12 +15,13 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.anomaly import Place
 from gluon_resnet.training.checkpoint import Checkpoints
-from gluon_resnet.training.log import EpochRecord
+from gluon_resnet.training.log import EpochRecord, StepRecord
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.position import Best, Position
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.stall import describe_loader
+from gluon_resnet.training.steps import Steps
 from gluon_resnet.training.trainer import Batch, Trainer
 from gluon_resnet.training.workers import Workers
 
@@ -45,6 +46,8 @@ def fit(
     checkpoints: Optional[Checkpoints] = None,
     confusion: Optional[np.ndarray] = None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_step: Callable[[StepRecord], None] = lambda record: None,
+    step_every: int = 20,
     progress: Optional[Progress] = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
@@ -59,8 +62,11 @@ def fit(
     holds at each `on_epoch` what the validation took the classes for (see Trainer.evaluate).
 
     Several workers (`workers`; None: this is the only one) call it with the same arguments, but for `validation`,
-    which one of them has, and `checkpoints`, `confusion`, `on_epoch` and `progress`. They stop together when one is
-    asked to, and their learning rates are the same: each depends on the errors over all of them.
+    which one of them has, and `checkpoints`, `confusion`, `on_epoch`, `on_step` and `progress`. They stop together when
+    one is asked to, and their learning rates are the same: each depends on the errors over all of them.
+
+    `on_step` takes what the updates since the call before came to, after every `step_every` updates (0: never) and at
+    the end of an epoch.
     """
     run = _Run(
         trainer,
@@ -72,6 +78,8 @@ def fit(
         checkpoints,
         confusion,
         on_epoch,
+        on_step,
+        step_every,
         progress or Progress(every=0),
         stop,
     )
@@ -101,6 +109,8 @@ class _Run:
     checkpoints: Optional[Checkpoints]
     confusion: Optional[np.ndarray]
     on_epoch: Callable[[EpochRecord], None]
+    on_step: Callable[[StepRecord], None]
+    step_every: int
     progress: Progress
     stop: Callable[[], bool]
 
@@ -117,17 +127,7 @@ class _Run:
             validated = self._validate(title)
             if self._all_stop():
                 return False
-            self.on_epoch(
-                EpochRecord.of(
-                    position.epoch + 1,
-                    position.iteration,
-                    self.schedule(position.iteration - 1, position.observed),
-                    position.seconds,
-                    self.trainer.top_k,
-                    position.sums,
-                    validated,
-                )
-            )
+            self.on_epoch(self._epoch_record(position, validated))
             position = self._next_epoch(position, validated)
             if self.checkpoints:
                 self.checkpoints.validated(self.trainer, position)
@@ -142,6 +142,7 @@ class _Run:
         batch_number, iteration, observed = position.batch, position.iteration, position.observed
         batches_here = min(len(train), batch_number + self.iterations - iteration)
         seen = position.sums
+        steps = Steps(position, self.trainer, meter, self.on_step, self.step_every)
 
         def status() -> str:
             sums = meter.lagging
@@ -176,6 +177,7 @@ class _Run:
                 where = Place(iteration + 1, batch_number, position.epoch + 1, epochs, lr)
                 with doing("queuing a step", where.__str__):
                     trainer.step(batch, lr, meter, where, iteration)
+                steps.queued(iteration, lr)
                 iteration += 1
                 if schedule.warming(
                     observed
@@ -187,6 +189,7 @@ class _Run:
                 if self.checkpoints and self.checkpoints.due(iteration) and batch_number < batches_here:
                     self._save(reached(), urgent=False)
         last_position = reached()
+        steps.done(iteration)
         if self._all_stop() and batch_number < batches_here:
             return last_position
         trainer.average_statistics()
@@ -199,6 +202,25 @@ class _Run:
         shown = self.progress.follow(_until(self.stop, loaded), f"{title} validation", len(self.validation))
         with closing(shown) as batches, doing("validating"):
             return self.trainer.evaluate(batches, self.confusion)
+
+    def _epoch_record(self, position: Position, validated: Optional[Sums]) -> EpochRecord:
+        record = EpochRecord.of(
+            position.epoch + 1,
+            position.iteration,
+            self.schedule(position.iteration - 1, position.observed),
+            position.seconds,
+            self.trainer.top_k,
+            position.sums,
+            validated,
+        )
+        combining, scale = self.trainer.take_combining_seconds(), self.trainer.loss_scale
+        return replace(
+            record,
+            communication=combining and round(combining * position.batch / position.seconds, 4),
+            gradient_norm=position.sums.mean_gradient_norm,
+            loss_scale=scale,
+            skipped_steps=None if scale is None else position.batch - position.sums.updates,
+        )
 
     def _next_epoch(self, position: Position, validated: Optional[Sums]) -> Position:
         """The position behind the validation of an epoch."""

@@ -80,7 +80,10 @@ class EpochRecord:
         line += self._part("train", self.train_loss, self.train_top1_error, self.train_topk_error)
         if self.val_loss is not None:
             line += self._part("val", self.val_loss, self.val_top1_error or 0.0, self.val_topk_error or 0.0)
-        return line + f"  {self.images_per_second:.0f} images/s"
+        line += f"  {self.images_per_second:.0f} images/s"
+        if self.loss_scale is not None:
+            line += f"  loss scale {self.loss_scale:g}, {self.skipped_steps} updates skipped"
+        return line
 
     def _part(self, name: str, loss: float, top1: float, topk: float) -> str:
         return f"  {name}: loss {loss:.4f} error {top1:.2f} % (top-{self.top_k} {topk:.2f} %)"

@@ -17,6 +17,8 @@ from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.precision import use_precision
 from gluon_resnet.training.updates import Updates
 
+_TIMED = 16  # one step of so many waits for the devices, to measure how long combining gradients takes
+
 
 class Batch(Protocol):
     """What a Trainer takes: images with labels. The last `pad` rows, never all of them, do not count.
@@ -102,6 +104,8 @@ class Trainer:
         for loss in (self._loss, self._plain_loss):
             loss.hybridize(static_alloc=True, static_shape=True)
         self._rank = 0 if isinstance(kvstore, str) else kvstore.rank
+        self._combines = len(self.contexts) > 1 or not isinstance(kvstore, str)
+        self._combining: list[float] = []  # seconds, of some steps
         self._updates = Updates(net, kvstore, momentum, weight_decay, scaler)
 
     def new_meter(self, start: Optional[Sums] = None) -> Meter:
@@ -127,11 +131,28 @@ class Trainer:
         gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
         self._backward(heads, gradients)
         rows, scale = sum(part.rows for part in parts), self._updates.loss_scale
-        norm = self._updates.apply(lr, rows)
+        if self._combines and iteration % _TIMED == _TIMED // 2:
+            norm, seconds = self._updates.apply_timed(lr, rows)
+            self._combining.append(seconds)
+        else:
+            norm = self._updates.apply(lr, rows)
         update = Update(
             np.array(batch.ids[:rows]), norm, self._watched, scale
         )  # ids: the batch is used again
         meter.add(_counted(parts, scores, losses), where, update)
+
+    @property
+    def loss_scale(self) -> Optional[float]:
+        """What the loss of the next step is multiplied by; None without a scaler."""
+        return self._updates.loss_scale
+
+    def take_combining_seconds(self) -> Optional[float]:
+        """How long combining the gradients of a step over devices and workers took, nothing else beside it.
+
+        The mean over one step in 16 since the call before; None where there were none.
+        """
+        seconds, self._combining = self._combining, []
+        return sum(seconds) / len(seconds) if seconds else None
 
     def evaluate(self, batches: Iterable[Batch], confusion: Optional[np.ndarray] = None) -> Sums:
         """Loss and errors over `batches` in evaluation mode, every row that is not padding exactly once.

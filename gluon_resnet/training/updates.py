@@ -27,7 +27,6 @@ class Updates:
     ) -> None:
         self._scaler = scaler
         self._world_size = 1 if isinstance(kvstore, str) else kvstore.num_workers
-        self.skipped = 0  # updates, since the beginning of this process
         self._sgd = mx.gluon.Trainer(
             net.collect_params(),
             "sgd",
@@ -78,9 +77,7 @@ class Updates:
         norm = squares.sum().sqrt() * scale
         self._sgd.set_learning_rate(lr)
         self._sgd._optimizer.rescale_grad = scale
-        if self._scaler and self._scaler.has_overflow(self._trained):
-            self.skipped += 1
-        else:
+        if not (self._scaler and self._scaler.has_overflow(self._trained)):
             self._sgd._update()
         return norm
 
