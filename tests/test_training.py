@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from fakes import FakeBatch, FakeLoader, random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.errors import DataError, GluonResnetError
 from gluon_resnet.training.metrics import Meter, Sums
 from gluon_resnet.training.trainer import Trainer
 
@@ -225,31 +220,3 @@ def test_several_labels_an_image_are_refused():
         train([batch])
     batch.label = np.zeros((4, 1), "float32")
     train([batch])
-
-
-def test_float16_needs_a_gpu():
-    with pytest.raises(UsageError, match="float16 needs a GPU"):
-        Trainer(tiny_net(), cpus(1), 4, dtype="float16")
-
-
-@pytest.mark.slow
-def test_mixed_precision_trains():
-    """By bfloat16, which CPUs compute; in a process of its own, because the choice is for good."""
-    program = """
-from fakes import FakeLoader, tiny_net
-from gluon_resnet._mxnet import mx
-from gluon_resnet.training.trainer import Trainer
-batches = list(FakeLoader(batches=1, rows=16))
-trainer = Trainer(tiny_net(norm=True), [mx.cpu()], 4, dtype="bfloat16")
-before = trainer.evaluate(batches).mean_loss
-for _ in range(30):
-    meter = trainer.new_meter()
-    trainer.step(batches[0], 0.1, meter, "")
-    meter.sums()
-state = trainer.state()
-assert {array.dtype.name for array in state.values()} == {"float32"}, state
-assert meter.sums().mean_loss < 0.8 * before, (meter.sums(), before)
-"""
-    here = pathlib.Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=100)
