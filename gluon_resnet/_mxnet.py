@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import numpy
 
+from gluon_resnet._cuda_libraries import is_cuda_build, load_cuda_libraries
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
 
@@ -55,7 +56,8 @@ def _distutils() -> Iterator[None]:
         del sys.modules["distutils"], sys.modules["distutils.version"]
 
 
-if importlib.util.find_spec("mxnet") is None:
+_spec = importlib.util.find_spec("mxnet")
+if _spec is None or _spec.origin is None:  # a folder that only has the name
     raise MXNetUnavailable("this needs MXNet, which is not installed: pip install gluon-resnet[cpu]")
 if int(numpy.__version__.split(".")[0]) >= 2:
     raise MXNetUnavailable(
@@ -63,6 +65,11 @@ if int(numpy.__version__.split(".")[0]) >= 2:
     )
 
 _set_environment()
+if is_cuda_build(os.path.dirname(_spec.origin)):
+    try:
+        load_cuda_libraries()
+    except EnvironmentProblem as error:
+        raise MXNetUnavailable(str(error)) from None
 numpy.bool = bool  # type: ignore[attr-defined]  # as it was until numpy 1.24; MXNet uses it at run time, too
 with _distutils(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # names that numpy and Python deprecated since 2022
@@ -70,8 +77,8 @@ with _distutils(), warnings.catch_warnings():
         import mxnet as mx
         from mxnet import gluon, nd
     except OSError as error:  # a shared library that the wheel expects of the system
-        raise MXNetUnavailable(
-            f"MXNet cannot be loaded: {error} (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"
-        ) from error
+        found = "cannot open shared object file" not in str(error)  # but it is another than expected
+        hint = "" if found else " (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"
+        raise MXNetUnavailable(f"MXNet cannot be loaded: {error}{hint}") from error
 
 __all__ = ["MXNetUnavailable", "gluon", "mx", "nd"]
