@@ -7,9 +7,10 @@ import ctypes
 import pytest
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.environment.driver import Gpu, list_gpus
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.training import devices
-from gluon_resnet.training.devices import Gpu, gpu_contexts, list_gpus, open_kvstore
+from gluon_resnet.training.devices import gpu_contexts, open_kvstore
 
 
 @pytest.fixture
