@@ -13,6 +13,7 @@ from typing import Optional
 import numpy as np
 
 from gluon_resnet.cli.arguments import image_size
+from gluon_resnet.cli.command import program
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
@@ -49,7 +50,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="convert.py",
+        prog=program("convert"),
         usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
         "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "

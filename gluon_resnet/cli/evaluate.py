@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,6 +10,7 @@ from typing import Any, Optional
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.cli.arguments import gpu_ids, number, numbers
+from gluon_resnet.cli.command import as_typed, program
 from gluon_resnet.cli.evaluate_report import (
     Network,
     Report,
@@ -80,7 +79,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             data=tuple(args.data_val),
             paper=paper_row([member.card for member in members], args.protocol),
             per_class=args.per_class,
-            command=shlex.join([os.path.basename(sys.executable), sys.argv[0], *argv]),
+            command=as_typed(argv),
         )
         if output:
             write_json(output, report)
@@ -125,7 +124,7 @@ def _load(prefix: str, epoch: Optional[int], contexts: Sequence[Any]) -> tuple[M
 
 def _parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
-        prog="evaluate.py",
+        prog=program("evaluate"),
         description="Count the errors of trained networks on RecordIO files.",
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Optional
 
+from gluon_resnet.cli.command import program
 from gluon_resnet.deploy import export
 from gluon_resnet.models.saved import chosen_epoch
 
@@ -13,7 +14,7 @@ from gluon_resnet.models.saved import chosen_epoch
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Export as `argv` says (default: the command line); the exit status, None for success."""
     parser = argparse.ArgumentParser(
-        prog="export.py",
+        prog=program("export"),
         description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json from a training run's files. "
         "The normalization is in the graph; its input is float32 RGB from 0 to 255, NCHW.",
         allow_abbrev=False,

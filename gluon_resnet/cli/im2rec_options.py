@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Optional
 
+from gluon_resnet.cli.command import program
 from gluon_resnet.data.packing import PackOptions
 
 _EPILOG = """
@@ -64,7 +65,7 @@ def pack_options(args: argparse.Namespace) -> PackOptions:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="im2rec.py",
+        prog=program("im2rec"),
         description="Pack pictures into a record file, make lists of them, or check a record file.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -9,6 +9,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
+from gluon_resnet.cli.command import program
 from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
@@ -18,7 +19,7 @@ from gluon_resnet.files import temporary_name
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Measure as `argv` says (default: the command line); the exit status, None for success."""
     parser = argparse.ArgumentParser(
-        prog="mean.py",
+        prog=program("mean"),
         description="Measure the mean of each pixel and the mean and standard deviation of each channel, over all "
         "images of record files, as the network will see them: in RGB from 0 to 255, scaled and cut as for evaluation.",
         epilog="tools/train.py --mean-image OUT.npz subtracts the mean image, and --rgb-mean and --rgb-std take the "

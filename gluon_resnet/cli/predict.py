@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
+from gluon_resnet.cli.command import program
 from gluon_resnet.deploy import Predictor
 from gluon_resnet.errors import ImageError
 
@@ -14,7 +15,7 @@ from gluon_resnet.errors import ImageError
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Predict as `argv` says (default: the command line); 1 if there were bad images, else None."""
     parser = argparse.ArgumentParser(
-        prog="predict.py",
+        prog=program("predict"),
         description="Print the five most probable classes of each image.",
         epilog="Bad images are reported and the rest goes on; the exit status is then 1.",
         allow_abbrev=False,

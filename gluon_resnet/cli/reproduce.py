@@ -12,12 +12,13 @@ from tabulate import tabulate
 
 from gluon_resnet.analysis.paper import TABLE_1_FLOPS
 from gluon_resnet.analysis.table1 import Column, columns, differences
+from gluon_resnet.cli.command import program
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Reproduce what `argv` names (default: the command line); 1 where it differs, None for success."""
     parser = argparse.ArgumentParser(
-        prog="reproduce.py",
+        prog=program("reproduce"),
         description="Reproduce what He et al. 2015 (arXiv:1512.03385) print; exit status 1 where it differs.",
         allow_abbrev=False,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import zlib
@@ -16,6 +15,7 @@ import numpy as np
 
 import gluon_resnet
 from gluon_resnet._mxnet import mx
+from gluon_resnet.cli.command import as_typed
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe, parser
 from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
@@ -46,7 +46,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(argv)
     pretrained = fill_in(args)
-    command = shlex.join([os.path.basename(sys.executable), sys.argv[0], *argv])
+    command = as_typed(argv)
     prefix = args.model_prefix or os.path.join("runs", args.network)
     recipe = with_resize(chosen_recipe(args, args.network), pretrained)
 

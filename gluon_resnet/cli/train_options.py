@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
+from gluon_resnet.cli.command import program
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import describe
 from gluon_resnet.training.devices import KVSTORES
@@ -24,7 +25,7 @@ is then 130 or 143, and the same command with --resume goes on. A second one sto
 def parser() -> argparse.ArgumentParser:
     """The flags of MXNet's image-classification examples that have a meaning here, and ours."""
     result = argparse.ArgumentParser(
-        prog="train.py",
+        prog=program("train"),
         description="Train a residual network on RecordIO files.",
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -1,0 +1,47 @@
+"""python -m gluon_resnet COMMAND: the programs of tools/, where a wheel is installed, and doctor."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import NoReturn, Optional
+
+from gluon_resnet import __version__
+from gluon_resnet.cli.command import run_module
+
+COMMANDS = {
+    "im2rec": "pack pictures into RecordIO files, and check such files",
+    "mean": "measure the mean image of record files",
+    "train": "train a network on record files",
+    "evaluate": "test trained networks on record files",
+    "export": "write the files that predictors read",
+    "predict": "name what is in images",
+    "convert": "read the weights of other projects, and write ours as theirs",
+    "summary": "show what networks consist of and cost",
+    "reproduce": "reproduce the paper's tables",
+    "doctor": "show what this machine has for training, and what is missing",
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
+    """Run the command that `argv` (default: the command line) names, and exit with its status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gluon_resnet",
+        epilog="\n".join(["commands:", *(f"  {name:<10} {text}" for name, text in COMMANDS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"gluon-resnet {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="...", help="its own; COMMAND --help shows them"
+    )
+    args = parser.parse_args(argv)
+    if args.command == "im2rec":
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would spin on the cores that pack
+    run_module(args.command, args.arguments)
+
+
+if __name__ == "__main__":
+    main()
