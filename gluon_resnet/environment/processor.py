@@ -1,0 +1,81 @@
+"""The processors of this machine, and how many of them this process may use."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Optional
+
+# What the native core, oneDNN and bfloat16 are faster with.
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+
+
+class Processor(NamedTuple):
+    """`model`: as the kernel names it; `instructions`: those of INSTRUCTIONS that it has."""
+
+    model: str
+    instructions: list[str]
+    present: int
+    usable: int
+    quota: Optional[float]  # processors' worth of time that the control groups allow; None: no limit
+
+
+def describe_processor() -> Processor:
+    """This machine's."""
+    fields: dict[str, str] = {}
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                name, _, value = line.partition(":")
+                fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        pass  # what is asked here says what it can
+    flags = fields.get("flags", "").split()
+    return Processor(
+        fields.get("model name", "unknown"),
+        [name for name in INSTRUCTIONS if name in flags],
+        os.cpu_count() or 1,
+        len(os.sched_getaffinity(0)),
+        processor_quota(),
+    )
+
+
+def processor_quota(listing: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> Optional[float]:
+    """The least that the control groups of this process allow, in processors; None where nothing is limited.
+
+    Containers are limited like this (`docker run --cpus 2`), and still see all of the machine's processors.
+    """
+    try:
+        with open(listing, encoding="utf-8") as stream:
+            groups = dict(line.strip().split(":", 2)[1:] for line in stream)
+    except (OSError, ValueError):
+        return None
+    quotas = []
+    for controllers, group in groups.items():
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        folder = os.path.join(root, "cpu") if controllers else root
+        while True:
+            quota = _quota(os.path.join(folder, group.lstrip("/")))
+            if quota:
+                quotas.append(quota)
+            if not group.strip("/"):
+                break
+            group = os.path.dirname(group)
+    return min(quotas, default=None)
+
+
+def _quota(group: str) -> Optional[float]:
+    """Of one control group, by either version's files."""
+    try:
+        try:
+            with open(os.path.join(group, "cpu.max"), encoding="ascii") as stream:
+                numbers = stream.read().split()
+        except FileNotFoundError:
+            numbers = []
+            for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"):
+                with open(os.path.join(group, name), encoding="ascii") as stream:
+                    numbers.append(stream.read())
+        quota, period = map(int, numbers)
+    except (OSError, ValueError):  # "max", -1 with a period of its own, or no such file: no limit
+        return None
+    return quota / period if quota > 0 and period > 0 else None
