@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import NoReturn, Optional
 
 from gluon_resnet import __version__
-from gluon_resnet.cli.command import run_module
+from gluon_resnet.cli.command import BY_MODULE, run_command
 
 COMMANDS = {
     "im2rec": "pack pictures into RecordIO files, and check such files",
@@ -40,7 +41,8 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     args = parser.parse_args(argv)
     if args.command == "im2rec":
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would spin on the cores that pack
-    run_module(args.command, args.arguments)
+    sys.argv = [f"{BY_MODULE}{args.command}", *args.arguments]
+    run_command(args.command)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # works from a checkout, too
 
-from gluon_resnet.cli.command import run
-from gluon_resnet.cli.export import main
+from gluon_resnet.cli.command import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("export")

@@ -12,27 +12,26 @@ from typing import Callable, NoReturn, Optional
 
 from gluon_resnet.errors import GluonResnetError, UsageError
 
-_BY_MODULE = (
+BY_MODULE = (
     "python -m gluon_resnet "  # sys.argv[0], before the command's name, where no file of tools/ was started
 )
 
 
 def program(name: str) -> str:
     """What the user typed to start the command `name`: ``train.py`` or ``python -m gluon_resnet train``."""
-    return f"{_BY_MODULE}{name}" if sys.argv[0].startswith(_BY_MODULE) else f"{name}.py"
+    return f"{BY_MODULE}{name}" if sys.argv[0].startswith(BY_MODULE) else f"{name}.py"
 
 
 def as_typed(argv: Sequence[str]) -> str:
     """The command line that starts this program with `argv` again, for files that say how they were made."""
-    started = sys.argv[0].split(" ")[1:] if sys.argv[0].startswith(_BY_MODULE) else [sys.argv[0]]
+    started = sys.argv[0].split(" ")[1:] if sys.argv[0].startswith(BY_MODULE) else [sys.argv[0]]
     return shlex.join([os.path.basename(sys.executable), *started, *argv])
 
 
-def run_module(name: str, argv: Sequence[str]) -> NoReturn:
-    """Run the command `name` with `argv` as ``python -m gluon_resnet`` does, and exit as `run` does."""
-    sys.argv = [f"{_BY_MODULE}{name}", *argv]
-    # Importing it fails where MXNet is missing, which is a user's mistake like others.
-    run(lambda _: importlib.import_module(f"gluon_resnet.cli.{name}").main(argv))
+def run_command(name: str) -> NoReturn:
+    """Run the command `name`, of the module gluon_resnet.cli.NAME, and exit as `run` does."""
+    # Importing it fails where MXNet, its libraries or a driver are missing, which is told like other mistakes.
+    run(lambda argv: importlib.import_module(f"gluon_resnet.cli.{name}").main(argv))
 
 
 def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
