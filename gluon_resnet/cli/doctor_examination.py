@@ -77,12 +77,13 @@ def examine() -> Examination:
 
 
 def _look_at_core(seen: Examination) -> None:
-    seen.facts["core"] = None
+    facts = seen.facts
+    facts["core"] = None
     try:
-        seen.facts["core"] = ask_apart(describe_core)
+        facts["core"] = ask_apart(describe_core)
     except EnvironmentProblem as error:
         # A checkout is built by make; a wheel has a core for the Python that it was installed for.
-        checkout = os.path.exists(os.path.join(os.path.dirname(gluon_resnet.__path__[0]), "setup.py"))
+        checkout = os.path.exists(os.path.join(os.path.dirname(facts["gluon_resnet"]["folder"]), "setup.py"))
         fix = "make setup" if checkout else "pip install --force-reinstall --no-deps gluon-resnet"
         seen.add(f"the native core does not work ({error}): {fix}", stops_training=True)
 
@@ -96,9 +97,9 @@ def _look_at_mxnet(seen: Examination) -> None:
             ask_apart(import_training, seconds=120)
     except NoAnswer as error:
         what = "the training program" if facts["mxnet"] else "MXNet"
-        again = " ".join(f"{name}=={number}" for name, number in wheels.items()) or "mxnet==1.9.1"
         fix = f"pip install 'gluon-resnet[{_extra(seen)}]'"
-        if not facts["mxnet"] and wheels:
+        if wheels and not facts["mxnet"] and "ModuleNotFoundError" not in str(error):
+            again = " ".join(f"{name}=={number}" for name, number in wheels.items())
             fix = f"pip install --force-reinstall --no-deps {again}"
         seen.add(f"{what} does not work ({error}): {fix}", stops_training=True)
     except EnvironmentProblem as error:
@@ -172,12 +173,18 @@ def _judge_gpus(seen: Examination) -> None:
 
 
 def _judge_packages(seen: Examination) -> None:
-    """What every command may need; what only an extra brings is no problem."""
-    packages = seen.facts["packages"] or {}
+    """What every command may need; what only another extra brings is no problem."""
+    told: set[str] = set()
     for extra in ("", "beside-mxnet"):
-        for name, number in packages.get(extra, {}).items():
-            if number is None:
-                seen.add(f"{name} is missing: pip install 'gluon-resnet[{_extra(seen)}]'", not extra)
+        packages = (seen.facts["packages"] or {}).get(extra, {})
+        missing = [name for name, number in packages.items() if number is None and name not in told]
+        told.update(missing)
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            seen.add(
+                f"{', '.join(missing)} {verb} missing: pip install 'gluon-resnet[{_extra(seen)}]'",
+                stops_training=not extra,
+            )
 
 
 def _look_at_processor(seen: Examination) -> None:
