@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from gluon_resnet.environment.processor import describe_processor
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
-_CPUINFO = "/proc/cpuinfo"
 DTYPES = ("float32", "float16", "bfloat16")
-_BFLOAT16_FLAGS = {
-    "avx512_bf16",
-    "amx_bf16",
-}  # without them MXNet emulates it, which is slower than float32
 
 
 def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
@@ -48,7 +43,5 @@ def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
 
 
 def has_bfloat16() -> bool:
-    """Whether this machine's processor multiplies bfloat16 numbers itself."""
-    with open(_CPUINFO, encoding="utf-8") as stream:
-        flags = re.search(r"^flags\s*:(.*)$", stream.read(), re.MULTILINE)
-    return flags is not None and not _BFLOAT16_FLAGS.isdisjoint(flags[1].split())
+    """Whether this machine's processor multiplies bfloat16 numbers itself; without that MXNet emulates it slowly."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(describe_processor().instructions)
