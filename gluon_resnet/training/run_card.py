@@ -1,0 +1,111 @@
+"""The run card: what has to be known about a run besides its numbers, as PREFIX-run.json.
+
+{"format": "gluon-resnet run card 1",
+ "command": "python tools/train.py ...",
+ "epochs": 164,                                                   how many there will be
+ "settings": {"network": "resnet20", "lr": 0.1, ...},             what the numbers depend on, besides the data
+ "data": {"training": "cifar10_train.rec (50,000 images)", ...},
+ "environment": {"processor": "...", "devices": "cpu(0)", ...},   what the speed depends on
+ "events": [{"time": "2026-11-02T15:32:53", "iteration": 7800, "text": "stopped by a signal"}, ...],
+ "worst_classes": [{"name": "cat", "images": 1000, "wrong": 241, "taken_for": [["dog", 120], ...]}, ...]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from gluon_resnet.errors import DataError
+from gluon_resnet.files import whole_file
+
+_FORMAT = "gluon-resnet run card 1"
+_WORST, _RIVALS = 10, 3  # classes, and for each the classes that it is taken for
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run."""
+
+    time: str  # local, ISO 8601, to the second
+    iteration: int  # updates done when it did
+    text: str
+
+
+@dataclass(frozen=True)
+class WorstClass:
+    """A class with a high validation error, and what its images were taken for."""
+
+    name: str
+    images: int
+    wrong: int
+    taken_for: tuple[tuple[str, int], ...]  # names of the most frequent wrong answers, and how many
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """How a run was started, on what, and what happened to it. Texts and numbers only, which JSON can hold."""
+
+    command: str
+    epochs: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    worst_classes: tuple[WorstClass, ...] = ()  # of the last validation
+
+    def happened(self, iteration: int, text: str) -> RunCard:
+        """The card with one more event, of now."""
+        now = datetime.now().isoformat(timespec="seconds")
+        return replace(self, events=(*self.events, Event(now, iteration, text)))
+
+    def save(self, path: str) -> None:
+        """Write it as JSON."""
+        with whole_file(path) as stream:
+            content = {"format": _FORMAT, **asdict(self)}
+            stream.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def load(path: str) -> RunCard:
+        """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
+        try:
+            with open(path, encoding="utf-8") as stream:
+                content = json.load(stream)
+            if content.pop("format", None) != _FORMAT:
+                raise ValueError(f"it has no format {_FORMAT!r}")
+            events = tuple(Event(**event) for event in content.pop("events"))
+            worst = tuple(
+                WorstClass(row["name"], row["images"], row["wrong"], tuple(map(tuple, row["taken_for"])))
+                for row in content.pop("worst_classes")
+            )
+            card = RunCard(**content, events=events, worst_classes=worst)
+            for name in ("settings", "data", "environment"):
+                if not isinstance(getattr(card, name), dict):
+                    raise ValueError(f"{name} is {getattr(card, name)!r}")
+            return card
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is not a run card: {type(error).__name__}: {error}", path) from None
+
+
+def worst_classes(confusion: np.ndarray, names: Sequence[str]) -> tuple[WorstClass, ...]:
+    """At most ten classes with errors, the highest error first.
+
+    `confusion`: integers (classes, classes), images of the row's label that were taken for the column's; `names` of
+    the classes.
+    """
+    images = confusion.sum(axis=1)
+    wrong = images - confusion.diagonal()
+    errors = wrong / np.maximum(images, 1)
+    order = np.lexsort((-wrong, -errors))[:_WORST]
+    result = []
+    for label in order[wrong[order] > 0]:
+        row = confusion[label].copy()
+        row[label] = 0
+        rivals = [rival for rival in np.argsort(-row, kind="stable")[:_RIVALS] if row[rival]]
+        taken_for = tuple((names[rival], int(row[rival])) for rival in rivals)
+        result.append(WorstClass(names[label], int(images[label]), int(wrong[label]), taken_for))
+    return tuple(result)
