@@ -8,14 +8,15 @@ import signal
 import sys
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
 import numpy as np
 
-import gluon_resnet
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.command import as_typed
+from gluon_resnet.cli.train_environment import environment, versions
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe, parser
 from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
@@ -34,6 +35,7 @@ from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.recipes import Recipe
+from gluon_resnet.training.run_card import RunCard
 from gluon_resnet.training.schedule import Observed
 from gluon_resnet.training.stop import StopRequest
 from gluon_resnet.training.trainer import Trainer
@@ -80,7 +82,7 @@ def _train(
         per_pixel_mean=args.keeps_mean_image,
         shortcut=args.shortcut,
         variant=args.variant,
-        training={"command": command, "recipe": recipe.name, "versions": _versions()},
+        training={"command": command, "recipe": recipe.name, "versions": versions()},
     )
     describe(card.network, card.shortcut, card.variant, recipe.zero_gamma)  # told before any work
     if args.load_epoch is not None and not args.resume:
@@ -168,13 +170,20 @@ def _train(
             f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
         )
     # One worker writes.
-    report = TrainReport(prefix, card, epochs, position.epoch, train) if workers.rank == 0 else None
+    report = None
+    if workers.rank == 0:
+        data = {"training data": _described(args.data_train, train.num_records)}
+        if validation:
+            data["validation data"] = _described(args.data_val or args.data_train, validation.num_records)
+        shown = {"recipe" if name == "name" else name: value for name, value in settings.items()}
+        run = RunCard(command, epochs, shown, data, environment(contexts, workers))
+        report = TrainReport(prefix, card, run, position, train)
     if report and recipe.holdout:
         list_holdout(records[0], validation_records[0], prefix)
     if report and mean:
         mean.save(mean_path)
         print(f"the mean of {mean.images} images is subtracted, and kept in {mean_path}")
-    with StopRequest() as stop:
+    with StopRequest() as stop, report or nullcontext():
         done = fit(
             trainer,
             train,
@@ -184,12 +193,17 @@ def _train(
             position=position,
             workers=workers,
             checkpoints=checkpoints,
+            confusion=report.confusion if report else None,
             on_epoch=report or (lambda record: None),
+            on_step=report.step if report else (lambda record: None),
+            step_every=args.disp_batches,
             progress=Progress(args.disp_batches) if report else None,
             stop=stop,
         )
+        if report and not done:
+            report.event("stopped by a signal")
     if done:
-        print(f"saved {parameters_path(prefix, epochs)}, {prefix}-log.jsonl and {prefix}-curves.png")
+        print(f"saved {parameters_path(prefix, epochs)}, {prefix}-log.jsonl and {prefix}-report.html")
         return None
     going_on = command if args.resume else f"{command} --resume"
     print(f"stopped; the state is in {checkpoints.resume_path}, go on with: {going_on}")
@@ -287,8 +301,9 @@ def _training_loader(
     )
 
 
-def _versions() -> dict[str, str]:
-    return {"gluon_resnet": gluon_resnet.__version__, "mxnet": mx.__version__, "numpy": np.__version__}
+def _described(paths: Sequence[str], images: int) -> str:
+    """Data as a run card has it: compare.py sees whether two runs had the same."""
+    return f"{', '.join(map(os.path.abspath, paths))} ({images:,} images)"
 
 
 def _note(message: str) -> None:

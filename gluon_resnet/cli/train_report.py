@@ -1,48 +1,149 @@
-"""What tools/train.py writes after each epoch."""
+"""What tools/train.py writes while it trains: lines, logs, curves, event files, a report, and the model card."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import asdict, replace
+from types import TracebackType
+from typing import Callable, Optional
+
+import numpy as np
 
 from gluon_resnet.analysis.curves import draw_curves
+from gluon_resnet.analysis.report import write_report
+from gluon_resnet.analysis.run import read_run
 from gluon_resnet.data import Loader
-from gluon_resnet.errors import EnvironmentProblem
+from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.training.log import EpochLog, EpochRecord
+from gluon_resnet.training.checkpoint import Position
+from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
+from gluon_resnet.training.run_card import RunCard, worst_classes
+from gluon_resnet.training.tensorboard import TensorBoard
+
+_MOST_CLASSES = 2000  # whose confusions are counted: these take 32 MB
 
 
 class TrainReport:
-    """Called with each epoch's record: the lines, the log, the curves, and the errors in the model card."""
+    """Called with each epoch's record; `step` takes those of the steps. A context manager around the training.
 
-    def __init__(self, prefix: str, card: ModelCard, epochs: int, done: int, train: Loader) -> None:
+    What goes wrong here (a full disk, a library that is not installed) is told once, and the training goes on.
+
+    Args:
+        prefix: beginning of the names of all files.
+        card, run: of the model and of the run; what happened to the run before is kept where it goes on.
+        position: where it begins.
+        train: its loader, or None; it tells how long the training waited for batches.
+
+    Attributes:
+        confusion: for fit(), which counts the answers of each validation here; None where there are too many classes.
+    """
+
+    def __init__(
+        self, prefix: str, card: ModelCard, run: RunCard, position: Position, train: Optional[Loader]
+    ) -> None:
         os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
-        self._prefix, self._card, self._epochs, self._curves = prefix, card, epochs, True
-        self._train = train
-        self._log = EpochLog(f"{prefix}-log.jsonl", done)
-        card.save(f"{prefix}-model.json")  # now: a folder that cannot be written to is known before the work
+        self._prefix, self._card, self._train = prefix, card, train
+        self._said: set[str] = set()
+        self._iteration = position.iteration
+        count = len(card.classes)
+        self.confusion = np.zeros((count, count), np.int64) if count <= _MOST_CLASSES else None
+        # Now: a folder that cannot be written to is known before the work.
+        self._log = EpochLog(f"{prefix}-log.jsonl", position.epoch)
+        self._steps = StepLog(f"{prefix}-steps.jsonl", position.iteration)
+        self._run = run.happened(0, "begun")
+        if position.iteration:
+            before: RunCard = run
+            with contextlib.suppress(OSError, DataError):  # none, or of another version: it begins here
+                before = RunCard.load(self._run_path)
+            text = f"gone on with, in epoch {position.epoch + 1}"
+            self._run = replace(run, events=before.events).happened(position.iteration, text)
+        self._run.save(self._run_path)
+        card.save(f"{prefix}-model.json")
+        self._board: Optional[TensorBoard] = None
+        self._beside(self._open_board)
+
+    def __enter__(self) -> TrainReport:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if error is not None:
+            why = (
+                str(error)
+                if isinstance(error, GluonResnetError)
+                else f"{type(error).__name__} {error}".strip()
+            )
+            self.event(f"ended: {why}")
+        if self._board:
+            self._beside(self._board.close)
+
+    def event(self, text: str) -> None:
+        """Something happened: a stop, a warning. It is kept, and stands in the report."""
+        self._run = self._run.happened(self._iteration, text)
+        self._beside(lambda: self._run.save(self._run_path))
+        self._beside(self._show)
+
+    def step(self, record: StepRecord) -> None:
+        """Take the record of some updates."""
+        self._iteration = record.iteration
+        self._beside(lambda: self._steps.append(record))
+        if self._board:
+            board = self._board
+            self._beside(lambda: board.step(record))
 
     def __call__(self, record: EpochRecord) -> None:
-        print(record.line(self._epochs), flush=True)
-        loading = self._train.stats()
-        if loading.batches:  # none where a run goes on with an epoch's validation
+        """Take the record of an epoch: its line is printed, all files are brought up to date."""
+        self._iteration = record.iteration
+        print(record.line(self._run.epochs), flush=True)
+        loading = self._train.stats() if self._train else None
+        if loading and loading.batches:  # none where a run goes on with an epoch's validation
             print(f"  loader: {loading}", flush=True)
             record = replace(record, data_wait=round(loading.consumer_wait_share, 3))
-        self._log.append(record)
-        replace(self._card, training={**self._card.training, **asdict(record)}).save(
-            f"{self._prefix}-model.json"
-        )
-        records = self._log.records
+        if self.confusion is not None and record.val_loss is not None:
+            self._run = replace(self._run, worst_classes=worst_classes(self.confusion, self._card.classes))
+        training = {**self._card.training, **asdict(record)}
+        self._beside(lambda: self._log.append(record))
+        self._beside(lambda: replace(self._card, training=training).save(f"{self._prefix}-model.json"))
+        self._beside(lambda: self._run.save(self._run_path))
+        if self._board:
+            board = self._board
+            self._beside(lambda: board.epoch(record))
+        self._beside(self._show)
+
+    @property
+    def _run_path(self) -> str:
+        return f"{self._prefix}-run.json"
+
+    def _open_board(self) -> None:
+        # Points of epochs that are over have reached the disk; those of steps since then may not have.
+        epochs = self._log.records
+        begin = epochs[-1].iteration if epochs else 0
+        board = TensorBoard(f"{self._prefix}-tensorboard", begin + 1)
+        self._board = board
+        board.settings("command", {"": self._run.command})
+        board.settings("settings", self._run.settings)
+        for record in self._steps.records:
+            if record.iteration > begin:
+                board.step(record)
+
+    def _show(self) -> None:
+        """Draw the curves and write the report."""
+        run = read_run(self._prefix)
+        self._beside(lambda: draw_curves(f"{self._prefix}-curves.png", [run], self._card.network))
+        self._beside(lambda: write_report(f"{self._prefix}-report.html", run))
+
+    def _beside(self, work: Callable[[], None]) -> None:
+        """Do what the training does not depend on."""
         try:
-            if self._curves:
-                draw_curves(
-                    f"{self._prefix}-curves.png",
-                    [r.iteration for r in records],
-                    [r.train_top1_error for r in records],
-                    [r.val_top1_error for r in records],
-                    title=self._card.network,
-                )
-        except EnvironmentProblem as problem:
-            self._curves = False
-            print(f"note: {problem}", file=sys.stderr)
+            work()
+        except (EnvironmentProblem, DataError, OSError) as problem:
+            note = f"{problem.filename}: {problem.strerror}" if isinstance(problem, OSError) else str(problem)
+            if note not in self._said:
+                self._said.add(note)
+                print(f"note: {note}", file=sys.stderr)

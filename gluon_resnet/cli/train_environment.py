@@ -1,0 +1,45 @@
+"""What the speed of a run depends on: versions, processors, devices."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import gluon_resnet
+from gluon_resnet._mxnet import mx
+from gluon_resnet.training.workers import Workers
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    return {"gluon_resnet": gluon_resnet.__version__, "mxnet": mx.__version__, "numpy": np.__version__}
+
+
+def environment(contexts: Sequence[Any], workers: Workers) -> dict[str, str]:
+    """What is known of this machine and this process, to read."""
+    return {
+        **versions(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "host": socket.gethostname(),
+        "processor": _processor(),
+        "processors": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
+        "threads of MXNet": os.environ["OMP_NUM_THREADS"],
+        "devices": ", ".join(map(str, contexts)),
+        "workers": str(workers.count),
+    }
+
+
+def _processor() -> str:
+    """The model's name, where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            names = [line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
