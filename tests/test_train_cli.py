@@ -17,6 +17,7 @@ import pytest
 from small_training import CLASSES, pack, training_options
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.analysis.run import read_run
 from gluon_resnet.cli.train import main
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models import ModelCard
@@ -60,6 +61,13 @@ def test_a_whole_run(data, tmp_path, capsys):
     assert records[-1]["iteration"] == 8 * (132 // 32)
     assert records[-1]["val_top1_error"] < 20  # 75 is chance
     assert cv2.imread(f"{prefix}-curves.png") is not None
+    assert pathlib.Path(f"{prefix}-report.html").read_text().rstrip().endswith("</html>")
+    run = read_run(prefix)
+    assert (run.planned, run.settings["network"], run.settings["recipe"]) == (8, "resnet8", "cifar10")
+    assert run.card.data["validation data"] == f"{data[-1]} (50 images)"
+    assert run.card.environment["devices"] == "cpu(0)"
+    wrong = sum(row.wrong for row in run.card.worst_classes)  # of the last validation; there are four classes
+    assert 2 * wrong == records[-1]["val_top1_error"]
 
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.network, card.classes, card.size, card.resize) == ("resnet8", CLASSES, 16, None)

@@ -18,7 +18,7 @@ import numpy as np
 from gluon_resnet.cli import export, im2rec, predict, train
 from gluon_resnet.cli.command import run
 from gluon_resnet.errors import EnvironmentProblem, GluonResnetError
-from gluon_resnet.training.log import EpochLog
+from gluon_resnet.training.log import read_epochs
 
 VALIDATION = 360  # of 1,797 digits
 
@@ -55,7 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if subprocess.run(command, check=False).returncode:
         raise GluonResnetError(f"{args.predictor} failed; make predict builds it")
 
-    last = EpochLog(f"{prefix}-log.jsonl", int(args.num_epochs)).records[-1]
+    last = read_epochs(f"{prefix}-log.jsonl")[-1]
     print(
         f"""
 Done in {time.perf_counter() - began:.0f} s: {last.val_top1_error:.2f} % of {VALIDATION} digits that the network \
