@@ -117,10 +117,16 @@ def test_a_new_run_forgets_the_old_one(tmp_path):
 
 def test_events_and_the_error_that_ended_a_run_stand_in_the_report(tmp_path):
     with pytest.raises(GluonResnetError, match="numbers ran out of range"), begin(tmp_path) as report:
-        steps(report, 100, 200)
+        report.confusion[:] = [[3, 1], [0, 4]]
+        report(replace(epoch_record(1), iteration=100))
+        steps(report, 200, 200)
         report.event("the loader stood still for 60 s")
         raise GluonResnetError("numbers ran out of range in batch 7")
+    assert RunCard.load(str(tmp_path / "a-run.json")).worst_classes[0].name == "cat"
     with pytest.raises(KeyboardInterrupt), begin(tmp_path, iteration=200, batch=200):
+        assert (
+            RunCard.load(str(tmp_path / "a-run.json")).worst_classes[0].name == "cat"
+        )  # until the next validation
         raise KeyboardInterrupt
     assert events(tmp_path) == [
         (0, "begun"),

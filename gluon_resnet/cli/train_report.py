@@ -54,11 +54,12 @@ class TrainReport:
         self._steps = StepLog(f"{prefix}-steps.jsonl", position.iteration)
         self._run = run.happened(0, "begun")
         if position.iteration:
-            before: RunCard = run
+            before = run
             with contextlib.suppress(OSError, DataError):  # none, or of another version: it begins here
                 before = RunCard.load(self._run_path)
             text = f"gone on with, in epoch {position.epoch + 1}"
-            self._run = replace(run, events=before.events).happened(position.iteration, text)
+            kept = replace(run, events=before.events, worst_classes=before.worst_classes)
+            self._run = kept.happened(position.iteration, text)
         self._run.save(self._run_path)
         card.save(f"{prefix}-model.json")
         self._board: Optional[TensorBoard] = None
@@ -143,7 +144,9 @@ class TrainReport:
         try:
             work()
         except (EnvironmentProblem, DataError, OSError) as problem:
-            note = f"{problem.filename}: {problem.strerror}" if isinstance(problem, OSError) else str(problem)
+            note = str(problem)
+            if isinstance(problem, OSError):
+                note = f"{problem.filename or self._prefix}: {problem.strerror}"
             if note not in self._said:
                 self._said.add(note)
                 print(f"note: {note}", file=sys.stderr)
