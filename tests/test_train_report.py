@@ -19,8 +19,8 @@ from gluon_resnet.analysis.run import read_run
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.errors import DataError, GluonResnetError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.training.checkpoint import Position
 from gluon_resnet.training.log import StepRecord
+from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_card import RunCard
 
 CARD = ModelCard("resnet20", ("cat", "dog"), 32, (1.0, 2.0, 3.0), (1.0, 1.0, 1.0))

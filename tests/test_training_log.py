@@ -1,21 +1,21 @@
-"""What a run shows: the epoch's line, JSON lines, the curves, the progress; and what Ctrl-C does to it."""
+"""What a run shows as it goes: the epoch's line, JSON lines, the progress; and what Ctrl-C does to it."""
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import pathlib
 import signal
+import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-import cv2
-import numpy as np
 import pytest
 
-from gluon_resnet.analysis.curves import draw_curves
-from gluon_resnet.errors import DataError, EnvironmentProblem
-from gluon_resnet.training.log import EpochLog, EpochRecord
+from gluon_resnet.errors import DataError
+from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord, read_epochs, read_steps
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.stop import StopRequest
@@ -48,7 +48,7 @@ def test_a_record_is_one_json_object(tmp_path):
         "val_loss": 0.25,
         "val_top1_error": 25.0,
         "val_topk_error": 5.0,
-        "data_wait": None,
+        **dict.fromkeys(("data_wait", "communication", "gradient_norm", "loss_scale", "skipped_steps")),
     }
 
 
@@ -67,39 +67,141 @@ def test_a_log_goes_on_without_epochs_that_come_again(tmp_path):
     assert EpochLog(path, 0).records == []  # a new run
 
 
-def test_another_file_is_no_log(tmp_path):
+def test_epochs_that_come_again_are_dropped_at_once(tmp_path):
+    path = str(tmp_path / "log.jsonl")
+    log = EpochLog(path, 0)
+    assert read_epochs(path) == []  # who looks at a run in its first epoch finds it
+    for epoch in (1, 2, 3):
+        log.append(replace(RECORD, epoch=epoch))
+    EpochLog(path, 2)
+    assert [record.epoch for record in read_epochs(path)] == [1, 2]
+
+
+def test_the_log_of_an_older_version_goes_on(tmp_path):
+    old = pathlib.Path(__file__).parent.parent / "results" / "cifar10" / "resnet20" / "log.jsonl"
+    (tmp_path / "log.jsonl").write_bytes(old.read_bytes())
+    log = EpochLog(str(tmp_path / "log.jsonl"), 19)
+    log.append(replace(RECORD, epoch=20, gradient_norm=0.5))
+    records = read_epochs(str(tmp_path / "log.jsonl"))
+    assert [record.epoch for record in records] == list(range(1, 21))
+    assert (records[0].val_top1_error, records[0].gradient_norm, records[-1].gradient_norm) == (
+        52.09,
+        None,
+        0.5,
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"epoch": 1}',
+        "[1]",
+        "null",
+        "",
+        "not JSON",
+        json.dumps({**asdict(RECORD), "epoch": "1"}),
+        json.dumps({**asdict(RECORD), "epoch": 1.5}),
+        json.dumps({**asdict(RECORD), "lr": None}),
+        json.dumps({**asdict(RECORD), "lr": True}),
+        json.dumps({**asdict(RECORD), "val_loss": "0.1"}),
+        json.dumps({**asdict(RECORD), "new": 1}),
+        "\udcff",
+    ],
+)
+def test_another_file_is_no_log(tmp_path, line):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"epoch": 1}\n')
-    with pytest.raises(DataError, match="line 1 is not an epoch's record"):
+    content = f"{json.dumps(asdict(RECORD))}\n{line}\n".encode(errors="surrogateescape")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"log\.jsonl: line 2 is not an epoch's record"):
         EpochLog(str(path), 1)
+    assert path.read_bytes() == content
 
 
-def coloured(path) -> int:
-    """How many pixels have the colour of the curves."""
-    image = cv2.imread(str(path))
-    assert image is not None
-    assert image.shape == (540, 720, 3)
-    return int((np.abs(image.astype(int) - (180, 119, 31)).max(axis=2) < 60).sum())
+STEP = StepRecord.of(20, 1, 0.1, TRAIN, 0.5, gradient_norm=2.5)
 
 
-@pytest.mark.parametrize("step", [390, 5004], ids=["epochs", "iterations"])
-def test_curves_are_an_image_with_two_lines(tmp_path, step):
-    iterations = [step * epoch for epoch in range(1, 31)]
-    train, validation = [60 - epoch for epoch in range(30)], [70.0 - epoch for epoch in range(30)]
-    draw_curves(str(tmp_path / "none.png"), iterations, train, [None] * 30)
-    draw_curves(str(tmp_path / "both.png"), iterations, train, validation, title="resnet20")
-    thin, both = coloured(tmp_path / "none.png"), coloured(tmp_path / "both.png")
-    assert thin > 100
-    assert both > 2 * thin  # the second line is there, and bold
-    draw_curves(str(tmp_path / "short.png"), [step], train[:1], validation[:1])
-    assert coloured(tmp_path / "short.png") > 20
-    assert sorted(os.listdir(tmp_path)) == ["both.png", "none.png", "short.png"]
+def steps(*iterations: int) -> list[StepRecord]:
+    return [replace(STEP, iteration=iteration) for iteration in iterations]
 
 
-def test_curves_without_matplotlib_say_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(EnvironmentProblem, match=r"gluon-resnet\[plot\]"):
-        draw_curves(str(tmp_path / "a.png"), [1], [1.0], [None])
+def test_a_step_is_one_json_object(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    StepLog(str(path), 0).append(STEP)
+    assert json.loads(path.read_text()) == {
+        "iteration": 20,
+        "epoch": 1,
+        "lr": 0.1,
+        "loss": 0.5,
+        "top1_error": 40.0,
+        "images_per_second": 200.0,
+        "gradient_norm": 2.5,
+        "loss_scale": None,
+        "skipped_steps": None,
+    }
+
+
+def test_a_number_that_json_does_not_have_is_null(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    StepLog(str(path), 0).append(replace(STEP, gradient_norm=float("inf"), loss_scale=float("nan")))
+    assert json.loads(path.read_text(), parse_constant=pytest.fail)["gradient_norm"] is None
+    assert read_steps(str(path)) == [replace(STEP, gradient_norm=None)]
+
+
+@pytest.mark.parametrize("iteration", [0, 19, 20, 59, 60, 61, 100])
+@pytest.mark.parametrize("torn", [b"", b"{", b'{"iteration": 80, "epoch": 1, "lr": 0.1, "loss": 1.0}'])
+def test_steps_go_on_where_the_run_does(tmp_path, iteration, torn):
+    path = tmp_path / "steps.jsonl"
+    log = StepLog(str(path), 0)
+    for record in steps(20, 40, 60):
+        log.append(record)
+    with open(path, "ab") as stream:
+        stream.write(torn)  # a process was killed as it wrote
+    assert read_steps(str(path)) == steps(20, 40, 60)
+    log = StepLog(str(path), iteration)
+    kept = [record for record in steps(20, 40, 60) if record.iteration <= iteration]
+    assert log.records == kept
+    assert read_steps(str(path)) == kept
+    log.append(replace(STEP, iteration=iteration + 20, epoch=2))
+    assert read_steps(str(path)) == [*kept, replace(STEP, iteration=iteration + 20, epoch=2)]
+
+
+def test_a_damaged_line_among_the_steps_is_named(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    path.write_text('{"iteration": 20\n' + json.dumps(asdict(STEP)) + "\n")
+    with pytest.raises(DataError, match=r"steps\.jsonl: line 1 is not a step's record"):
+        StepLog(str(path), 20)
+    StepLog(str(path), 0).append(STEP)  # a new run does not read it
+    assert read_steps(str(path)) == [STEP]
+
+
+def test_a_disk_that_is_full_leaves_whole_lines(tmp_path):
+    # A limit of the file's size is a disk that is full, for one process.
+    path = tmp_path / "steps.jsonl"
+    program = """
+import json, resource, signal, sys
+from gluon_resnet.training.log import StepLog, StepRecord
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+log, step = StepLog(sys.argv[1], 0), StepRecord(**json.loads(sys.argv[2]))
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+log.append(step)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, limit))
+try:
+    log.append(step)
+except OSError as error:
+    print(error.errno)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+log.append(step)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), json.dumps(asdict(STEP))],
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == f"{errno.EFBIG}\n"
+    assert read_steps(str(path)) == [STEP, STEP]
 
 
 def test_progress_is_lines_without_a_terminal(capsys):

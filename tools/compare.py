@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Put runs of train.py side by side."""
+"""Put runs side by side."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # works from a checkout, too
 
-from gluon_resnet.cli.command import run
-from gluon_resnet.cli.compare import main
+from gluon_resnet.cli.command import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("compare")

@@ -13,6 +13,7 @@ from typing import Any, Optional
 from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.analysis.report import duration, percent
 from gluon_resnet.analysis.run import Run, read_run
+from gluon_resnet.cli.command import program
 from gluon_resnet.errors import EnvironmentProblem
 
 _EPILOG = """\
@@ -23,7 +24,7 @@ Time and images/s are those of training, over the epochs that are over. Settings
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Compare as `argv` says (default: the command line); the exit status, None for success."""
     parser = argparse.ArgumentParser(
-        prog="compare.py",
+        prog=program("compare"),
         description="Put runs of train.py side by side, finished or not.",
         epilog=_EPILOG,
         allow_abbrev=False,

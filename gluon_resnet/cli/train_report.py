@@ -17,8 +17,8 @@ from gluon_resnet.analysis.run import read_run
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError
 from gluon_resnet.models import ModelCard
-from gluon_resnet.training.checkpoint import Position
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
+from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_card import RunCard, worst_classes
 from gluon_resnet.training.tensorboard import TensorBoard
 
