@@ -165,6 +165,27 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--disp-batches", type=number(int, 0), default=20, help="without a terminal: lines (default: 20)"
     )
+
+    group = result.add_argument_group("watching")
+    group.add_argument(
+        "--detect-anomaly",
+        action="store_true",
+        help="check every number of every step at once, block by block, and stop at the first that is not finite: "
+        "slower, and without --recompute",
+    )
+    group.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="run the step of PREFIX-anomaly-IIIIIIII.json again, with that run's options (others given here come "
+        "on top), tell where numbers go wrong, and write nothing; exit status 1 when they do, else 0",
+    )
+    group.add_argument(
+        "--stall-timeout",
+        type=number(float, 0, 1e6),
+        default=60.0,
+        metavar="SECONDS",
+        help="tell what is waited for when nothing happens for so long (default: 60; 0: never)",
+    )
     return result
 
 

@@ -36,7 +36,7 @@ class Anomaly(GluonResnetError):
         loss: the mean over this worker's part; None where it was not computed.
         gradient_norm: of the mean loss over all workers; None where it was not computed.
         loss_scale: of the step; None without a scaler.
-        found: what is not finite first, by --detect-anomaly; "" without that.
+        found: what is not finite, where it is another thing than loss and norm, or detection has found it; else "".
         state: Trainer.state() as of before the step; None where it has not been kept.
     """
 

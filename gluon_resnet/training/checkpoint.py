@@ -150,6 +150,18 @@ class Checkpoints:
         self._saved = [n for n in self._states.iterations() if n <= state.position.iteration]
         return state.position
 
+    def keep_as(self, prefix: str) -> bool:
+        """Let the last state of this run stay under another prefix, in the same folder; False where there is none."""
+        self._writer.flush()
+        state = self._states.last() if self._saved else None
+        if state:
+            States(prefix).adopt(state)
+        return state is not None
+
+    def under(self, prefix: str) -> Checkpoints:
+        """Those of the same settings whose files begin with `prefix`."""
+        return Checkpoints(prefix, self._settings)
+
     def unfinished(self, iterations: int) -> bool:
         """Whether a run of so many iterations has been saved here and is not at its end."""
         state = self._states.last()

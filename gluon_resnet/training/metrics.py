@@ -154,21 +154,22 @@ class Meter:
             losses, lower, *answers = np.concatenate([part.asnumpy() for part in queued], axis=1).astype(
                 "float64"
             )
-            sound = np.isfinite(losses).all() and all(flag.asscalar() for flag in finite)
+            kept = all(flag.asscalar() for flag in finite)
             norm = float(update.norm.asscalar()) if update else None
         top1, topk = (int((lower >= threshold).sum()) for threshold in self._thresholds)
         sums = Sums(float(losses.sum()), top1, topk, len(losses))
-        scale = update.loss_scale if update else None
+        sound, scale = np.isfinite(losses).all(), update.loss_scale if update else None
         if norm is not None:
             self.gradient_norm = norm
             if math.isfinite(norm):
                 sums += Sums(gradient_norms=norm, updates=1)
             else:
                 sound = sound and scale is not None and scale >= 1
-        if not sound:
+        if not (sound and kept):
             ids = update.ids if update else np.zeros(0, int)
             bad = ids[~np.isfinite(losses)] if len(ids) else ids
-            raise Anomaly(where, ids.tolist(), bad.tolist(), float(losses.mean()), norm, scale)
+            found = "a weight or a running variance is not finite" if sound else ""
+            raise Anomaly(where, ids.tolist(), bad.tolist(), float(losses.mean()), norm, scale, found)
         self._sums += sums
         if self._confusion is not None:
             label, rival = (row.astype(np.int64) for row in answers)

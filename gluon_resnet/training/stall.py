@@ -98,9 +98,10 @@ def describe_loader(loader: Any) -> str:
     if hasattr(loader, "stats"):
         stats = loader.stats()
         lines.append(
-            f"the loader has handed out {stats.images} images in {stats.batches} batches of this epoch, and its "
+            f"the loader has handed out {stats.images} images of this epoch, and its "
             f"{stats.threads} threads have spent {stats.reading:.1f} s reading, {stats.decoding:.1f} s decoding, "
-            f"{stats.augmenting:.1f} s augmenting, {stats.waiting:.1f} s waiting for training"
+            f"{stats.augmenting:.1f} s augmenting, {stats.waiting:.1f} s waiting for training, "
+            "without what is under way"
         )
     lines += [f"it reads {file.path}" for file in getattr(loader, "files", ())]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
@@ -64,17 +64,23 @@ class States:
                 new_arrays = files.enter_context(temporary_name(arrays_path))
                 write_arrays(new_arrays, arrays)
                 crc32 = _crc32(new_arrays)
-            content = {
-                "format": _FORMAT,
-                "settings": settings,
-                "position": asdict(position),
-                "arrays": {"name": os.path.basename(arrays_path), "crc32": crc32},
-            }
-            with open(temporary, "w", encoding="utf-8") as stream:
-                json.dump(content, stream, indent=1)
+            _write(temporary, State(path, dict(settings), position, arrays_path, crc32))
             if arrays is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)  # of the same iteration, with other arrays
+        link(path, self.link_path)
+
+    def adopt(self, state: State) -> None:
+        """Let `state`, of another prefix in the same folder, be the last one here, too; its arrays are not copied."""
+        path, arrays_path = self._paths(state.position.iteration)
+        temporary = f"{arrays_path}.{os.getpid()}.tmp"
+        try:
+            os.link(state.arrays_path, temporary)
+        except OSError:  # a file system without links
+            shutil.copyfile(state.arrays_path, temporary)
+        os.replace(temporary, arrays_path)
+        with temporary_name(path) as new:
+            _write(new, replace(state, path=path, arrays_path=arrays_path))
         link(path, self.link_path)
 
     def iterations(self) -> list[int]:
@@ -168,6 +174,18 @@ def link(target: str, path: str) -> None:
             shutil.copyfile(target, copy)
     else:
         os.replace(temporary, path)
+
+
+def _write(path: str, state: State) -> None:
+    """What `_parsed` reads, under the name `path`."""
+    content = {
+        "format": _FORMAT,
+        "settings": state.settings,
+        "position": asdict(state.position),
+        "arrays": {"name": os.path.basename(state.arrays_path), "crc32": state.crc32},
+    }
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1)
 
 
 def _parsed(path: str) -> State:

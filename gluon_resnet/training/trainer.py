@@ -136,9 +136,8 @@ class Trainer:
             self._combining.append(seconds)
         else:
             norm = self._updates.apply(lr, rows)
-        update = Update(
-            np.array(batch.ids[:rows]), norm, self._watched, scale
-        )  # ids: the batch is used again
+        ids = np.array(batch.ids[:rows])  # a copy: the batch's memory is used again
+        update = Update(ids, norm, self._watched, scale)
         meter.add(_counted(parts, scores, losses), where, update)
 
     @property
@@ -202,7 +201,7 @@ class Trainer:
     def _hybridize(self) -> None:
         self.net.hybridize(static_alloc=True, static_shape=True)
 
-    def _scores(self, part: _Part) -> Any:
+    def _scores(self, part: Part) -> Any:
         """The network's output for what one device works on, to be trained on."""
         return (self._recomputed or self.net)(part.images)
 
@@ -222,7 +221,7 @@ class Trainer:
                 tensors[f"{name}:momentum"] = momenta[parameter.name]
         return tensors
 
-    def _deal(self, batch: Batch) -> list[_Part]:
+    def _deal(self, batch: Batch) -> list[Part]:
         """The rows that count, spread over the devices; labels are checked."""
         rows = len(batch) - batch.pad
         labels = np.array(batch.label, "float32")
@@ -242,12 +241,12 @@ class Trainer:
         for number, context in enumerate(self.contexts):
             size = rows // len(self.contexts) + (number < rows % len(self.contexts))
             part = slice(begin, begin + size) if size else slice(0, 1)
-            parts.append(_Part(images[part].as_in_context(context), label[part].as_in_context(context), size))
+            parts.append(Part(images[part].as_in_context(context), label[part].as_in_context(context), size))
             begin += size
         return parts
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What one device works on."""
 
     images: Any
@@ -262,12 +261,12 @@ def _draws(block: Any) -> bool:
 
 
 def _counted(
-    parts: Sequence[_Part], scores: Sequence[Any], losses: Sequence[Any]
+    parts: Sequence[Part], scores: Sequence[Any], losses: Sequence[Any]
 ) -> list[tuple[Any, Any, Any]]:
     return [(s, loss, part.label) for part, s, loss in zip(parts, scores, losses) if part.rows]
 
 
-def _mixed(parts: Sequence[_Part], mixup: Mixup, iteration: int) -> list[_Part]:
+def _mixed(parts: Sequence[Part], mixup: Mixup, iteration: int) -> list[Part]:
     """The parts with each image and label mixed with its partner's; `label` is that of greater weight."""
     weight = mixup.weight(iteration)
     mixed = []
@@ -280,5 +279,5 @@ def _mixed(parts: Sequence[_Part], mixup: Mixup, iteration: int) -> list[_Part]:
         if weight < 0.5:
             label, other = other, label
         greater = mx.nd.full((1,), max(weight, 1 - weight), context)
-        mixed.append(_Part(images, label, part.rows, (other, greater)))
+        mixed.append(Part(images, label, part.rows, (other, greater)))
     return mixed
