@@ -147,7 +147,7 @@ def test_ctrl_c_ends_it_and_leaves_no_file(model, tmp_path):
         "--batch-size 0",
         "--data-nthreads 0",
         "--epoch -1",
-        "--epoch best",
+        "--epoch newest",
         "--protocol 5-crop",
         "--protocol multi-scale --scales 224,x",
         "--protocol multi-scale --scales 224,224",

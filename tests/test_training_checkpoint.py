@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import GluonResnetError, ModelError
+from gluon_resnet.errors import GluonResnetError, ModelError, UsageError
 from gluon_resnet.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
-from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.models.saved import chosen_epoch, newest_epoch
 from gluon_resnet.training.background import BackgroundWriter
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.fit import fit
@@ -227,6 +227,12 @@ def test_links_to_the_best_and_the_last_network(tmp_path, monkeypatch):
         (["0003", "0005"], "0005", "0005"),
         (["0003", "0005", "0006"], "0005", "0006"),
     ]
+    assert [chosen_epoch(tmp_path / "a", wanted) for wanted in ("best", None, 3)] == [5, 6, 3]
+    os.remove(tmp_path / "a-best.params")
+    with pytest.raises(
+        UsageError, match=r"there is no link .*a-best\.params, which training with validation"
+    ):
+        chosen_epoch(tmp_path / "a", "best")
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 
 def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
@@ -33,6 +33,11 @@ def numbers(kind: Callable[[str], Any], count: Optional[int] = None) -> Callable
 
     parse.__name__ = "list of numbers"
     return parse
+
+
+def epoch(text: str) -> Union[int, str]:
+    """An argparse type: N of PREFIX-NNNN.params, or the word best (see models.saved.chosen_epoch)."""
+    return text if text == "best" else int(number(int, 0)(text))
 
 
 def gpu_ids(text: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Optional
 
 import numpy as np
 
-from gluon_resnet.cli.arguments import image_size
+from gluon_resnet.cli.arguments import epoch, image_size
 from gluon_resnet.cli.command import program
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("writing")
     group.add_argument("--to", choices=SOURCES, help="whose names the tensors in FILE get")
-    group.add_argument("--epoch", type=int, metavar="N", help="of PREFIX-NNNN.params (default: the newest)")
+    group.add_argument(
+        "--epoch", type=epoch, metavar="N", help="of PREFIX-NNNN.params, or best (default: the newest)"
+    )
     return parser
 
 
@@ -141,12 +143,12 @@ def _write(args: argparse.Namespace) -> None:
         raise UsageError(f"--{option} does not go with --to: the checkpoint says what it is")
     if os.path.exists(args.file) and not args.force:
         raise UsageError(f"{args.file} exists: --force replaces it")
-    epoch = chosen_epoch(args.model_prefix, args.epoch)
-    card, net = load_network(args.model_prefix, epoch)
+    chosen = chosen_epoch(args.model_prefix, args.epoch)
+    card, net = load_network(args.model_prefix, chosen)
     layout, arrays = export_weights(card, net, args.to, args.file)
     os.makedirs(os.path.dirname(args.file) or ".", exist_ok=True)
     write_weights(args.file, arrays)
-    print(f"wrote epoch {epoch} as {args.file}, with the names of {layout.title}")
+    print(f"wrote epoch {chosen} as {args.file}, with the names of {layout.title}")
     print("the file has no place for the normalization of the input:")
     for scale in (255, 1):
         mean, std = (
@@ -200,9 +202,9 @@ def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:
 def _keep_other_networks(prefix: str) -> None:
     """UsageError unless there is nothing under `prefix`, or only what an earlier conversion wrote."""
     card = f"{prefix}-model.json"
-    epoch = newest_epoch(prefix)
-    converted = os.path.exists(card) and epoch in (None, 0) and _CONVERTED in ModelCard.load(card).training
-    if not converted and (os.path.exists(card) or epoch is not None):
+    newest = newest_epoch(prefix)
+    converted = os.path.exists(card) and newest in (None, 0) and _CONVERTED in ModelCard.load(card).training
+    if not converted and (os.path.exists(card) or newest is not None):
         raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
 
 

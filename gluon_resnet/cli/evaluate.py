@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from gluon_resnet.analysis.paper import Result, reference
-from gluon_resnet.cli.arguments import gpu_ids, number, numbers
+from gluon_resnet.cli.arguments import epoch, gpu_ids, number, numbers
 from gluon_resnet.cli.command import as_typed, program
 from gluon_resnet.cli.evaluate_report import (
     Network,
@@ -108,17 +108,17 @@ def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
     return reference(card.network, card.shortcut, card.variant, protocol) if classes == 1000 else None
 
 
-def _load(prefix: str, epoch: Optional[int], contexts: Sequence[Any]) -> tuple[Member, Network]:
+def _load(prefix: str, wanted: Union[int, str, None], contexts: Sequence[Any]) -> tuple[Member, Network]:
     """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'."""
-    epoch = chosen_epoch(prefix, epoch)
-    path = parameters_path(prefix, epoch)
+    chosen = chosen_epoch(prefix, wanted)
+    path = parameters_path(prefix, chosen)
     exported = all(name.startswith(("arg:", "aux:")) for name in read_arrays(path))
     if exported:
         card = ModelCard.load(f"{prefix}-model.json")
         net = load_graph(f"{prefix}-symbol.json", path, card, contexts)
     else:
-        card, net = load_network(prefix, epoch, contexts)
-    network = Network(path, card.network, card.shortcut, card.variant, epoch, exported)
+        card, net = load_network(prefix, chosen, contexts)
+    network = Network(path, card.network, card.shortcut, card.variant, chosen, exported)
     return Member(path, card, net), network
 
 
@@ -141,10 +141,10 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--epoch",
         nargs="+",
-        type=number(int, 0),
+        type=epoch,
         default=[None],
         metavar="N",
-        help="of PREFIX-NNNN.params, one for all or one for each (default: the newest)",
+        help="of PREFIX-NNNN.params, or best; one for all or one for each (default: the newest)",
     )
     group = result.add_argument_group("data")
     group.add_argument(

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Optional
 
+from gluon_resnet.cli.arguments import epoch
 from gluon_resnet.cli.command import program
 from gluon_resnet.deploy import export
 from gluon_resnet.models.saved import chosen_epoch
@@ -20,12 +21,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         allow_abbrev=False,
     )
     parser.add_argument("--model-prefix", required=True, metavar="PREFIX", help="as for tools/train.py")
-    parser.add_argument("--epoch", type=int, metavar="N", help="of PREFIX-NNNN.params (default: the newest)")
+    parser.add_argument(
+        "--epoch", type=epoch, metavar="N", help="of PREFIX-NNNN.params, or best (default: the newest)"
+    )
     parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
     args = parser.parse_args(argv)
 
-    epoch = chosen_epoch(args.model_prefix, args.epoch)
-    export(args.model_prefix, epoch, args.output)
+    chosen = chosen_epoch(args.model_prefix, args.epoch)
+    export(args.model_prefix, chosen, args.output)
     files = [f"{args.output}-{end}" for end in ("symbol.json", "0000.params", "model.json")]
-    print(f"exported epoch {epoch} to {', '.join(files)}")
+    print(f"exported epoch {chosen} to {', '.join(files)}")
     return None

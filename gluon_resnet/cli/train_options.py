@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--pretrained",
         metavar="PREFIX",
-        help="begin with the weights of PREFIX-NNNN.params (the newest, or PREFIX:NNNN) under a new head",
+        help="begin with the weights of PREFIX-NNNN.params (the newest; also PREFIX:N, PREFIX:best) under a new head",
     )
     group.add_argument("--freeze", action="store_true", help="with --pretrained: train the new head only")
     group.add_argument(

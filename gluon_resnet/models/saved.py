@@ -28,13 +28,22 @@ def newest_epoch(prefix: Path) -> Optional[int]:
     return max((int(match[1]) for match in epochs if match), default=None)
 
 
-def chosen_epoch(prefix: Path, epoch: Optional[int] = None) -> int:
-    """`epoch`, or where it is None the newest; UsageError where there are no parameters under this prefix."""
+def chosen_epoch(prefix: Path, epoch: Union[int, str, None] = None) -> int:
+    """`epoch` as a number: None is the newest, 'best' that of the lowest validation error, which training has marked.
+
+    UsageError where there are no parameters under this prefix, or none are marked.
+    """
+    prefix = os.fspath(prefix)
+    if epoch == "best":
+        match = re.search(r"-(\d{4,})\.params$", os.path.realpath(f"{prefix}-best.params"))
+        if not match:
+            raise UsageError(f"there is no link {prefix}-best.params, which training with validation makes")
+        return int(match[1])
     if epoch is None:
         epoch = newest_epoch(prefix)
     if epoch is None:
-        raise UsageError(f"there is no {os.fspath(prefix)}-NNNN.params: train first, or name another prefix")
-    return epoch
+        raise UsageError(f"there is no {prefix}-NNNN.params: train first, or name another prefix")
+    return int(epoch)
 
 
 def load_network(

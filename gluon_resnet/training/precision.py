@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import gluon_resnet._mxnet  # noqa: F401  # prepares the import of MXNet, below
 from gluon_resnet.environment.processor import describe_processor
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
@@ -35,7 +36,7 @@ def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
             "this processor has no bfloat16 instructions (avx512_bf16 or amx_bf16) and would be slower than with "
             "float32: leave --dtype out"
         )
-    from mxnet.contrib import amp  # not before _mxnet has prepared the import
+    from mxnet.contrib import amp
     from mxnet.contrib.amp.loss_scaler import LossScaler
 
     amp.init(dtype)  # not after the graph is built

@@ -10,7 +10,7 @@ from gluon_resnet._mxnet import gluon
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.card import ModelCard
 from gluon_resnet.models.registry import describe
-from gluon_resnet.models.saved import load_network, newest_epoch, parameters_path
+from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,16 @@ class Pretrained:
 
     @classmethod
     def find(cls, name: str) -> Pretrained:
-        """The network of `name`: PREFIX, whose newest parameters are meant, or PREFIX:EPOCH.
+        """The network of `name`: PREFIX, whose newest parameters are meant, PREFIX:EPOCH, or PREFIX:best.
 
         Raises:
             UsageError: there are no parameters under this prefix.
             ModelError: the card is damaged.
             OSError: the card cannot be read.
         """
-        match = re.fullmatch(r"(.+):(\d+)", name)
-        prefix, epoch = (match[1], int(match[2])) if match else (name, newest_epoch(name))
-        if epoch is None:
-            raise UsageError(f"there is no {prefix}-NNNN.params: name the prefix of a trained network")
-        return cls(prefix, epoch, ModelCard.load(f"{prefix}-model.json"))
+        match = re.fullmatch(r"(.+):(\d+|best)", name)
+        prefix, epoch = (match[1], match[2]) if match else (name, None)
+        return cls(prefix, chosen_epoch(prefix, epoch), ModelCard.load(f"{prefix}-model.json"))
 
     @property
     def path(self) -> str:
