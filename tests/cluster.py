@@ -1,8 +1,9 @@
-"""A cluster of MXNet's parameter server on the loopback: a scheduler, a server and workers, as processes."""
+"""Clusters on the loopback, as processes: of MXNet's parameter server, or started by horovodrun."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import random
@@ -11,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-_ROLE = "import gluon_resnet._mxnet"  # runs until the workers are done, for a role that is not a worker's
 _ROOT = pathlib.Path(__file__).parent.parent
 
 
 @contextlib.contextmanager
-def cluster(commands: Sequence[Sequence[str]], folder: pathlib.Path) -> Iterator[list[subprocess.Popen]]:
-    """The processes of `commands` (Python's arguments), one worker each, then a scheduler and a server.
+def cluster(
+    commands: Sequence[Sequence[str]], folder: pathlib.Path, servers: int = 1
+) -> Iterator[list[subprocess.Popen]]:
+    """The processes of `commands` (Python's arguments), one worker each, then a scheduler and the servers.
 
     They work in `folder`. Who has which rank is not known before. All that still run are killed at the end.
     """
@@ -27,12 +29,15 @@ def cluster(commands: Sequence[Sequence[str]], folder: pathlib.Path) -> Iterator
         "DMLC_PS_ROOT_PORT": str(_free_port()),
         "DMLC_NODE_HOST": "127.0.0.1",
         "DMLC_NUM_WORKER": str(len(commands)),
-        "DMLC_NUM_SERVER": "1",
+        "DMLC_NUM_SERVER": str(servers),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(_ROOT),
     }
     roles = [("worker", command) for command in commands]
-    roles += [(role, ("-c", _ROLE)) for role in ("scheduler", "server")]
+    roles += [
+        (role, ("-m", "gluon_resnet.training.parameter_server"))
+        for role in ("scheduler", *["server"] * servers)
+    ]
     processes: list[subprocess.Popen] = []
     try:
         for role, command in roles:
@@ -49,6 +54,33 @@ def cluster(commands: Sequence[Sequence[str]], folder: pathlib.Path) -> Iterator
         yield processes
     finally:
         for process in processes:
+            process.kill()
+            process.communicate()
+
+
+HAS_HOROVOD = importlib.util.find_spec("horovod") is not None
+NEEDS_HOROVOD = "Horovod is not installed: scripts/install_horovod.sh"
+
+
+@contextlib.contextmanager
+def horovodrun(command: Sequence[str], count: int, folder: pathlib.Path) -> Iterator[subprocess.Popen]:
+    """horovodrun with `count` processes of `command` (Python's arguments), which work in `folder`."""
+    program = pathlib.Path(sys.executable).parent / "horovodrun"
+    process = subprocess.Popen(
+        [program, "-np", str(count), "--gloo", sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()  # it ends the others
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import sys
 from typing import Any, Optional
@@ -14,8 +13,10 @@ from fakes import FakeBatch, FakeLoader, random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.training.checkpoint import Checkpoints
-from gluon_resnet.training.devices import open_kvstore
+from gluon_resnet.training.devices import open_engine
+from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.fit import fit
+from gluon_resnet.training.log import EpochRecord
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
@@ -60,16 +61,17 @@ class Part(FakeLoader):
 class Run:
     """A trainer whose runs begin with the same weights; MXNet's store knows one of them."""
 
-    def __init__(self, store: Any, workers: Workers) -> None:
+    def __init__(self, engine: Engine, workers: Workers) -> None:
         self.workers = workers
-        self.trainer = Trainer(tiny_net(), [mx.cpu()], 4, kvstore=store)
+        self.trainer = Trainer(tiny_net(), [mx.cpu()], 4, engine=engine)
         self._first = self.trainer.state()
 
     def __call__(self, name: str, prefix: str, stop_after: Optional[int] = None) -> dict[str, Any]:
-        """The learning rates and weights of a run; stopped after so many batches of this worker, and gone on with."""
+        """What a run came to; stopped after so many batches of this worker, and gone on with."""
         schedule, validated = RUNS[name]
         validation = VALIDATION if validated and self.workers.rank == 0 else None
         rates: list[float] = []
+        records: list[EpochRecord] = []
         step = self.trainer.step
         self.trainer.load_state("", self._first)
 
@@ -90,6 +92,7 @@ class Run:
                 position=position,
                 workers=self.workers,
                 checkpoints=checkpoints if self.workers.rank == 0 else None,
+                on_epoch=records.append,
                 stop=stop,
             )
 
@@ -104,7 +107,12 @@ class Run:
                 self.workers.any(False)  # worker 0 does not save before all have read
             assert part(lambda: False)
         weights = {name: array.tolist() for name, array in self.trainer.state().items()}
-        return {"rates": rates, "weights": weights}
+        return {
+            "rates": rates,
+            "errors": [(record.train_top1_error, record.train_topk_error) for record in records],
+            "losses": [record.train_loss for record in records],
+            "weights": weights,
+        }
 
 
 def sums(workers: Workers) -> list[list[int]]:
@@ -113,11 +121,11 @@ def sums(workers: Workers) -> list[list[int]]:
     return [workers.sum([n * (rank + 1), 2**48 - 1 - rank, 4095][: 1 + n % 3]) for n in range(300)]
 
 
-def main(folder: str) -> None:
+def main(folder: str, kvstore: str) -> None:
     """Write worker<rank>.json into `folder`: a worker of the cluster of the environment, or one alone."""
-    store = open_kvstore("dist_sync" if "DMLC_ROLE" in os.environ else "local", [mx.cpu()])
-    with Workers(store) as workers:
-        run, rank = Run(store, workers), workers.rank
+    engine = open_engine(kvstore, [mx.cpu()])
+    with Workers(engine) as workers:
+        run, rank = Run(engine, workers), workers.rank
         result = {
             "sums": sums(workers),
             "any": [workers.any(rank == 1), workers.any(False), workers.any(True)],
@@ -131,4 +139,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import signal
 import subprocess
@@ -55,9 +56,28 @@ def test_one_signal_stops_both_and_they_go_on_to_the_same_bits(data, tmp_path):
     assert (tmp_path / "a-0004.params").read_bytes() == (tmp_path / "whole-0004.params").read_bytes()
 
 
+def test_dist_async_learns_stops_and_goes_on_without_momentum(data, tmp_path):
+    def run(epochs, *more):
+        return [[*data, *f"--kv-store dist_async --num-epochs {epochs} --model-prefix a".split(), *more]] * 2
+
+    with cluster(run(1000), tmp_path) as processes:
+        wait_for_an_epoch(tmp_path, processes)
+        processes[1].send_signal(signal.SIGTERM)
+        assert results(processes)[0] == [143, 143, 0, 0]
+    done = len((tmp_path / "a-log.jsonl").read_text().splitlines())
+    with cluster(run(done + 6, "--resume"), tmp_path) as processes:
+        statuses, texts = results(processes)
+    assert statuses == [0, 0, 0, 0]
+    assert all("the momentum in its servers" in text for text in texts[:2])
+    *_, last = map(json.loads, (tmp_path / "a-log.jsonl").read_text().splitlines())
+    assert last["epoch"] == done + 6
+    assert last["val_top1_error"] < 50  # chance: 75 %
+
+
+@pytest.mark.parametrize("kvstore", ["dist_sync", "dist_async"])
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_worker_that_is_killed_ends_the_other(data, tmp_path, which):
-    command = [*data, "--num-epochs", "1000", "--model-prefix", "a"]
+def test_a_worker_that_is_killed_ends_the_other(data, tmp_path, which, kvstore):
+    command = [*data, "--num-epochs", "1000", "--model-prefix", "a", "--kv-store", kvstore]
     with cluster([command, command], tmp_path) as processes:
         wait_for_an_epoch(tmp_path, processes)
         processes[which].kill()

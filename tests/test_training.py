@@ -58,21 +58,6 @@ def test_steps_are_sgd_with_momentum_and_weight_decay():
     assert meter.sums().loss == pytest.approx(loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("rows", [6, 7, 1], ids=["even", "uneven", "fewer rows than devices"])
-@pytest.mark.parametrize(("contexts", "kvstore"), [(2, "local"), (2, "device"), (3, "device")])
-def test_several_devices_equal_one(contexts, kvstore, rows):
-    batches = list(FakeLoader(batches=5, rows=rows))
-    one, one_sums = train(batches)
-    several, sums = train(batches, contexts, kvstore=kvstore)
-    assert_same(several.state(), one.state(), 1e-6)
-    assert sums.images == 5 * rows
-    assert sums.loss == pytest.approx(one_sums.loss, rel=1e-6)
-    assert (sums.top1_right, sums.topk_right) == (one_sums.top1_right, one_sums.topk_right)
-    for parameter in several.net.collect_params().values():
-        copies = [copy.asnumpy() for copy in parameter.list_data()]
-        assert all(np.array_equal(copy, copies[0]) for copy in copies)
-
-
 def test_batch_normalization_is_per_device():
     """Two devices equal one where their parts have the same statistics, and only there."""
     half = list(FakeLoader(batches=3, rows=4))

@@ -1,4 +1,4 @@
-"""GPUs and KVStores are checked before any work; drivers are faked."""
+"""GPUs are checked before any work; drivers are faked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.environment.driver import Gpu, list_gpus
-from gluon_resnet.errors import EnvironmentProblem, UsageError
+from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.training import devices
-from gluon_resnet.training.devices import gpu_contexts, open_kvstore
+from gluon_resnet.training.devices import gpu_contexts
 
 
 @pytest.fixture
@@ -100,19 +100,3 @@ def test_the_driver_is_asked(monkeypatch, driver, expected):
             list_gpus()
     else:
         assert list_gpus() == expected
-
-
-def test_kvstores_are_checked_by_name(monkeypatch):
-    monkeypatch.delenv("DMLC_ROLE", raising=False)
-    assert open_kvstore("local", [mx.cpu()]) == "local"
-    assert open_kvstore("device", [mx.cpu()]) == "device"
-    assert open_kvstore("nccl", [mx.gpu(0)]) == "nccl"
-    with pytest.raises(UsageError, match="'horovod': choose one of local, device, nccl, dist_sync"):
-        open_kvstore("horovod", [mx.cpu()])
-    with pytest.raises(UsageError, match="nccl joins GPUs"):
-        open_kvstore("nccl", [mx.cpu()])
-    with pytest.raises(UsageError, match="DMLC_ROLE is not set"):
-        open_kvstore("dist_sync", [mx.cpu()])
-    monkeypatch.setenv("DMLC_ROLE", "worker")
-    with pytest.raises(UsageError, match="dist_async cannot follow a learning-rate schedule"):
-        open_kvstore("dist_async", [mx.cpu()])

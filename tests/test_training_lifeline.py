@@ -6,6 +6,7 @@ import queue
 import socket
 import struct
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -27,7 +28,7 @@ class Group:
             self.lines = list(pool.map(lambda rank: self._tie(rank, count), range(count)))
 
     def _tie(self, rank: int, count: int) -> Lifeline:
-        return Lifeline(rank, count, self._share, lambda gone: self.told.put((rank, gone)))
+        return Lifeline(rank, count, "127.0.0.1", self._share, lambda gone: self.told.put((rank, gone)))
 
     def _share(self, numbers):
         if any(numbers):
@@ -39,8 +40,7 @@ class Group:
 
 
 @pytest.fixture(autouse=True)
-def loopback(monkeypatch):
-    monkeypatch.setenv("DMLC_NODE_HOST", "127.0.0.1")
+def short_grace(monkeypatch):
     monkeypatch.setattr(lifeline, "_GRACE", 0.05)
 
 
@@ -51,6 +51,22 @@ def test_a_worker_that_fails_is_known_to_worker_0_and_it_is_to_all_others():
     group.lines[0].close(failed=True)
     assert group.told.get(timeout=10) == (1, 0)
     group.lines[1].close(failed=True)
+    assert group.told.empty()
+
+
+@pytest.mark.parametrize("asking", [0, 1, 2])
+def test_one_that_asks_to_stop_tells_all(asking):
+    group = Group(3)
+    assert not any(line.stop_asked for line in group.lines)
+    group.lines[asking].ask_stop()
+    end = time.monotonic() + 10
+    while not all(line.stop_asked for line in group.lines):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    for line in group.lines:  # others may have been asked at the same time
+        line.ask_stop()
+    for line in group.lines:
+        line.close(failed=False)
     assert group.told.empty()
 
 
@@ -86,8 +102,8 @@ def test_strangers_at_the_port_count_for_nothing():
 def test_workers_that_cannot_be_reached_are_an_error_at_both_ends(monkeypatch):
     monkeypatch.setattr(lifeline, "_PATIENCE", 0.3)
     with pytest.raises(GluonResnetError, match=r"only 0 of 1 workers reached worker 0 at 127\.0\.0\.1:\d+"):
-        Lifeline(0, 2, lambda numbers: list(numbers), lambda rank: None)
+        Lifeline(0, 2, "127.0.0.1", lambda numbers: list(numbers), lambda rank: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(GluonResnetError, match=f"worker 1 does not reach worker 0 at 127.0.0.1:{port}"):
-        Lifeline(1, 2, lambda numbers: [127, 0, 0, 1, port, 7], lambda rank: None)
+        Lifeline(1, 2, "127.0.0.1", lambda numbers: [127, 0, 0, 1, port, 7], lambda rank: None)

@@ -6,11 +6,12 @@ import json
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import shared_training
-from cluster import cluster
+from cluster import HAS_HOROVOD, NEEDS_HOROVOD, cluster, horovodrun
 from shared_training import ITERATIONS, RUNS
 
 from gluon_resnet.training.metrics import Sums
@@ -18,22 +19,41 @@ from gluon_resnet.training.workers import Workers
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> tuple[dict, list[dict]]:
-    """What one worker alone came to, and the two of a cluster, by rank."""
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    program = pathlib.Path(shared_training.__file__)
+def program() -> Iterator[str]:
+    """A path, in an environment in which it works."""
+    path = pathlib.Path(shared_training.__file__)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MXNET_MKLDNN_ENABLED", "0")  # or weights that were trained cannot be set
         patch.setenv("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
-        patch.setenv("PYTHONPATH", str(program.parent.parent))
-        with cluster([[str(program), str(two)]] * 2, two) as processes:
-            subprocess.run([sys.executable, str(program), str(one)], check=True, timeout=90)
+        patch.setenv("PYTHONPATH", str(path.parent.parent))
+        yield str(path)
+
+
+@pytest.fixture(scope="module")
+def alone(program, tmp_path_factory) -> dict:
+    """What one worker came to."""
+    folder = tmp_path_factory.mktemp("one")
+    subprocess.run([sys.executable, program, str(folder), "local"], check=True, timeout=90)
+    return json.loads((folder / "worker0.json").read_text())
+
+
+@pytest.fixture(scope="module", params=["dist_sync", "horovod"])
+def runs(request, program, alone, tmp_path_factory) -> tuple[dict, list[dict]]:
+    """What one worker alone came to, and two, by rank."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [program, str(folder), request.param]
+    if request.param == "horovod":
+        if not HAS_HOROVOD:
+            pytest.skip(NEEDS_HOROVOD)
+        with horovodrun(command, 2, folder) as process:
+            out, err = process.communicate(timeout=90)
+            assert process.returncode == 0, (out, err)
+    else:
+        with cluster([command] * 2, folder) as processes:
             for process in processes:  # the scheduler and the server end, too
                 _, err = process.communicate(timeout=90)
                 assert process.returncode == 0, err
-    files = (one / "worker0.json", two / "worker0.json", two / "worker1.json")
-    alone, *both = (json.loads(file.read_text()) for file in files)
-    return alone, both
+    return alone, [json.loads((folder / f"worker{rank}.json").read_text()) for rank in range(2)]
 
 
 def test_sums_over_workers_are_of_their_own_round(runs):
@@ -45,12 +65,14 @@ def test_sums_over_workers_are_of_their_own_round(runs):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_two_workers_have_the_rates_of_one_with_the_combined_batch(runs, name):
+def test_two_workers_have_the_rates_and_results_of_one_with_the_combined_batch(runs, name):
     one, two = runs
     assert len(one[name]["rates"]) == ITERATIONS
     assert len(set(one[name]["rates"])) >= 3
     for worker in two:
         assert worker[name]["rates"] == one[name]["rates"]
+        assert worker[name]["errors"] == one[name]["errors"]
+        np.testing.assert_allclose(worker[name]["losses"], one[name]["losses"], rtol=1e-5)
         for parameter, weights in one[name]["weights"].items():
             np.testing.assert_allclose(
                 worker[name]["weights"][parameter], weights, atol=1e-6, err_msg=parameter
@@ -61,7 +83,10 @@ def test_two_workers_have_the_rates_of_one_with_the_combined_batch(runs, name):
 @pytest.mark.parametrize("after", [3, 5, 13])
 def test_workers_stop_with_the_one_that_is_asked_to_and_go_on_to_the_same_bits(runs, after):
     for worker in (runs[0], *runs[1]):
-        assert worker[f"stopped {after}"] == worker["all of it"]
+        stopped, whole = worker[f"stopped {after}"], worker["all of it"]
+        for name in ("rates", "errors", "weights"):
+            assert stopped[name] == whole[name], name
+        np.testing.assert_allclose(stopped["losses"], whole["losses"], rtol=1e-6)  # their sums are rounded
 
 
 def test_one_worker_alone_adds_up_nothing():

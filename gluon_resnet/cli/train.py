@@ -18,7 +18,7 @@ from gluon_resnet.cli.train_replay import replay_of, reported
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.anomaly import Anomaly
-from gluon_resnet.training.devices import open_kvstore
+from gluon_resnet.training.devices import open_engine
 from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
@@ -36,11 +36,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if replay:
         args.resume, args.kv_store = True, "device"  # the run's own mean image; one worker
     request = Request.of(argv, args)
-    store = open_kvstore(args.kv_store, request.contexts)
+    engine = open_engine(args.kv_store, request.contexts)
     if replay:
-        return replay(Job(request, store, replay.file.rank, replay.file.world_size, checked=True))
-    with Workers(store, _give_up) as workers:
-        return _train(Job(request, store, workers.rank, workers.count, args.detect_anomaly), workers)
+        return replay(Job(request, engine, replay.file.rank, replay.file.world_size, checked=True))
+    with Workers(engine, _give_up) as workers:
+        return _train(Job(request, engine, workers.rank, workers.count, args.detect_anomaly), workers)
 
 
 def _train(job: Job, workers: Workers) -> Optional[int]:

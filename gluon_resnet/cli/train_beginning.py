@@ -66,6 +66,8 @@ def tell_what_to_expect(job: Job, position: Position) -> None:
     loaded = position.iteration and not position.batch and position.observed == Observed()
     if job.recipe.lr_mode == "plateau" and loaded:
         note(f"parameters do not know of plateaus: the learning rate begins at {schedule.lr:g}, see --lr")
+    if position.iteration and job.recipe.momentum and job.settings["asynchronous"]:
+        note("dist_async has the momentum in its servers, and no state has it: it begins at 0")
     if schedule.warming(position.observed):
         note(
             f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"

@@ -23,6 +23,8 @@ from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.detect import DetectingTrainer
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts
+from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.horovod_engine import own_share
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.trainer import Trainer
@@ -51,7 +53,7 @@ class Request:
         """UsageError for options that do not go together, EnvironmentProblem for devices that are not there."""
         pretrained = fill_in(args)
         recipe = with_resize(chosen_recipe(args, args.network), pretrained)
-        contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
+        contexts = gpu_contexts(own_share(args.gpus)) if args.gpus else cpu_contexts(args.cpus)
         if recipe.batch_size < len(contexts):
             raise UsageError(f"a batch of {recipe.batch_size} cannot be split over {len(contexts)} devices")
         return Request(argv, args, recipe, pretrained, contexts)
@@ -72,7 +74,7 @@ class Job:
 
     Args:
         request: the command line.
-        store: what combines gradients (see Trainer).
+        engine: what combines gradients over devices and workers.
         rank, world_size: of this worker.
         checked: every number of every step is looked at (see DetectingTrainer).
 
@@ -88,10 +90,12 @@ class Job:
     """
 
     def __init__(
-        self, request: Request, store: Any, rank: int, world_size: int, checked: bool = False
+        self, request: Request, engine: Engine, rank: int, world_size: int, checked: bool = False
     ) -> None:
         args, recipe = request.args, request.recipe
-        self.request, self.rank, self.world_size = request, rank, world_size
+        self.request, self.rank, self.world_size, self._engine = request, rank, world_size, engine
+        if args.save_every and not engine.in_step:
+            raise UsageError("--save-every needs workers that are in step: leave it out with dist_async")
         self.card = _card(request)
         if args.load_epoch is not None and not args.resume:
             os.stat(
@@ -120,7 +124,7 @@ class Job:
             request.pretrained.give_to(net, args.keeps_mean_image)
         if args.freeze:
             freeze(net)
-        self.trainer = build_trainer(request, recipe, net, len(self.card.classes), store, checked)
+        self.trainer = build_trainer(request, recipe, net, len(self.card.classes), engine, checked)
         self.settings = self._settings()
         self.checkpoints = Checkpoints(
             request.prefix,
@@ -148,13 +152,14 @@ class Job:
             "seed": args.seed,
             "devices": len(self.request.contexts),
             "world_size": self.world_size,
+            "asynchronous": None if self._engine.in_step else True,
             "dtype": args.dtype,
             "top_k": args.top_k,
         }
 
 
 def build_trainer(
-    request: Request, recipe: Recipe, net: Any, classes: int, store: Any, checked: bool = False
+    request: Request, recipe: Recipe, net: Any, classes: int, engine: Engine, checked: bool = False
 ) -> Trainer:
     """The trainer of an initialized network, as `recipe` and the command line have it."""
     args = request.args
@@ -167,7 +172,7 @@ def build_trainer(
         decay_bn_and_bias=recipe.decay_bn_and_bias,
         label_smoothing=recipe.label_smoothing,
         mixup=Mixup(recipe.mixup_alpha, args.seed) if recipe.mixup_alpha else None,
-        kvstore=store,
+        engine=engine,
         recompute=args.recompute,
         dtype=args.dtype,
         seed=args.seed,

@@ -1,4 +1,4 @@
-"""What computes: the contexts of a run and its KVStore, checked before any work starts."""
+"""What computes: the contexts of a run and its engine, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 from gluon_resnet._mxnet import mx
 from gluon_resnet.environment.driver import list_gpus
 from gluon_resnet.errors import EnvironmentProblem, UsageError
+from gluon_resnet.training.dist_engine import AsyncParameterServer, ParameterServer
+from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.horovod_engine import Horovod
 
-KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync", "dist_async")
+KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync", "dist_async", "horovod")
 
 
 def has_cuda() -> bool:
@@ -45,8 +48,8 @@ def cpu_contexts(count: int) -> list[Any]:
     return [mx.cpu(index) for index in range(count)]
 
 
-def open_kvstore(name: str, contexts: Sequence[Any]) -> Any:
-    """What `Trainer` takes as its kvstore: `name` itself on one machine, an open store for ``dist_*``.
+def open_engine(name: str, contexts: Sequence[Any]) -> Engine:
+    """What combines gradients and numbers under the KVStore `name`; waits for the other workers, if there are any.
 
     MXNet takes any name and silently trains alone, so names are checked here: UsageError.
     """
@@ -54,15 +57,12 @@ def open_kvstore(name: str, contexts: Sequence[Any]) -> Any:
         raise UsageError(f"there is no KVStore {name!r}: choose one of {', '.join(KVSTORES)}")
     if name == "nccl" and contexts[0].device_type != "gpu":
         raise UsageError("the KVStore nccl joins GPUs: give --gpus, or choose local or device")
+    if name == "horovod":
+        return Horovod()
     if not name.startswith("dist_"):
-        return name
+        return Engine(name)
     if "DMLC_ROLE" not in os.environ:
         raise UsageError(
-            f"the KVStore {name} needs a cluster: DMLC_ROLE is not set, start it with a launcher"
+            f"the KVStore {name} needs a cluster: DMLC_ROLE is not set, start it with tools/launch.py"
         )
-    if name == "dist_async":
-        # Its servers apply the updates with the learning rate of the first step, whatever is set later.
-        raise UsageError(
-            "the KVStore dist_async cannot follow a learning-rate schedule yet: choose dist_sync"
-        )
-    return mx.kv.create(name)
+    return AsyncParameterServer() if name == "dist_async" else ParameterServer(name)

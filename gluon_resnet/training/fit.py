@@ -62,8 +62,9 @@ def fit(
     holds at each `on_epoch` what the validation took the classes for (see Trainer.evaluate).
 
     Several workers (`workers`; None: this is the only one) call it with the same arguments, but for `validation`,
-    which one of them has, and `checkpoints`, `confusion`, `on_epoch`, `on_step` and `progress`. They stop together when
-    one is asked to, and their learning rates are the same: each depends on the errors over all of them.
+    which one of them has, and `confusion`, `on_epoch`, `on_step` and `progress`. They stop together when
+    one is asked to, and their learning rates are the same: each depends on the errors over all of them. With dist_async
+    they meet at the ends of epochs only; a worker that learns of a stop may be some batches further than another one.
 
     `on_step` takes what the updates since the call before came to, after every `step_every` updates (0: never) and at
     the end of an epoch.
@@ -121,6 +122,7 @@ class _Run:
             title = f"epoch {position.epoch + 1}/{epochs}"
             if not position.trained:
                 position = self._train_epoch(position, epochs)
+                self.trainer.gather_statistics()
                 self._save(position)
                 if self._all_stop():
                     return False
@@ -169,7 +171,7 @@ class _Run:
             )
 
         loaded = _loading(train, _rest_of_epoch(train, position), "the loader")
-        rest = _until(self._all_stop, islice(loaded, batches_here - position.batch))
+        rest = _until(self._stop_here, islice(loaded, batches_here - position.batch))
         with closing(self.progress.follow(rest, title, batches_here, position.batch, status)) as batches:
             for batch in batches:
                 lr = schedule(iteration, observed)
@@ -183,14 +185,16 @@ class _Run:
                     observed
                 ):  # some hundred times in a run: here the host waits for the device
                     last, seen = seen, meter.sums()
-                    batch_sums = self.workers.total(seen - last)
+                    batch_sums = self.workers.own_or_total(seen - last)
                     wrong = batch_sums.images - batch_sums.top1_right
                     observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
                 if self.checkpoints and self.checkpoints.due(iteration) and batch_number < batches_here:
-                    self._save(reached(), urgent=False)
+                    here = reached()
+                    trainer.gather_statistics()
+                    self._save(here, urgent=False)
         last_position = reached()
         steps.done(iteration)
-        if self._all_stop() and batch_number < batches_here:
+        if self._all_stop() and self.workers.any(batch_number < batches_here):
             return last_position
         trainer.average_statistics()
         return replace(last_position, trained=True, loader=None)
@@ -210,7 +214,7 @@ class _Run:
             self.schedule(position.iteration - 1, position.observed),
             position.seconds,
             self.trainer.top_k,
-            position.sums,
+            position.sums + position.others,
             validated,
         )
         combining, scale = self.trainer.take_combining_seconds(), self.trainer.loss_scale
@@ -239,6 +243,9 @@ class _Run:
             last = position.iteration == self.iterations
             with doing("saving a state", lambda: f"its files begin with {checkpoints.prefix}"):
                 checkpoints.save(self.trainer, position, last=last, urgent=urgent)
+
+    def _stop_here(self) -> bool:
+        return self.workers.asked_to_stop(self.stop())
 
     def _all_stop(self) -> bool:
         return self.workers.any(self.stop())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import secrets
 import selectors
 import socket
@@ -14,7 +14,7 @@ from typing import Callable, Optional
 from gluon_resnet.errors import GluonResnetError
 
 _HELLO = struct.Struct(">QI")  # the token of the run, the rank
-_DONE = b"."
+_DONE, _STOP = b".", b"s"
 _PATIENCE = 60.0  # seconds for all workers to connect
 _GRACE = 1.0  # seconds in which a worker that fails, too, can tell its own error
 
@@ -27,7 +27,8 @@ class Lifeline:
 
     Args:
         rank, count: of this worker, and how many there are.
-        share: adds up six numbers over all workers (Workers.sum); worker 0 tells its address by it.
+        address: of this machine, IPv4, for the other workers (Engine.address).
+        share: adds up six numbers over all workers (Engine.sum); worker 0 tells its address by it.
         lost: called once, in the thread, with the rank of a worker that is gone: seen from worker 0 anyone, from the
             others worker 0, which has lost somebody itself.
 
@@ -38,12 +39,14 @@ class Lifeline:
         self,
         rank: int,
         count: int,
+        address: str,
         share: Callable[[Sequence[int]], list[int]],
         lost: Callable[[int], None],
     ) -> None:
         self._lost = lost
         self._closed = threading.Event()
-        self._peers = _accept(count, share) if rank == 0 else {_connect(rank, share): 0}
+        self._stop = threading.Event()
+        self._peers = _accept(count, address, share) if rank == 0 else {_connect(rank, share): 0}
         for peer in self._peers:
             peer.settimeout(None)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -52,16 +55,29 @@ class Lifeline:
         self._thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
         self._thread.start()
 
+    @property
+    def stop_asked(self) -> bool:
+        """Whether this worker or another one has asked all of them to stop."""
+        return self._stop.is_set()
+
+    def ask_stop(self) -> None:
+        """Tell the other workers that they shall stop; waits for nobody."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._tell(_STOP)
+
+    def wait(self) -> None:
+        """Wait until `lost` was called, or until it is known that nobody is gone: half a minute at most."""
+        self._thread.join(_PATIENCE / 2)
+
     def close(self, failed: bool) -> None:
         """Watch no longer. `failed`: the other workers cannot go on, and learn it."""
         self._closed.set()
+        if not failed:
+            self._tell(_DONE)
         for peer in self._peers:
-            try:
-                if not failed:
-                    peer.sendall(_DONE)
+            with contextlib.suppress(OSError):  # gone itself
                 peer.shutdown(socket.SHUT_RDWR)  # wakes the thread
-            except OSError:
-                pass  # gone itself
         self._thread.join()
         for peer in self._peers:
             peer.close()
@@ -73,22 +89,39 @@ class Lifeline:
             while selector.get_map():
                 for key, _ in selector.select():
                     peer = key.data
-                    selector.unregister(peer)
                     try:
-                        done = peer.recv(1) == _DONE
+                        message = peer.recv(1)
                     except OSError:  # reset, or silent for too long
-                        done = False
-                    if not done:
+                        message = b""
+                    if message == _STOP:
+                        self._forward_stop()
+                        continue
+                    selector.unregister(peer)
+                    if message != _DONE:
                         if not self._closed.wait(_GRACE):
                             self._lost(self._peers[peer])
                         return
 
+    def _forward_stop(self) -> None:
+        """Worker 0, whom all are connected to, tells it to the others."""
+        if 0 in self._peers.values():
+            self._stop.set()
+        else:
+            self.ask_stop()
 
-def _accept(count: int, share: Callable[[Sequence[int]], list[int]]) -> dict[socket.socket, int]:
+    def _tell(self, message: bytes) -> None:
+        for peer in self._peers:
+            with contextlib.suppress(OSError):  # gone itself
+                peer.sendall(message)
+
+
+def _accept(
+    count: int, address: str, share: Callable[[Sequence[int]], list[int]]
+) -> dict[socket.socket, int]:
     """Worker 0's side: the connections of all others, with their ranks."""
     token = secrets.randbits(48)
     peers: dict[socket.socket, int] = {}
-    with socket.create_server((_own_address(), 0), backlog=count) as server:
+    with socket.create_server((address, 0), backlog=count) as server:
         server.settimeout(_PATIENCE)
         host, port = server.getsockname()
         share([*socket.inet_aton(host), port, token])
@@ -130,13 +163,3 @@ def _connect(rank: int, share: Callable[[Sequence[int]], list[int]]) -> socket.s
             f"worker {rank} does not reach worker 0 at {host}:{port} ({error}): is a firewall between them?"
         ) from None
     return peer
-
-
-def _own_address() -> str:
-    """The IPv4 address of this machine that the parameter server uses, too."""
-    host = os.environ.get("DMLC_NODE_HOST")
-    if host:
-        return socket.gethostbyname(host)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # connecting sends nothing
-        probe.connect((os.environ["DMLC_PS_ROOT_URI"], int(os.environ["DMLC_PS_ROOT_PORT"])))
-        return str(probe.getsockname()[0])

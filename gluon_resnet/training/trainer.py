@@ -9,12 +9,16 @@ import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import DataError, GluonResnetError
-from gluon_resnet.models.parameters import check_arrays, parameter_value
+from gluon_resnet.models.parameters import check_arrays
 from gluon_resnet.models.recompute import Recomputed
+from gluon_resnet.training.async_updates import AsyncUpdates
+from gluon_resnet.training.dist_engine import AsyncParameterServer
+from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.loss import CrossEntropy
 from gluon_resnet.training.metrics import Meter, Sums, Update
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.precision import use_precision
+from gluon_resnet.training.running_statistics import RunningStatistics
 from gluon_resnet.training.updates import Updates
 
 _TIMED = 16  # one step of so many waits for the devices, to measure how long combining gradients takes
@@ -55,7 +59,7 @@ class Trainer:
         decay_bn_and_bias: False spares betas, gammas and biases from weight decay.
         label_smoothing: the part of a training label that is spread over all classes (see CrossEntropy).
         mixup: trains on mixed images and labels; an error is then measured against the label of greater weight.
-        kvstore: a name, or an open store of a cluster (see devices.open_kvstore).
+        engine: what combines gradients over contexts and workers (see devices.open_engine); None: the KVStore device.
         recompute: keep few activations and compute the others again in the backward pass (see models.recompute).
         dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
             checkpoints stay float32; the choice holds for everything that the process builds afterwards.
@@ -75,7 +79,7 @@ class Trainer:
         decay_bn_and_bias: bool = True,
         label_smoothing: float = 0.0,
         mixup: Optional[Mixup] = None,
-        kvstore: Any = "device",
+        engine: Optional[Engine] = None,
         recompute: bool = False,
         dtype: str = "float32",
         scaler: Any = None,
@@ -103,10 +107,16 @@ class Trainer:
         self._recomputed = Recomputed(net) if recompute else None
         for loss in (self._loss, self._plain_loss):
             loss.hybridize(static_alloc=True, static_shape=True)
-        self._rank = 0 if isinstance(kvstore, str) else kvstore.rank
-        self._combines = len(self.contexts) > 1 or not isinstance(kvstore, str)
+        engine = engine or Engine()
+        self._rank = engine.rank
+        self._combines = len(self.contexts) > 1 or engine.count > 1
         self._combining: list[float] = []  # seconds, of some steps
-        self._updates = Updates(net, kvstore, momentum, weight_decay, scaler)
+        settings = (momentum, weight_decay, scaler)
+        if isinstance(engine, AsyncParameterServer):
+            self._updates: Updates = AsyncUpdates(net, engine, *settings)
+        else:
+            self._updates = Updates(net, engine, *settings)
+        self._statistics = RunningStatistics(self._parameters, self.contexts, engine)
 
     def new_meter(self, start: Optional[Sums] = None) -> Meter:
         """A meter for `step`, going on from the sums `start`."""
@@ -169,19 +179,26 @@ class Trainer:
         return meter.sums()
 
     def average_statistics(self) -> None:
-        """Give all devices the mean of their running statistics, which is what a saved network has."""
-        if len(self.contexts) > 1:
-            for parameter in self._parameters.values():
-                if parameter.grad_req == "null":
-                    parameter.set_data(mx.nd.array(parameter_value(parameter)))
+        """Give all devices of all workers the same running statistics, which is what a saved network has.
+
+        All workers call it at the end of an epoch; with dist_async their weights are equal then, too.
+        """
+        self._updates.settle()
+        self._statistics.average()
+
+    def gather_statistics(self) -> None:
+        """Let the next `state()` have the running statistics of all workers as they are now; all of them call it."""
+        self._statistics.gather()
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the next step depends on, by name: weights, running statistics of each device, momentum.
 
-        Waits for the queued steps. GluonResnetError when a value is not finite.
+        The running statistics of other workers are those that were gathered or averaged last. With dist_async there is
+        no momentum, which is in the servers. Waits for the queued steps. GluonResnetError when a value is not finite.
         """
         mx.nd.waitall()  # running statistics: see parameters.parameter_value
         arrays = {name: copies[0].asnumpy() for name, copies in self._tensors().items()}
+        arrays.update(self._statistics.arrays())
         arrays.update(self._updates.scaler_state())
         for name, array in arrays.items():
             if not np.isfinite(array).all():
@@ -189,13 +206,16 @@ class Trainer:
         return arrays
 
     def load_state(self, path: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state()` of as many devices, read from `path`; ModelError where it does not fit."""
+        """Go on from a `state()` of as many devices and workers, read from `path`; ModelError where it does not fit."""
         tensors = self._tensors()
-        scaler = {name: array.shape for name, array in self._updates.scaler_state().items()}
-        check_arrays(path, arrays, {**{name: copies[0].shape for name, copies in tensors.items()}, **scaler})
+        expected = {name: copies[0].shape for name, copies in tensors.items()}
+        expected.update(self._statistics.shapes())
+        expected.update({name: array.shape for name, array in self._updates.scaler_state().items()})
+        check_arrays(path, arrays, expected)
         for name, copies in tensors.items():
             for tensor in copies:
                 tensor[:] = arrays[name]
+        self._statistics.load(arrays)
         self._updates.load_scaler_state(arrays)
 
     def _hybridize(self) -> None:
@@ -209,14 +229,12 @@ class Trainer:
         (self._recomputed or mx.autograd).backward(heads, gradients)
 
     def _tensors(self) -> dict[str, list[Any]]:
-        """The arrays that make up the state, with their copies on all devices."""
+        """The arrays of the state that are equal on all devices, with their copies."""
         tensors, momenta = {}, self._updates.momenta()
+        statistics = self._statistics.names
         for name, parameter in self._parameters.items():
-            copies = parameter.list_data()
-            if parameter.grad_req == "null":  # running statistics: each device has its own
-                tensors.update({f"{name}@{device}": [copy] for device, copy in enumerate(copies)})
-                continue
-            tensors[name] = copies
+            if name not in statistics:
+                tensors[name] = parameter.list_data()
             if parameter.name in momenta:
                 tensors[f"{name}:momentum"] = momenta[parameter.name]
         return tensors

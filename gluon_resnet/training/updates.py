@@ -9,40 +9,40 @@ from typing import Any, Optional
 import numpy as np
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.training.engine import Engine
 
 
 class Updates:
-    """SGD with momentum on the parameters of a network; all their copies stay equal.
+    """SGD with momentum on the parameters of a network; all their copies, on all workers, stay equal.
 
     Args:
         net: its parameters are initialized, one copy a device.
-        kvstore: what combines gradients: a name, or an open store of a cluster (see devices.open_kvstore).
+        engine: what combines gradients (see devices.open_engine).
         momentum, weight_decay: of SGD; a parameter's `wd_mult` multiplies its decay.
         scaler: MXNet's dynamic loss scaler (contrib.amp.loss_scaler.LossScaler). An update whose gradients are not
             finite is then skipped, and the scale halved.
     """
 
     def __init__(
-        self, net: Any, kvstore: Any, momentum: float, weight_decay: float, scaler: Any = None
+        self, net: Any, engine: Engine, momentum: float, weight_decay: float, scaler: Any = None
     ) -> None:
+        self._engine = engine
         self._scaler = scaler
-        self._world_size = 1 if isinstance(kvstore, str) else kvstore.num_workers
         self._sgd = mx.gluon.Trainer(
             net.collect_params(),
             "sgd",
             {"learning_rate": 0.0, "momentum": momentum, "wd": weight_decay},
-            kvstore=kvstore,
+            kvstore=engine.kvstore,
             update_on_kvstore=False,  # momentum and its checkpoint stay here; rates may change at every step
         )
         self._trained = [p for p in self._sgd._params if p.grad_req != "null"]
         self._create_momenta()
         # Left to the first step, handing out the initial values races with that step: running statistics lose
-        # their first update, and with a cluster the first pull can return gradients.
+        # their first update.
         self._sgd._init_kvstore()
         self._sgd._init_params()
+        engine.begin([parameter.list_data() for parameter in self._sgd._params])
         mx.nd.waitall()
-        if not isinstance(kvstore, str):
-            kvstore._barrier()
 
     @property
     def loss_scale(self) -> Optional[float]:
@@ -58,28 +58,40 @@ class Updates:
 
         Returns the L2 norm of the gradient of the mean loss over all workers, an array (1,) that is not computed yet.
         """
-        self._sgd._allreduce_grads()
+        self._combine()
         return self._update(lr, rows)
 
     def apply_timed(self, lr: float, rows: int) -> tuple[Any, float]:
         """As `apply`, and the seconds that combining took: waits for all that is queued before and for that."""
         mx.nd.waitall()
         began = time.perf_counter()
-        self._sgd._allreduce_grads()
+        self._combine()
         mx.nd.waitall()
         seconds = time.perf_counter() - began
         return self._update(lr, rows), seconds
 
+    def _combine(self) -> None:
+        self._sgd._allreduce_grads()
+        self._engine.combine([parameter.list_grad() for parameter in self._trained])
+
     def _update(self, lr: float, rows: int) -> Any:
-        scale = 1.0 / (self._world_size * rows * (self.loss_scale or 1.0))
+        workers = self._engine.count if self._engine.in_step else 1  # whose gradients were added up
+        scale = 1.0 / (workers * rows * (self.loss_scale or 1.0))
         gradients = [parameter.list_grad()[0] for parameter in self._trained]
         squares = mx.nd.multi_sum_sq(*gradients, num_arrays=len(gradients))
         norm = squares.sum().sqrt() * scale
+        if not (self._scaler and self._scaler.has_overflow(self._trained)):
+            self._apply(lr, scale)
+        return norm
+
+    def _apply(self, lr: float, scale: float) -> None:
+        """Queue the update by the combined gradients times `scale`."""
         self._sgd.set_learning_rate(lr)
         self._sgd._optimizer.rescale_grad = scale
-        if not (self._scaler and self._scaler.has_overflow(self._trained)):
-            self._sgd._update()
-        return norm
+        self._sgd._update()
+
+    def settle(self) -> None:
+        """Make the weights of all workers equal where they are not at every step."""
 
     def momenta(self) -> dict[str, list[Any]]:
         """The arrays of SGD by the full name of their parameter, with a copy for each device; none without momentum."""
