@@ -107,17 +107,15 @@ class DetectingTrainer(Trainer):
             super().step(batch, lr, meter, where, iteration)
             return
         before = {name: copies[0].copy() for name, copies in self._tensors().items()}
-        others = {**self._statistics.arrays(), **self._updates.scaler_state()}
+        others = {**self._statistics.others(), **self._updates.scaler_state()}
         self.scale = self._updates.loss_scale
         self._ids, self._done = batch.ids[: len(batch) - batch.pad].tolist(), 0
         hooks = [block.register_forward_hook(self._hook(name)) for name, block in _blocks(self.net)]
         self.net.hybridize(active=False)
         try:
             super().step(batch, lr, meter, where, iteration)
-            weights = {name: copies[0] for name, copies in self._tensors().items()}
-            statistics = {name: mx.nd.array(array) for name, array in self._statistics.arrays().items()}
-            for name, array in {**weights, **statistics}.items():
-                self._look("weight", name, array)
+            for name, copies in self._tensors().items():
+                self._look("weight", name, copies[0])
             meter.sums()
         except Anomaly as anomaly:  # of a check, or of the meter
             state = {**{name: copy.asnumpy() for name, copy in before.items()}, **others}

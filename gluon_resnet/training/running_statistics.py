@@ -25,6 +25,7 @@ class RunningStatistics:
         self._devices, self._engine = devices, engine
         self._own = slice(engine.rank * len(devices), (engine.rank + 1) * len(devices))
         self._copies = engine.count * len(devices)
+        self._others = [n for n in range(self._copies) if not self._own.start <= n < self._own.stop]
         # Of the other workers, as they were when all called a method that combines; at first all are equal.
         self._all = np.repeat(self._read()[:1], self._copies, axis=0)
 
@@ -32,6 +33,28 @@ class RunningStatistics:
     def names(self) -> set[str]:
         """Of the parameters."""
         return set(self._parameters)
+
+    def tensors(self) -> dict[str, Any]:
+        """This worker's copies themselves, by NAME@NUMBER."""
+        return {
+            f"{name}@{number}": parameter.data(device)
+            for number, device in enumerate(self._devices, self._own.start)
+            for name, parameter in self._parameters.items()
+        }
+
+    def others(self) -> dict[str, np.ndarray]:
+        """The copies of the other workers, by NAME@NUMBER, as they were when all last called `gather` or `average`."""
+        return {
+            f"{name}@{number}": values
+            for number in self._others
+            for name, values in zip(self._parameters, self._split(self._all[number]))
+        }
+
+    def load_others(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from `others()`, which are among `arrays`."""
+        for number in self._others:
+            values = [arrays[f"{name}@{number}"].ravel() for name in self._parameters]
+            self._all[number] = np.concatenate(values) if values else []
 
     def gather(self) -> None:
         """Learn the copies of all workers, so that the state of a run has them. Called by all workers.
@@ -59,27 +82,6 @@ class RunningStatistics:
         # Not the mean of squares less the square of the mean: float32, which engines add up, would lose it.
         variance = self._mean_over_workers(variances + (means - mean) ** 2)
         self._all = np.tile(np.concatenate([mean, variance]).astype("float32"), (self._copies, 1))
-        self._write()
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All copies, by NAME@NUMBER: this worker's as they are, the others' as of the last call of all workers."""
-        self._all = self._all.copy()  # what was returned before may still be on its way to a file
-        self._all[self._own] = self._read()
-        return {
-            f"{name}@{number}": values
-            for number, copy in enumerate(self._all)
-            for name, values in zip(self._parameters, self._split(copy))
-        }
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those of `arrays()`."""
-        return {f"{name}@{n}": p.shape for n in range(self._copies) for name, p in self._parameters.items()}
-
-    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from `arrays()`, which fit."""
-        for number in range(self._copies):
-            values = [arrays[f"{name}@{number}"].ravel() for name in self._parameters]
-            self._all[number] = np.concatenate(values) if values else []
         self._write()
 
     @property

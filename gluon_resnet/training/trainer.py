@@ -198,7 +198,7 @@ class Trainer:
         """
         mx.nd.waitall()  # running statistics: see parameters.parameter_value
         arrays = {name: copies[0].asnumpy() for name, copies in self._tensors().items()}
-        arrays.update(self._statistics.arrays())
+        arrays.update(self._statistics.others())
         arrays.update(self._updates.scaler_state())
         for name, array in arrays.items():
             if not np.isfinite(array).all():
@@ -209,13 +209,13 @@ class Trainer:
         """Go on from a `state()` of as many devices and workers, read from `path`; ModelError where it does not fit."""
         tensors = self._tensors()
         expected = {name: copies[0].shape for name, copies in tensors.items()}
-        expected.update(self._statistics.shapes())
+        expected.update({name: array.shape for name, array in self._statistics.others().items()})
         expected.update({name: array.shape for name, array in self._updates.scaler_state().items()})
         check_arrays(path, arrays, expected)
         for name, copies in tensors.items():
             for tensor in copies:
                 tensor[:] = arrays[name]
-        self._statistics.load(arrays)
+        self._statistics.load_others(arrays)
         self._updates.load_scaler_state(arrays)
 
     def _hybridize(self) -> None:
@@ -229,11 +229,11 @@ class Trainer:
         (self._recomputed or mx.autograd).backward(heads, gradients)
 
     def _tensors(self) -> dict[str, list[Any]]:
-        """The arrays of the state that are equal on all devices, with their copies."""
-        tensors, momenta = {}, self._updates.momenta()
-        statistics = self._statistics.names
+        """The arrays of this worker that make up the state, with their copies on all devices."""
+        statistics, momenta = self._statistics, self._updates.momenta()
+        tensors = {name: [tensor] for name, tensor in statistics.tensors().items()}  # each device has its own
         for name, parameter in self._parameters.items():
-            if name not in statistics:
+            if name not in statistics.names:
                 tensors[name] = parameter.list_data()
             if parameter.name in momenta:
                 tensors[f"{name}:momentum"] = momenta[parameter.name]
