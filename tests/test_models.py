@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -128,6 +131,47 @@ def test_hybridized_equals_imperative(variant):
     imperative = net(x).asnumpy()
     net.hybridize(static_alloc=True, static_shape=True)
     np.testing.assert_allclose(net(x).asnumpy(), imperative, rtol=1e-5, atol=1e-5)
+
+
+def test_the_last_pooling_of_a_cifar_net_is_global_average_pooling():
+    pool = get_model("resnet20", classes=10).features[-1]
+    assert isinstance(pool, gluon.nn.GlobalAvgPool2D)  # multi-scale testing looks for it
+    x = mx.nd.random.normal(shape=(3, 64, 8, 8))
+    results = []
+    for layer in (pool, gluon.nn.GlobalAvgPool2D()):
+        x.attach_grad()
+        with mx.autograd.record():
+            y = layer(x)
+        y.backward(mx.nd.arange(3 * 64).reshape(y.shape))
+        results.append((y.asnumpy(), x.grad.asnumpy()))
+    (y, gradient), (expected_y, expected_gradient) = results
+    np.testing.assert_allclose(y, expected_y, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet8_gluoncv_v2", "plain20"])
+def test_no_gradient_of_a_cifar_net_is_left_to_onednns_reference_code(name):
+    program = """if True:
+        import sys
+        from gluon_resnet._mxnet import mx
+        from gluon_resnet.models import get_model
+        from gluon_resnet.models.registry import split_variant
+        name, variant = split_variant(sys.argv[1])
+        net = get_model(name, classes=10, variant=variant or "v1")
+        net.initialize()
+        net.hybridize(static_alloc=True, static_shape=True)
+        with mx.autograd.record():
+            y = net(mx.nd.random.normal(shape=(4, 3, 32, 32)))
+        y.backward()
+        mx.nd.waitall()
+    """
+    command = [sys.executable, "-c", program, name]
+    environment = {**os.environ, "DNNL_VERBOSE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    lines = [line.split(",") for line in done.stdout.splitlines() if ",exec," in line]
+    slow = [line[4:6] for line in lines if line[3].startswith(("batch", "pool", "conv")) and "ref" in line[4]]
+    assert len(lines) >= 50
+    assert slow == []
 
 
 def test_he_initialization():

@@ -29,6 +29,7 @@ _KINDS = {
     "FullyConnected": "fully connected",
     "Flatten": "flatten",
     "elemwise_add": "addition",
+    "_contrib_AdaptiveAvgPooling2D": "global avg pooling",  # that of the CIFAR nets
 }
 
 
