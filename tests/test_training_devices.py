@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -100,3 +103,26 @@ def test_the_driver_is_asked(monkeypatch, driver, expected):
             list_gpus()
     else:
         assert list_gpus() == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [5]), (2, [3, 2]), (4, [2, 1, 1, 1]), (6, [1] * 6)])
+def test_cpu_contexts_share_the_threads_out(count, expected):
+    program = """if True:
+        import ctypes, sys
+        from gluon_resnet._mxnet import mx
+        from gluon_resnet.training.devices import cpu_contexts
+
+        @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+        def show(run_context, nothing):
+            print(ctypes.CDLL("libgomp.so.1").omp_get_max_threads(), flush=True)
+
+        for context in cpu_contexts(int(sys.argv[1])):
+            device = (ctypes.c_int * 2)(1, context.device_id)
+            push = mx.base._LIB.MXEnginePushSync
+            mx.base.check_call(push(show, None, None, device, None, 0, None, 0, None, 0, None))
+            mx.nd.waitall()
+    """
+    command = [sys.executable, "-c", program, str(count)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "5"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert list(map(int, done.stdout.split())) == expected

@@ -44,8 +44,29 @@ def gpu_contexts(ids: Sequence[int]) -> list[Any]:
 
 
 def cpu_contexts(count: int) -> list[Any]:
-    """`count` data-parallel CPU contexts: cpu(0), cpu(1), ..."""
-    return [mx.cpu(index) for index in range(count)]
+    """`count` data-parallel CPU contexts, cpu(0), cpu(1), ..., that share out the threads of OpenMP, at least 1 each.
+
+    Left alone, each of them would take all, and they would wait for each other's processors.
+    """
+    contexts = [mx.cpu(index) for index in range(count)]
+    threads = int(os.environ["OMP_NUM_THREADS"])  # _mxnet sets it
+    for index, context in enumerate(contexts):
+        _limit_threads(context, max(1, threads // count + (index < threads % count)))
+    return contexts
+
+
+def _limit_threads(context: Any, threads: int) -> None:
+    """Let what runs on a CPU context use so many threads, which is a setting of the engine's thread for it."""
+    openmp = ctypes.CDLL("libgomp.so.1")  # MXNet's
+    device = (ctypes.c_int * 2)(context.device_typeid, context.device_id)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    def limit(run_context: Any, nothing: Any) -> None:
+        openmp.omp_set_num_threads(threads)
+
+    push = mx.base._LIB.MXEnginePushSync
+    mx.base.check_call(push(limit, None, None, device, None, 0, None, 0, None, 0, None))
+    mx.nd.waitall()  # until then the engine needs `limit`
 
 
 def open_engine(name: str, contexts: Sequence[Any]) -> Engine:
