@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from typing import Optional
 
 from gluon_resnet.cli.train_beginning import find_position, tell_what_to_expect
+from gluon_resnet.cli.train_benchmark import benchmark
 from gluon_resnet.cli.train_environment import environment
 from gluon_resnet.cli.train_job import Job, Request
 from gluon_resnet.cli.train_options import parser
@@ -40,6 +41,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if replay:
         return replay(Job(request, engine, replay.file.rank, replay.file.world_size, checked=True))
     with Workers(engine, _give_up) as workers:
+        if args.benchmark:
+            return benchmark(request, engine)
         return _train(Job(request, engine, workers.rank, workers.count, args.detect_anomaly), workers)
 
 

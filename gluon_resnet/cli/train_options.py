@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     group = result.add_argument_group("data")
-    group.add_argument("--data-train", nargs="+", required=True, metavar="REC", help="training records")
+    group.add_argument("--data-train", nargs="+", metavar="REC", help="training records")
     group.add_argument(
         "--data-val", nargs="+", metavar="REC", help="validation records; all of --data-train train"
     )
@@ -69,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         type=number(int, 0),
         metavar="N",
         help="without --data-val: validate on N records of --data-train, always the same, and train on the rest",
+    )
+    group.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="no data: time --num-iterations (default: 50) on noise, and write nothing",
     )
     group.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
     group.add_argument("--image-shape", type=image_size, metavar="3,N,N", help="shape of a training crop")
@@ -194,6 +199,8 @@ def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
 
     UsageError for options that do not go together.
     """
+    if not (args.data_train or args.benchmark):
+        raise UsageError("give --data-train, the records to train on, or --benchmark, which needs none")
     recipe = get_recipe(args.recipe)
     if args.warmup_epochs is None:  # a warm-up of the user's takes the place of ResNet-110's
         recipe = recipe.for_network(network)
