@@ -6,6 +6,7 @@
 Each is a process of its own, started once with the same number of threads, and all take turns in every round while
 the others sleep, so that a noisy machine is as noisy for all of them. Printed are medians over the rounds, and the
 medians of the ratios within a round with their range: how many times as long each takes as ours on synthetic batches.
+With `--threads 1` the processor time says what a step costs on a machine that is never quiet.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ MISSING = 3  # exit status of a worker whose library is not installed
 
 
 def work(name: str, job: Job) -> None:
-    """A worker: for each line on standard input, a number of seconds, train so long and print the seconds a step."""
+    """A worker: for each line on standard input, a number of seconds, train so long; see Worker.measure."""
     steps = RUNS[name](job)
     for _ in range(4):
         next(steps)
     print("ready", flush=True)
     for line in sys.stdin:
         next(steps)  # wakes everything up, and computes what was queued before the others' turns
-        count, began = 0, time.perf_counter()
+        count, began, used = 0, time.perf_counter(), time.process_time()
         while count < 2 or time.perf_counter() - began < float(line):
             next(steps)
             count += 1
-        print((time.perf_counter() - began) / count, flush=True)
+        print((time.perf_counter() - began) / count, (time.process_time() - used) / count, flush=True)
 
 
 class Worker:
@@ -72,15 +73,16 @@ class Worker:
             return False
         sys.exit(f"{self._name} failed")
 
-    def measure(self, seconds: float) -> float:
-        """Seconds a step."""
+    def measure(self, seconds: float) -> tuple[float, float]:
+        """Seconds a step, and seconds of processor time."""
         assert self._process.stdin
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
         line = self._line()
         if not line:
             sys.exit(f"{self._name} failed")
-        return float(line)
+        wall, processor = map(float, line.split())
+        return wall, processor
 
     def close(self) -> None:
         self._process.kill()
@@ -91,8 +93,11 @@ class Worker:
         return self._process.stdout.readline().strip()
 
 
-def compare(job: Job, names: list[str], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a step of each of `names` that is installed, in each round."""
+Measured = dict[str, list[tuple[float, float]]]
+
+
+def compare(job: Job, names: list[str], rounds: int, seconds: float) -> Measured:
+    """What Worker.measure gives for each of `names` that is installed, in each round."""
     with contextlib.ExitStack() as stack:
         workers = {}
         for name in names:
@@ -100,7 +105,7 @@ def compare(job: Job, names: list[str], rounds: int, seconds: float) -> dict[str
             stack.callback(worker.close)
             if worker.ready():
                 workers[name] = worker
-        measured: dict[str, list[float]] = {name: [] for name in workers}
+        measured: Measured = {name: [] for name in workers}
         for number in range(rounds):
             order = list(workers) if number % 2 == 0 else list(workers)[::-1]
             for name in order:
@@ -108,17 +113,17 @@ def compare(job: Job, names: list[str], rounds: int, seconds: float) -> dict[str
         return measured
 
 
-def show(job: Job, measured: dict[str, list[float]]) -> None:
+def show(job: Job, measured: Measured) -> None:
     """The table of one network."""
     rounds = len(measured[OURS])
     shape = f"{job.batch_size} images of 3x{job.size}x{job.size}"
-    print(f"{job.network}, {shape}, {job.threads} threads: medians of {rounds} rounds")
-    print(f"{'':34} ms a step  images/s   times ours (range)")
-    for name, seconds in measured.items():
-        median = statistics.median(seconds)
-        ratios = [value / own for value, own in zip(seconds, measured[OURS])]
+    print(f"{job.network}, {shape}, threads: {job.threads}; medians of {rounds} rounds")
+    print(f"{'':32} ms a step  of processors  images/s  times ours (range)")
+    for name, values in measured.items():
+        wall, used = map(statistics.median, zip(*values))
+        ratios = [value / own for (value, _), (own, _) in zip(values, measured[OURS])]
         spread = f"{statistics.median(ratios):6.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{name:34} {median * 1e3:9.1f} {job.batch_size / median:9.1f}  {spread}")
+        print(f"{name:32} {wall * 1e3:9.1f}  {used * 1e3:13.1f} {job.batch_size / wall:9.1f}  {spread}")
     print(flush=True)
 
 
@@ -191,7 +196,7 @@ def main() -> None:
         if args.output:
             with open(args.output, "w", encoding="utf-8") as stream:
                 about = {"machine": processor(), "versions": versions(), "arguments": vars(args)}
-                json.dump({**about, "seconds_a_step": results}, stream, indent=1)
+                json.dump({**about, "seconds_a_step_and_of_processors": results}, stream, indent=1)
                 stream.write("\n")
 
 
