@@ -42,7 +42,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         return replay(Job(request, engine, replay.file.rank, replay.file.world_size, checked=True))
     with Workers(engine, _give_up) as workers:
         if args.benchmark:
-            return benchmark(request, engine)
+            benchmark(request, engine)
+            return None
         return _train(Job(request, engine, workers.rank, workers.count, args.detect_anomaly), workers)
 
 
