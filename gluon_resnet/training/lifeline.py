@@ -16,7 +16,7 @@ from gluon_resnet.errors import GluonResnetError
 _HELLO = struct.Struct(">QI")  # the token of the run, the rank
 _DONE, _STOP = b".", b"s"
 _PATIENCE = 60.0  # seconds for all workers to connect
-_GRACE = 1.0  # seconds in which a worker that fails, too, can tell its own error
+_GRACE = 5.0  # seconds in which a worker that fails, too, can tell its own error
 
 
 class Lifeline:
