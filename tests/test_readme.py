@@ -76,8 +76,8 @@ def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
         if not words:
             continue
         program = [sys.executable, *words[1:]] if words[0] == "python" else words
-        if "train.py" in words[1]:
-            program += SHORT
+        if any(word.endswith("train.py") for word in words):
+            program += SHORT[2:] if "--benchmark" in words else SHORT
         done = run(program)
         if "--gpus" in words and done.returncode:  # here is none, which is said before any work
             assert re.fullmatch(r"train\.py: error: [^\n]*(GPU|CUDA)[^\n]*\n", done.stderr), done.stderr
@@ -95,7 +95,10 @@ def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
         "mean.py",
         "export.py",
         "predict.py",
+        "compare.py",
+        "launch.py",
     }
+    assert ["python", "-m", "gluon_resnet", "doctor"] in ran
     assert any(words[0].startswith("build/") for words in ran)
 
 
