@@ -1,0 +1,129 @@
+"""tools/launch.py: run a command as the workers of a parameter server, on one machine or several."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Optional
+
+from gluon_resnet.cli.arguments import number
+from gluon_resnet.errors import EnvironmentProblem, UsageError
+from gluon_resnet.launch.hosts import check_ssh, own_address, read_hosts
+from gluon_resnet.launch.job import Plan
+from gluon_resnet.launch.run import run
+
+_PROGRAMS = {"ssh": "ssh", "mpi": "mpirun", "slurm": "srun"}  # that start processes elsewhere
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Launch as `argv` says (default: the command line); the exit status."""
+    args = _parser().parse_args(argv)
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    _check(args, command)
+    hosts = read_hosts(args.hostfile) if args.hostfile else []
+    local = args.launcher == "local"
+    plan = Plan(
+        launcher=args.launcher,
+        workers=args.num_workers,
+        servers=args.num_workers if args.num_servers is None else args.num_servers,
+        command=command,
+        address=args.host_ip or ("127.0.0.1" if local else own_address(hosts)),
+        hosts=args.hostfile,
+        nodes=int(os.environ.get("SLURM_JOB_NUM_NODES", 1)),
+        environment=args.env,
+    )
+    return run(
+        plan, args.max_restarts, (lambda: check_ssh(hosts)) if args.launcher == "ssh" else lambda: None
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="launch.py",
+        usage="%(prog)s [options] -- python tools/train.py ...",
+        description="Run a command as the workers of MXNet's parameter server, with its servers and scheduler. "
+        "Their lines come with role and rank in front. When one process fails all end, with its exit status.",
+    )
+    parser.add_argument(
+        "-n", "--num-workers", type=number(int, 1, 4096), required=True, help="how many run the command"
+    )
+    parser.add_argument(
+        "-s", "--num-servers", type=number(int, 1, 4096), help="how many keep the weights (default: as many)"
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=("local", "ssh", "mpi", "slurm"),
+        help="local: on this machine; ssh, mpi: on those of --hostfile; slurm: in an allocation "
+        "(default: ssh with a --hostfile, local without)",
+    )
+    parser.add_argument("-H", "--hostfile", help="a file with a HOST, HOST:PORT or HOST slots=N on each line")
+    parser.add_argument(
+        "--host-ip",
+        type=_address,
+        help="the IPv4 address of this machine that the others reach (default: found)",
+    )
+    parser.add_argument(
+        "--env",
+        type=_variable,
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a variable of the environment for all processes, with its value here if none is given; may be repeated",
+    )
+    parser.add_argument(
+        "--max-restarts",
+        type=number(int, 0),
+        default=0,
+        metavar="N",
+        help="run the command again, up to N times, when a process fails; give train.py --resume from the start",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="what a worker runs, in this folder")
+    return parser
+
+
+def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
+    """UsageError or EnvironmentProblem for what cannot work; fills in the launcher."""
+    args.launcher = args.launcher or ("ssh" if args.hostfile else "local")
+    if not command:
+        raise UsageError("there is no command: give one after --, like -- python tools/train.py ...")
+    if args.launcher == "ssh" and not args.hostfile:
+        raise UsageError("--launcher ssh needs the machines: -H FILE")
+    if args.launcher in ("local", "slurm") and args.hostfile:
+        raise UsageError(f"--launcher {args.launcher} takes no --hostfile: choose ssh or mpi")
+    if (
+        args.max_restarts
+        and "--resume" not in command
+        and any(os.path.basename(part) == "train.py" for part in command)
+    ):
+        raise UsageError(
+            "--max-restarts runs the command again as it is: give train.py --resume from the start, "
+            "it begins anew where there is no state"
+        )
+    if importlib.util.find_spec("dmlc_tracker") is None:
+        raise EnvironmentProblem(
+            "this needs dmlc_tracker, which comes with MXNet: pip install gluon-resnet[cpu]"
+        )
+    program = _PROGRAMS.get(args.launcher)
+    if program and not shutil.which(program):
+        raise EnvironmentProblem(f"--launcher {args.launcher} needs {program}, which is not installed")
+    if args.launcher == "slurm" and "SLURM_JOB_ID" not in os.environ:
+        raise EnvironmentProblem(
+            "--launcher slurm runs inside an allocation: begin with salloc --nodes=N, or sbatch"
+        )
+
+
+def _address(text: str) -> str:
+    parts = text.split(".")
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected an IPv4 address like 10.0.0.1, found {text!r}")
+    return text
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, given, value = text.partition("=")
+    if not name or not (given or name in os.environ):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, or a variable that is set, found {text!r}")
+    return name, value if given else os.environ[name]

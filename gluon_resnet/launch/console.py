@@ -1,0 +1,61 @@
+"""What a run prints: the lines of all its processes, each with its role and rank in front."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from types import TracebackType
+from typing import Optional
+
+_LINES = 10_000  # waiting to be printed
+
+
+class Console:
+    """Prints in a thread: a terminal or pager that stops reading never keeps the launcher from its processes.
+
+    A context manager; leaving it waits for what is still to be printed. Lines beyond 10,000 that wait are dropped,
+    and counted. `gone` turns true when nobody reads any more.
+    """
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._lines: queue.Queue[Optional[tuple[str, int]]] = queue.Queue(_LINES)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._print, name="console", daemon=True)
+
+    def __enter__(self) -> Console:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._lines.put(None)
+        self._thread.join()
+
+    def line(self, text: str, stream: int = 2) -> None:
+        """Print `text` and a newline to standard output (`stream` 1) or standard error (2)."""
+        try:
+            self._lines.put_nowait((text, stream))
+        except queue.Full:
+            self._dropped += 1
+
+    def say(self, text: str) -> None:
+        """Print a line of the launcher's own."""
+        self.line(f"launch.py: {text}")
+
+    def _print(self) -> None:
+        for text, stream in iter(self._lines.get, None):
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                text = f"{text}\nlaunch.py: {dropped} lines were left out here: nobody read them in time"
+            if self.gone:
+                continue
+            try:
+                print(text, file=sys.stdout if stream == 1 else sys.stderr, flush=True)
+            except OSError:  # its reader is gone, or the disk is full
+                self.gone = True

@@ -1,0 +1,280 @@
+"""One attempt of a run: all its processes from their start to their end, of which none stays behind."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple, Optional
+
+from gluon_resnet.launch.agent import GRACE
+from gluon_resnet.launch.console import Console
+from gluon_resnet.launch.member import Member, number
+from gluon_resnet.launch.stops import Stops
+from gluon_resnet.launch.tracker import Tracker
+
+_START = 120.0  # seconds for all agents to connect
+_SAVE = 120.0  # seconds for the workers to save their state after a signal,
+_REST = 30.0  # and for the rest of them when one is done; for servers to end when the workers are done
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# By names of modules only: this package imports nothing of training. Not by -m, which a checkout could not do.
+_SERVE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from gluon_resnet.training.parameter_server import serve; serve()"
+)
+
+
+class Plan(NamedTuple):
+    """What is to run, and where.
+
+    `address` is this machine's, for the others; `hosts` the path of a host file; `nodes` the number of machines that
+    Slurm gave; `environment` is added to that which agents find.
+    """
+
+    launcher: str
+    workers: int
+    servers: int
+    command: Sequence[str]
+    address: str
+    hosts: Optional[str] = None
+    nodes: int = 1
+    environment: Sequence[tuple[str, str]] = ()
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended.
+
+    `status` is the launcher's exit status; `sentence` and `lines` are of the process that failed first, if any;
+    `started`: whether all processes were there; `lost`: whether one may still run, for 25 s, out of our reach.
+    """
+
+    status: int
+    sentence: str = ""
+    lines: Sequence[str] = ()
+    started: bool = True
+    lost: bool = False
+
+
+class Job:
+    """Runs `plan` once. A signal in `stops` ends the workers in order, a second one at once."""
+
+    def __init__(self, plan: Plan, console: Console, stops: Stops) -> None:
+        self._plan = plan
+        self._console = console
+        self._stops = stops
+        self._members: list[Member] = []
+        self._failure: Optional[Outcome] = None
+        self._ordered = self._ending = False
+        self._noise: deque[str] = deque(maxlen=20)
+
+    def run(self) -> Outcome:
+        plan, token = self._plan, secrets.token_hex(16)
+        with (
+            socket.create_server((plan.address, 0), backlog=512) as server,
+            selectors.DefaultSelector() as selector,
+        ):
+            self._selector = selector
+            launcher = f"{plan.address}:{server.getsockname()[1]}:{token}"
+            tracker = Tracker(plan.launcher, plan.workers, plan.servers, launcher, plan.hosts, plan.nodes)
+            try:
+                self._register(server, functools.partial(self._accept, server, token))
+                self._register(self._stops.bell, self._stops.hush)
+                self._register(tracker.reports, functools.partial(self._hear_report, tracker.reports))
+                self._register(tracker.noise, functools.partial(self._hear_noise, tracker.noise))
+                self._gather()
+                if not self._failure and not self._stopped:
+                    self._order()
+                    self._watch()
+                self._end()
+            finally:
+                for key in list(selector.get_map().values()):
+                    if isinstance(key.data, functools.partial) and key.data.func == self._hear:
+                        key.fileobj.close()  # type: ignore[union-attr]  # an agent ends its command then
+                tracker.close()
+        return self._outcome()
+
+    @property
+    def _stopped(self) -> bool:
+        return bool(self._stops.received) or self._console.gone
+
+    def _register(self, source: Any, heard: Callable[[], None]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, heard)
+
+    def _turn_while(self, condition: Callable[[], object], seconds: float) -> None:
+        """Hear what comes while `condition()`, for at most so long."""
+        end = time.monotonic() + seconds
+        while condition() and time.monotonic() < end:
+            for key, _ in self._selector.select(min(0.5, max(0, end - time.monotonic()))):
+                key.data()
+
+    def _running(self, *roles: str) -> list[Member]:
+        return [member for member in self._members if member.running and member.role in roles]
+
+    # What comes.
+
+    def _accept(self, server: socket.socket, token: str) -> None:
+        connection, (address, _) = server.accept()
+        member = Member(connection, address)
+        self._register(connection, functools.partial(self._hear, member, token))
+
+    def _hear(self, member: Member, token: str) -> None:
+        try:
+            for message in member.receive():
+                if not member.role:
+                    self._introduce(member, message, token)
+                elif "line" in message:
+                    member.lines.append(message["line"])
+                    self._console.line(f"[{member.name}] {message['line']}", message["stream"])
+                elif "ended" in message:
+                    self._forget(member)
+                    member.status = message["ended"]
+                    if member.status or (member.role == "worker" and not self._ordered):
+                        self._fail(member)
+                    return
+        except (OSError, EOFError, ValueError, KeyError, TypeError):  # broken, or a stranger's
+            self._forget(member)
+            if member.role:
+                member.lost = True
+                self._fail(member)
+
+    def _introduce(self, member: Member, message: dict[str, Any], token: str) -> None:
+        if not secrets.compare_digest(str(message["token"]), token):
+            raise ValueError("a stranger")
+        member.introduce(message)
+        self._members.append(member)
+
+    def _forget(self, member: Member) -> None:
+        self._selector.unregister(member.connection)
+        member.connection.close()
+
+    def _fail(self, member: Member) -> None:
+        if self._failure or self._ending:
+            return
+        what = (
+            f"{member.name} on {member.host} {member.end}"
+            if self._ordered
+            else f"a {member.role} {member.end}"
+        )
+        lines = [f"[{member.name}] {line}" for line in member.lines]
+        if member.status == 0:
+            what += ", before the workers did"
+        self._failure = Outcome(member.exit_status or 1, what, lines, self._ordered, member.lost)
+
+    def _hear_report(self, reports: Any) -> None:
+        data = os.read(reports.fileno(), 2**16).decode("utf-8", "replace")
+        if not data:
+            self._selector.unregister(reports)
+        if not self._failure and not self._ordered:
+            sentence = data.splitlines()[0] if data else "the tracker has ended"
+            self._failure = Outcome(1, f"not all roles could be started: {sentence}", started=False)
+
+    def _hear_noise(self, noise: Any) -> None:
+        data = os.read(noise.fileno(), 2**16)
+        if not data:
+            self._selector.unregister(noise)
+        for line in data.decode("utf-8", "replace").splitlines():
+            self._console.line(f"[tracker] {line}")
+
+    # What happens, in this order.
+
+    def _gather(self) -> None:
+        """Until all agents are there."""
+        wanted = self._plan.workers + self._plan.servers + 1
+        self._turn_while(
+            lambda: len(self._members) < wanted and not self._failure and not self._stopped, _START
+        )
+        if len(self._members) < wanted and not self._failure and not self._stopped:
+            self._failure = Outcome(
+                1,
+                f"{wanted - len(self._members)} of {wanted} processes have not connected to "
+                f"{self._plan.address} within {_START:.0f} s: is a firewall between the machines?",
+                started=False,
+            )
+
+    def _order(self) -> None:
+        """Tell every agent what to run."""
+        number(self._members)
+        (scheduler,) = (member for member in self._members if member.role == "scheduler")
+        self._members.sort(key=lambda member: (member.role != "worker", member.role, member.rank))
+        for member in self._members:
+            serve = [sys.executable, "-c", _SERVE, str(_ROOT)]
+            member.send(
+                command=list(self._plan.command) if member.role == "worker" else serve,
+                folder=os.getcwd(),
+                environment={
+                    **dict(self._plan.environment),
+                    "PYTHONUNBUFFERED": "1",  # lines come as they are written
+                    "DMLC_ROLE": member.role,
+                    "DMLC_NUM_WORKER": str(self._plan.workers),
+                    "DMLC_NUM_SERVER": str(self._plan.servers),
+                    "DMLC_PS_ROOT_URI": scheduler.address,
+                    "DMLC_PS_ROOT_PORT": str(scheduler.port),
+                    "DMLC_NODE_HOST": member.address,
+                    "PORT": str(member.port),  # ps-lite's, so that ranks are known
+                },
+            )
+        self._ordered = True
+        self._console.say(", ".join(f"{member.name} on {member.host}" for member in self._members))
+
+    def _watch(self) -> None:
+        """Until a process fails, all workers are done, or a signal comes."""
+        patience = float("inf")
+        while self._running("worker") and not self._failure and not self._stopped:
+            self._turn_while(lambda: self._running("worker") and not self._failure and not self._stopped, 1)
+            quiet = [member for member in self._members if member.role != "worker" and not member.running]
+            if quiet:  # they end with status 0 a moment before the workers do, but then these follow
+                patience = min(patience, time.monotonic() + _REST)
+            if time.monotonic() > patience and self._running("worker"):
+                self._fail(quiet[0])
+        if self._failure:
+            return
+        if self._stopped and self._running("worker"):
+            self._stop_workers()
+        self._turn_while(
+            lambda: self._running("server", "scheduler") and len(self._stops.received) < 2, _REST
+        )
+
+    def _stop_workers(self) -> None:
+        """Let them save their state."""
+        self._ending = True
+        reason = self._reason()
+        self._console.say(f"{reason}: the workers save their state and end; once more ends them at once")
+        for member in self._running("worker"):
+            member.send(signal=signal.SIGTERM)
+        workers = len(self._running("worker"))
+        waiting = lambda: self._running("worker") and len(self._stops.received) < 2  # noqa: E731
+        self._turn_while(lambda: waiting() and len(self._running("worker")) == workers, _SAVE)
+        self._turn_while(waiting, _REST)
+
+    def _end(self) -> None:
+        """End all that still run."""
+        self._ending = True
+        running = functools.partial(self._running, "worker", "server", "scheduler")
+        for member in running():
+            member.send(signal=signal.SIGTERM)
+        self._turn_while(lambda: running() and len(self._stops.received) < 2, GRACE)
+        for member in running():
+            member.send(signal=signal.SIGKILL)
+        self._turn_while(running, GRACE)
+
+    def _reason(self) -> str:
+        stops = self._stops.received
+        return signal.Signals(stops[0]).name if stops else "nobody reads the output"
+
+    def _outcome(self) -> Outcome:
+        if self._failure:
+            return self._failure
+        workers = [member for member in self._members if member.role == "worker"]
+        if self._ordered and all(member.status == 0 for member in workers):
+            return Outcome(0)
+        return Outcome(
+            128 + self._stops.received[0] if self._stops.received else 1, f"stopped by {self._reason()}"
+        )

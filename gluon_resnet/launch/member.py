@@ -1,0 +1,97 @@
+"""One process of a run as its launcher sees it: who it is, where it runs, what it said, how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from gluon_resnet.launch.agent import keep_alive
+
+ROLES = ("worker", "server", "scheduler")
+_LAST_LINES = 20
+_LONGEST = 2**20  # bytes of one message; JSON makes up to six of one
+
+
+class Member:
+    """An agent's connection.
+
+    Attributes:
+        role: one of ROLES; empty until the agent has introduced itself.
+        rank: within the role, from 0, as ps-lite will number it.
+        status: of the command, as subprocess has it; None while it runs.
+        lost: whether the connection broke before the command's end was known.
+        lines: the last ones that the command wrote.
+    """
+
+    def __init__(self, connection: socket.socket, address: str) -> None:
+        connection.settimeout(10)  # for sending: what is sent is short, and agents always read
+        keep_alive(connection)
+        self.connection = connection
+        self.address = address
+        self.role, self.host, self.port, self.rank = "", "", 0, -1
+        self.status: Optional[int] = None
+        self.lost = False
+        self.lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._received = b""
+
+    @property
+    def name(self) -> str:
+        return self.role if self.role == "scheduler" else f"{self.role} {self.rank}"
+
+    @property
+    def running(self) -> bool:
+        return self.status is None and not self.lost
+
+    @property
+    def exit_status(self) -> int:
+        """As a shell has it: 128 and the number of the signal that killed the command; 1 if lost."""
+        if self.status is None:
+            return 1
+        return self.status if self.status >= 0 else 128 - self.status
+
+    @property
+    def end(self) -> str:
+        """What has happened to it, after its name."""
+        if self.status is None:
+            return "is lost: its agent was killed, or its machine does not answer"
+        if self.status < 0:
+            return f"was killed by {signal.Signals(-self.status).name}"
+        return f"ended with status {self.status}"
+
+    def introduce(self, message: dict[str, Any]) -> None:
+        """Take over what the agent tells of itself; ValueError or KeyError for a message of another kind."""
+        if message["role"] not in ROLES:
+            raise ValueError(message["role"])
+        self.role, self.host, self.port = message["role"], str(message["host"]), int(message["port"])
+
+    def receive(self) -> list[dict[str, Any]]:
+        """The messages that have come; OSError when the connection is broken, EOFError when it was closed."""
+        data = self.connection.recv(2**16)
+        if not data:
+            raise EOFError
+        *lines, self._received = (self._received + data).split(b"\n")
+        if len(self._received) > _LONGEST:
+            raise OSError("a message without an end")
+        return [json.loads(line) for line in lines]
+
+    def send(self, **message: Any) -> None:
+        """An order for the agent. One that is gone is found out by `receive`."""
+        if not self.running:
+            return
+        with contextlib.suppress(OSError):
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def number(members: Sequence[Member]) -> None:
+    """Give ranks: ps-lite sorts by addresses as text, the greatest first, and then by ports (Van, ADD_NODE)."""
+    for role in ROLES:
+        same = [member for member in members if member.role == role]
+        same.sort(key=lambda member: member.port)
+        same.sort(key=lambda member: member.address, reverse=True)
+        for rank, member in enumerate(same):
+            member.rank = rank

@@ -1,0 +1,53 @@
+"""A run: one attempt after another, each from the last checkpoint, until one succeeds or all are used up."""
+
+from __future__ import annotations
+
+import signal
+from typing import Callable
+
+from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.launch.agent import GRACE, LOST
+from gluon_resnet.launch.console import Console
+from gluon_resnet.launch.job import Job, Outcome, Plan
+from gluon_resnet.launch.stops import Stops
+
+# Bad arguments, and what somebody has stopped, are not started again.
+_FINAL = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
+def run(plan: Plan, restarts: int = 0, check: Callable[[], None] = lambda: None) -> int:
+    """Run `plan`, and up to `restarts` times again after a failure; the exit status.
+
+    That is 0, that of the process that failed first in the last attempt, or 128 and the number of the signal that has
+    ended the run. Of the process that failed the last lines are printed again.
+
+    `check` is called before every attempt; what it raises ends the run before the first one, and is a failure later.
+    """
+    with Console() as console, Stops() as stops:
+        for attempt in range(restarts + 1):
+            try:
+                check()
+                outcome = Job(plan, console, stops).run()
+            except GluonResnetError as error:
+                if not attempt:
+                    raise
+                outcome = Outcome(1, str(error), started=False)
+            final = outcome.status in (0, *_FINAL) or not (attempt or outcome.started)
+            if final or stops.received or attempt == restarts:
+                break
+            # An agent that we do not reach any more has found that out, too, and ended its command, after this time.
+            pause = LOST + GRACE + 5 if outcome.lost else min(2**attempt, 60)
+            console.say(f"{outcome.sentence}; restart {attempt + 1} of {restarts} in {pause} s")
+            stops.wait(pause)
+            if stops.received:
+                return 128 + stops.received[0]
+        _report(console, outcome)
+        return outcome.status
+
+
+def _report(console: Console, outcome: Outcome) -> None:
+    if outcome.sentence:
+        also = "; all others were ended" if outcome.started and outcome.lines else ""
+        console.say(f"error: {outcome.sentence}{also}")
+        for line in outcome.lines:
+            console.line(f"    {line}")

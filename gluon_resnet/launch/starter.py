@@ -1,0 +1,141 @@
+"""Starts agents through the tracker that MXNet's wheel carries (`dmlc_tracker`), in a process of its own.
+
+The tracker has threads that run shells, ends when its scheduler does, and leaves the rest behind. So it gets a process
+group here, which ends with the launcher, and nothing of importance to hand on: no command, no port, no environment
+but the launcher's address. This file is run by its name, with a JSON object as its argument (`Starter` of job.py).
+
+Standard input is a pipe that breaks when the launcher is gone. Standard output takes one sentence for each thing
+that failed, and breaks when this process ends; what the started programs write goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from dmlc_tracker import local, mpi, ssh, tracker
+
+_Submit = Callable[[int, int, dict[str, Any]], None]
+_submit = tracker.submit
+
+
+class Starting:
+    """One start of the roles. `report` takes a sentence for each failure."""
+
+    def __init__(self, order: dict[str, Any], report: Callable[[str], None]) -> None:
+        self._order = order
+        self._report = report
+
+    def run(self) -> None:
+        """Returns when the scheduler's agent has ended; the others may still run."""
+        threading.Thread.isAlive = threading.Thread.is_alive  # type: ignore[attr-defined]  # gone since Python 3.9
+        threading.excepthook = lambda failure: self._failed(failure.exc_value)
+        tracker.submit = self._submit  # what all of its launchers call at last
+        # It retries a role, and gives a number to compare with as text, if the environment has this.
+        os.environ.pop("DMLC_NUM_ATTEMPT", None)
+        arguments = argparse.Namespace(
+            num_workers=self._order["workers"],
+            num_servers=self._order["servers"],
+            command=[_quoted(part) for part in self._order["agent"]],
+            host_file=self._order["hosts"],
+            host_ip=self._order["address"],
+            sync_dst_dir=None,
+            local_num_attempt=0,
+        )
+        submit = {"local": local.submit, "ssh": ssh.submit, "mpi": mpi.submit, "slurm": self._slurm}
+        try:
+            submit[self._order["launcher"]](arguments)
+        except (
+            RuntimeError,
+            OSError,
+            AttributeError,
+        ) as error:  # AttributeError: no port from 9091 on was free
+            self._failed(error)
+
+    def _submit(
+        self, workers: int, servers: int, fun_submit: _Submit, hostIP: str = "", pscmd: str = ""
+    ) -> None:
+        """The tracker's, with the launcher's address added to what every role is given."""
+        ours = self._order["environment"]
+        _submit(
+            workers,
+            servers,
+            lambda workers, servers, environment: fun_submit(workers, servers, {**environment, **ours}),
+            hostIP=self._order["address"],  # its own guess needs a name that resolves
+            pscmd=pscmd,
+        )
+
+    def _slurm(self, arguments: argparse.Namespace) -> None:
+        """In place of the tracker's, which gives srun an option (--share) that Slurm has dropped."""
+
+        def start(workers: int, servers: int, environment: dict[str, Any]) -> None:
+            for role, count in (("server", servers), ("worker", workers)):
+                nodes = min(count, self._order["nodes"])
+                srun = ["srun", "--overlap", "--export=ALL", f"--nodes={nodes}", f"--ntasks={count}"]
+                variables = {**os.environ, **environment, "DMLC_ROLE": role}
+                threading.Thread(
+                    target=subprocess.check_call,
+                    args=([*srun, *self._order["agent"]],),
+                    kwargs={"env": {name: str(value) for name, value in variables.items()}},
+                    daemon=True,
+                ).start()
+
+        tracker.submit(arguments.num_workers, arguments.num_servers, start, pscmd=" ".join(arguments.command))
+
+    def _failed(self, error: Optional[BaseException]) -> None:
+        if isinstance(error, subprocess.CalledProcessError):
+            command = error.cmd if isinstance(error.cmd, str) else " ".join(error.cmd)
+            program = command.split("'")[0].split(self._order["agent"][0])[0].strip() or "an agent"
+            self._report(f"{_without_variables(program)} ended with status {error.returncode}")
+        elif isinstance(error, RuntimeError) and "Get nonzero return code" in str(
+            error
+        ):  # and the environment
+            self._report("an agent ended with status 1")
+        else:
+            self._report(f"{type(error).__name__}: {error}")
+
+
+def _without_variables(command: str) -> str:
+    """`command` without mpirun's -x NAME=VALUE and -env NAME VALUE, which hold the token."""
+    return re.sub(r" +(-x \S+=\S*|-env \S+ \S+)", "", command)
+
+
+def _quoted(part: str) -> str:
+    """For the shells of the tracker, one each: ssh's command stands in single quotes already."""
+    return re.sub(r"([^\w@%+=:,./-])", r"\\\1", part)
+
+
+def _end_with(launcher: int) -> None:
+    """Ends this process group when the pipe from the launcher breaks."""
+    os.read(launcher, 1)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    """Start what the argument says."""
+    launcher, reports = os.dup(0), os.dup(1)  # for this process alone
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)  # not ignored, which programs would inherit
+    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    order = json.loads(sys.argv[1])
+    order["environment"] = {name: os.environ[name] for name in order["environment"]}
+    Starting(order, lambda sentence: _write(reports, sentence)).run()
+
+
+def _write(reports: int, sentence: str) -> None:
+    os.write(reports, sentence.replace("\n", " ").encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
