@@ -21,7 +21,7 @@ import time
 from typing import IO, Any, NoReturn, Optional
 
 LAUNCHER = "GLUON_RESNET_LAUNCHER"  # the environment's variable with ADDRESS:PORT:TOKEN
-LOST = 18  # seconds after which an end of a connection that does not answer counts as gone
+LOST = 14  # seconds after which an end of a connection that does not answer counts as gone
 GRACE = 5  # seconds between SIGTERM and SIGKILL where nobody waits for a state to be saved
 _PATIENCE = (
     30  # seconds to connect; and for a command to end on a signal that somebody else sent to the agent
@@ -30,7 +30,7 @@ _LONGEST = 2**16  # bytes of a line, which is cut there
 
 
 def keep_alive(connection: socket.socket) -> None:
-    """Let the kernels find out that the other machine is gone, within 20 s.
+    """Let the kernels find out that the other machine is gone, within 15 s.
 
     Kernels answer for a process that is stopped (Ctrl-Z) or starved, too, which heartbeats of its own would not.
     """
