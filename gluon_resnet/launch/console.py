@@ -34,13 +34,16 @@ class Console:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        if self._dropped:
+            self._lines.put((self._note(), 2))
         self._lines.put(None)
         self._thread.join()
 
     def line(self, text: str, stream: int = 2) -> None:
         """Print `text` and a newline to standard output (`stream` 1) or standard error (2)."""
         try:
-            self._lines.put_nowait((text, stream))
+            self._lines.put_nowait((f"{self._note()}\n{text}" if self._dropped else text, stream))
+            self._dropped = 0
         except queue.Full:
             self._dropped += 1
 
@@ -48,11 +51,11 @@ class Console:
         """Print a line of the launcher's own."""
         self.line(f"launch.py: {text}")
 
+    def _note(self) -> str:
+        return f"launch.py: {self._dropped} lines were left out here: nobody read them in time"
+
     def _print(self) -> None:
         for text, stream in iter(self._lines.get, None):
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                text = f"{text}\nlaunch.py: {dropped} lines were left out here: nobody read them in time"
             if self.gone:
                 continue
             try:
