@@ -16,6 +16,7 @@ import psutil
 ROOT = pathlib.Path(__file__).parent.parent
 TOOL = str(ROOT / "tools" / "launch.py")
 TRAIN = str(ROOT / "tools" / "train.py")
+AGENT = str(ROOT / "gluon_resnet" / "launch" / "agent.py")
 PATIENCE = 60.0  # seconds; the aim is half of it, on a machine that has nothing else to do
 _MARK = "LAUNCH_TEST_MARK"
 
@@ -47,23 +48,23 @@ class Launched:
         return found
 
     def agents(self, role: str) -> list[psutil.Process]:
-        """Those of `role`, by rank."""
-        found = {}
-        for agent in self.processes():
-            if not agent.cmdline()[-1].endswith("/launch/agent.py"):
-                continue
-            for command in agent.children():
-                environment = command.environ()
-                if environment["DMLC_ROLE"] == role and command.cmdline()[-1:] != agent.cmdline()[-1:]:
-                    found[int(environment["PORT"])] = agent
-        return [found[port] for port in sorted(found)]
+        """Those of `role` whose commands run, by rank."""
+        return [agent for agent, _ in self._pairs(role)]
 
     def commands(self, role: str) -> list[psutil.Process]:
         """What the agents of `role` run, by rank."""
-        return [
-            next(child for child in agent.children() if child.cmdline() != agent.cmdline())
-            for agent in self.agents(role)
-        ]
+        return [command for _, command in self._pairs(role)]
+
+    def _pairs(self, role: str) -> list[tuple[psutil.Process, psutil.Process]]:
+        found = {}
+        for command in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                agent = command.parent()
+                if agent and agent.cmdline()[-1:] == [AGENT] and command.cmdline()[-1:] != [AGENT]:
+                    environment = command.environ()
+                    if environment["DMLC_ROLE"] == role:
+                        found[int(environment["PORT"])] = (agent, command)
+        return [found[port] for port in sorted(found)]
 
     def wait_for(self, name: str, size: int = 0) -> None:
         """Until the file `name` is longer than `size` bytes."""
@@ -81,8 +82,10 @@ class Launched:
         return self.process.returncode, output, error
 
     def wait_for_nobody(self) -> None:
-        _, left = psutil.wait_procs(self.processes(), timeout=PATIENCE)
-        assert not left + self.processes(), "processes are left behind"
+        end = time.monotonic() + PATIENCE
+        while left := self.processes():
+            assert time.monotonic() < end, f"{left} are left behind"
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,10 @@ def program(folder: pathlib.Path, name: str, text: str) -> None:
         (["-n", "2", "-s", "0", *COMMAND], "expected from 1 to 4096, found 0"),
         (COMMAND, "the following arguments are required: -n/--num-workers"),
         (["-n", "1", "--host-ip", "10.0.0.256", *COMMAND], "expected an IPv4 address like 10.0.0.1"),
-        (["-n", "1", "--env", "NOBODY_SETS_THIS", *COMMAND], "expected NAME=VALUE, or a variable that is set"),
+        (
+            ["-n", "1", "--env", "NOBODY_SETS_THIS", *COMMAND],
+            "expected NAME=VALUE, or a variable that is set",
+        ),
         (["-n", "1", "--max-restarts", "-1", *COMMAND], "expected at least 0, found -1"),
         (["-n", "1", "--launcher", "yarn", *COMMAND], "invalid choice: 'yarn'"),
     ],
@@ -69,7 +72,10 @@ def test_the_tool_says_one_sentence_and_exits_with_status_2_for_arguments_and_1_
         return subprocess.run([sys.executable, TOOL, *arguments, *COMMAND], capture_output=True, text=True)
 
     done = run("-n", "1", "--launcher", "ssh")
-    assert (done.returncode, done.stderr) == (2, "launch.py: error: --launcher ssh needs the machines: -H FILE\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "launch.py: error: --launcher ssh needs the machines: -H FILE\n",
+    )
     missing = tmp_path / "hosts"
     done = run("-n", "1", "-H", str(missing))
     assert (done.returncode, done.stderr) == (1, f"launch.py: error: {missing}: No such file or directory\n")
@@ -81,7 +87,9 @@ def test_a_launcher_that_is_not_installed_is_named(launcher, name, tmp_path, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     hosts = [] if launcher == "slurm" else ["-H", str(tmp_path / "hosts")]
-    with pytest.raises(EnvironmentProblem, match=f"--launcher {launcher} needs {name}, which is not installed"):
+    with pytest.raises(
+        EnvironmentProblem, match=f"--launcher {launcher} needs {name}, which is not installed"
+    ):
         main(["-n", "1", "--launcher", launcher, *hosts, *COMMAND])
 
 
@@ -104,7 +112,9 @@ def test_host_files_are_in_the_form_of_mxnets(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("line", ["# a", "a b", "a;reboot", "$(reboot)", "-oProxyCommand=x", "a:b", "a slots=x"])
+@pytest.mark.parametrize(
+    "line", ["# a", "a b", "a;reboot", "$(reboot)", "-oProxyCommand=x", "a:b", "a slots=x"]
+)
 def test_lines_that_name_no_host_are_refused_with_their_number(line, tmp_path):
     path = tmp_path / "hosts"
     path.write_text(f"a\n{line}\n")
@@ -121,7 +131,11 @@ def test_a_host_file_without_hosts_is_refused(tmp_path):
 
 def test_a_host_that_ssh_does_not_reach_is_told_with_the_last_that_ssh_says(tmp_path, monkeypatch):
     log = tmp_path / "log"
-    program(tmp_path, "ssh", f'echo "$@" >>{log}; [ "$7" != b ] || {{ echo one >&2; echo "b: refused" >&2; exit 255; }}')
+    program(
+        tmp_path,
+        "ssh",
+        f'echo "$@" >>{log}; [ "$7" != b ] || {{ echo one >&2; echo "b: refused" >&2; exit 255; }}',
+    )
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     check_ssh([Host("a", "22"), Host("a", "22"), Host("c", "24")])
     assert sorted(log.read_text().splitlines()) == [

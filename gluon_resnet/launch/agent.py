@@ -111,13 +111,15 @@ class Agent:
         """Until the command has ended; the exit status of this process: 0 when the launcher knows all."""
         order = self._receive()
         self._port.close()
-        if order is None:
+        if order is None or "command" not in order:  # the run has ended before it began
             return 1
         try:
             command = self._start(order)
         except OSError as error:
             self._send(line=f"{error.filename}: {error.strerror}", stream=2)
             self._send(ended=127)  # as a shell has it
+            while self._receive():  # the launcher's end of the connection is the last
+                pass
             return 0
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # of mpirun, srun, an administrator
             signal.signal(number, lambda number, frame: self._stop_soon())
@@ -209,6 +211,13 @@ def _free_port() -> socket.socket:
 def main() -> int:
     """Connect to the launcher that the environment names; the exit status."""
     leash = Leash()
+    try:
+        return _work(leash)
+    finally:
+        leash.send(signal.SIGKILL)  # not more than its leader
+
+
+def _work(leash: Leash) -> int:
     address, port, token = os.environ.pop(LAUNCHER).split(":")
     try:
         connection = socket.create_connection((address, int(port)), _PATIENCE)

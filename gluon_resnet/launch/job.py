@@ -23,7 +23,8 @@ from gluon_resnet.launch.tracker import Tracker
 
 _START = 120.0  # seconds for all agents to connect
 _SAVE = 120.0  # seconds for the workers to save their state after a signal,
-_REST = 30.0  # and for the rest of them when one is done; for servers to end when the workers are done
+_REST = 30.0  # and for the rest of them when one is done
+_SERVERS = 10.0  # seconds for servers and scheduler to end when the workers are done
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # By names of modules only: this package imports nothing of training. Not by -m, which a checkout could not do.
 _SERVE = (
@@ -239,7 +240,7 @@ class Job:
         if self._stopped and self._running("worker"):
             self._stop_workers()
         self._turn_while(
-            lambda: self._running("server", "scheduler") and len(self._stops.received) < 2, _REST
+            lambda: self._running("server", "scheduler") and len(self._stops.received) < 2, _SERVERS
         )
 
     def _stop_workers(self) -> None:
@@ -275,6 +276,4 @@ class Job:
         workers = [member for member in self._members if member.role == "worker"]
         if self._ordered and all(member.status == 0 for member in workers):
             return Outcome(0)
-        return Outcome(
-            128 + self._stops.received[0] if self._stops.received else 1, f"stopped by {self._reason()}"
-        )
+        return Outcome(128 + self._stops.received[0] if self._stops.received else 1)

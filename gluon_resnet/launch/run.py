@@ -47,7 +47,6 @@ def run(plan: Plan, restarts: int = 0, check: Callable[[], None] = lambda: None)
 
 def _report(console: Console, outcome: Outcome) -> None:
     if outcome.sentence:
-        also = "; all others were ended" if outcome.started and outcome.lines else ""
-        console.say(f"error: {outcome.sentence}{also}")
+        console.say(f"error: {outcome.sentence}{'; its last lines:' if outcome.lines else ''}")
         for line in outcome.lines:
             console.line(f"    {line}")
