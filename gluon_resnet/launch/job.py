@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -71,10 +70,10 @@ class Job:
         self._plan = plan
         self._console = console
         self._stops = stops
-        self._members: list[Member] = []
+        self._connections: set[socket.socket] = set()  # those of strangers, too
+        self._members: list[Member] = []  # those that have introduced themselves
         self._failure: Optional[Outcome] = None
         self._ordered = self._ending = False
-        self._noise: deque[str] = deque(maxlen=20)
 
     def run(self) -> Outcome:
         plan, token = self._plan, secrets.token_hex(16)
@@ -96,9 +95,8 @@ class Job:
                     self._watch()
                 self._end()
             finally:
-                for key in list(selector.get_map().values()):
-                    if isinstance(key.data, functools.partial) and key.data.func == self._hear:
-                        key.fileobj.close()  # type: ignore[union-attr]  # an agent ends its command then
+                for connection in self._connections:
+                    connection.close()  # an agent ends its command then
                 tracker.close()
         return self._outcome()
 
@@ -123,6 +121,7 @@ class Job:
 
     def _accept(self, server: socket.socket, token: str) -> None:
         connection, (address, _) = server.accept()
+        self._connections.add(connection)
         member = Member(connection, address)
         self._register(connection, functools.partial(self._hear, member, token))
 
@@ -137,7 +136,7 @@ class Job:
                 elif "ended" in message:
                     self._forget(member)
                     member.status = message["ended"]
-                    if member.status or (member.role == "worker" and not self._ordered):
+                    if member.status:
                         self._fail(member)
                     return
         except (OSError, EOFError, ValueError, KeyError, TypeError):  # broken, or a stranger's
@@ -154,6 +153,7 @@ class Job:
 
     def _forget(self, member: Member) -> None:
         self._selector.unregister(member.connection)
+        self._connections.remove(member.connection)
         member.connection.close()
 
     def _fail(self, member: Member) -> None:
