@@ -36,6 +36,7 @@ def program(folder: pathlib.Path, name: str, text: str) -> None:
         (["-n", "2", "-s", "0", *COMMAND], "expected from 1 to 4096, found 0"),
         (COMMAND, "the following arguments are required: -n/--num-workers"),
         (["-n", "1", "--host-ip", "10.0.0.256", *COMMAND], "expected an IPv4 address like 10.0.0.1"),
+        (["-n", "1", "--host-ip", "203.0.113.7", *COMMAND], "203.0.113.7 is not an address of this machine"),
         (
             ["-n", "1", "--env", "NOBODY_SETS_THIS", *COMMAND],
             "expected NAME=VALUE, or a variable that is set",
@@ -161,7 +162,7 @@ def member(role: str, address: str, port: int) -> Member:
 
 
 def test_ranks_are_those_that_ps_lite_gives():
-    # As rank_probe printed for workers of MXNet 1.9.1: the greatest address as text first, then the lowest port.
+    # As MXNet 1.9.1 printed them for workers with such addresses: the greatest as text first, then the lowest port.
     nodes = [("127.0.0.2", 5), ("127.0.0.11", 3), ("127.0.0.3", 7), ("127.0.0.3", 6)]
     members = [member("worker", address, port) for address, port in nodes] + [member("server", "9.9.9.9", 1)]
     number(members)

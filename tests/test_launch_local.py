@@ -101,6 +101,37 @@ def test_one_that_ignores_sigterm_is_killed(tmp_path):
     assert f"launch.py: error: scheduler on {HOST} was killed by SIGKILL" in error
 
 
+def test_a_failure_is_tried_again_as_often_as_asked_with_a_line_for_each(tmp_path):
+    command = ["--", "bash", "-c", "echo $DMLC_PS_ROOT_PORT >>ports; exit 5"]
+    with launched([*ONE, "--max-restarts", "2", *command], tmp_path) as launch:
+        status, _, error = launch.end()
+    assert status == 5
+    assert len(set((tmp_path / "ports").read_text().split())) == 3
+    failure = f"worker 0 on {HOST} ended with status 5"
+    said = [line for line in error.splitlines() if failure in line]
+    assert said == [
+        f"launch.py: {failure}; restart 1 of 2 in 1 s",
+        f"launch.py: {failure}; restart 2 of 2 in 2 s",
+        f"launch.py: error: {failure}",
+    ]
+
+
+@pytest.mark.parametrize("status", [2, 130, 143])
+def test_bad_arguments_and_what_was_stopped_are_not_tried_again(status, tmp_path):
+    command = ["--", "bash", "-c", f"echo >>tries; exit {status}"]
+    with launched([*ONE, "--max-restarts", "2", *command], tmp_path) as launch:
+        assert launch.end()[0] == status
+    assert (tmp_path / "tries").read_text() == "\n"
+
+
+def test_a_signal_in_the_pause_before_a_restart_ends_the_run(tmp_path):
+    with launched([*ONE, "--max-restarts", "9", "--", "bash", "-c", "exit 5"], tmp_path) as launch:
+        while "restart 3 of 9" not in launch.process.stderr.readline():
+            pass
+        launch.process.terminate()
+        assert launch.end()[0] == 128 + signal.SIGTERM
+
+
 def test_strangers_at_the_port_count_for_nothing(tmp_path):
     with launched([*ONE, "--", "bash", "-c", "touch ready; sleep 1000"], tmp_path) as launch:
         launch.wait_for("ready", -1)
@@ -163,7 +194,7 @@ def elsewhere(tmp_path) -> dict[str, str]:
         text = text.replace("TEST_MARK", "LAUNCH_TEST_MARK").replace(">>log", f">>{tmp_path}/log")
         (folder / name).write_text(f"#!/bin/bash\n{text}")
         (folder / name).chmod(0o755)
-    (tmp_path / "hosts").write_text("127.0.0.1\nlocalhost\n")
+    (tmp_path / "my hosts").write_text("127.0.0.1\nlocalhost\n")
     return {
         "PATH": f"{folder}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "1",
@@ -174,7 +205,7 @@ def elsewhere(tmp_path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("arguments", "calls"),
-    [(["-H", "hosts"], 2 + 5), (["--launcher", "mpi", "-H", "hosts"], 2), (["--launcher", "slurm"], 2)],
+    [(["-H", "my hosts"], 2 + 5), (["--launcher", "mpi", "-H", "my hosts"], 2), (["--launcher", "slurm"], 2)],
 )
 def test_roles_are_started_elsewhere_by_the_program_for_it(arguments, calls, elsewhere, tmp_path):
     meet = "touch $PORT; while [ $(ls | grep -c '^[0-9]') != 3 ]; do sleep 0.1; done"

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from typing import Optional
 
@@ -119,6 +120,11 @@ def _address(text: str) -> str:
     parts = text.split(".")
     if len(parts) != 4 or not all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts):
         raise argparse.ArgumentTypeError(f"expected an IPv4 address like 10.0.0.1, found {text!r}")
+    with socket.socket() as probe:
+        try:
+            probe.bind((text, 0))
+        except OSError:
+            raise argparse.ArgumentTypeError(f"{text} is not an address of this machine") from None
     return text
 
 

@@ -239,9 +239,11 @@ class Job:
             return
         if self._stopped and self._running("worker"):
             self._stop_workers()
-        self._turn_while(
-            lambda: self._running("server", "scheduler") and len(self._stops.received) < 2, _SERVERS
-        )
+        if all(
+            (member.status or 0) >= 0 for member in self._members
+        ):  # they would wait for one that was killed
+            rest = functools.partial(self._running, "server", "scheduler")
+            self._turn_while(lambda: rest() and len(self._stops.received) < 2, _SERVERS)
 
     def _stop_workers(self) -> None:
         """Let them save their state."""

@@ -41,24 +41,23 @@ class Starting:
         tracker.submit = self._submit  # what all of its launchers call at last
         # It retries a role, and gives a number to compare with as text, if the environment has this.
         os.environ.pop("DMLC_NUM_ATTEMPT", None)
+        kind, hosts = self._order["launcher"], self._order["hosts"]
         arguments = argparse.Namespace(
             num_workers=self._order["workers"],
             num_servers=self._order["servers"],
             command=[_quoted(part) for part in self._order["agent"]],
-            host_file=self._order["hosts"],
+            host_file=_quoted(hosts) if kind == "mpi" and hosts else hosts,  # for a shell
             host_ip=self._order["address"],
             sync_dst_dir=None,
             local_num_attempt=0,
         )
         submit = {"local": local.submit, "ssh": ssh.submit, "mpi": mpi.submit, "slurm": self._slurm}
         try:
-            submit[self._order["launcher"]](arguments)
-        except (
-            RuntimeError,
-            OSError,
-            AttributeError,
-        ) as error:  # AttributeError: no port from 9091 on was free
+            submit[kind](arguments)
+        except (RuntimeError, OSError) as error:
             self._failed(error)
+        except AttributeError:  # the tracker looks for one, and goes on without
+            self._report("the tracker has found no free port from 9091 to 9998")
 
     def _submit(
         self, workers: int, servers: int, fun_submit: _Submit, hostIP: str = "", pscmd: str = ""
