@@ -49,6 +49,15 @@ for number in 0 1 2; do
         >/etc/netns/$host/hosts
 done
 link() { ip -n gr-switch link set "port$1" "$2"; }
+mend() {  # the link of host 2, which answers a moment later
+    link 2 up
+    for _ in $(seq 50); do
+        answer=$(ip netns exec gr-host2 bash -c ': >/dev/tcp/10.77.0.10/1' 2>&1) || true
+        [[ $answer != *refused* ]] || return 0
+        sleep 0.2
+    done
+    fail "host 2 is not back"
+}
 
 mkdir "$work/bin"
 cat >"$work/bin/ssh" <<'SSH'
@@ -70,7 +79,7 @@ chmod +x "$work/bin/ssh"
 
 # A worker that tells its weights, which train.py does for worker 0 only, by a file.
 cat >"$work/worker.py" <<'WORKER'
-import sys, zlib
+import os, sys, time, zlib
 
 sys.path.insert(0, sys.argv.pop(1))
 from gluon_resnet.cli import train
@@ -78,7 +87,16 @@ from gluon_resnet.cli.command import run
 from gluon_resnet.models import ModelCard
 
 nets, build = [], ModelCard.build
-ModelCard.build = lambda *args: nets.append(build(*args)) or nets[-1]
+
+
+def slowly(*args):  # so that the link is cut before the end
+    net = build(*args)
+    net.register_forward_hook(lambda *forward: time.sleep(float(os.environ.get("PAUSE", 0))))
+    nets.append(net)
+    return net
+
+
+ModelCard.build = slowly
 
 
 def main(argv):
@@ -141,7 +159,7 @@ cut() {  # the link of host 2, after the first epoch
 }
 echo "Cutting the link of host 2 in the middle"
 rm "$work/log"
-on_host0 "${launcher[@]}" --hostfile hosts "${worker[@]}" --model-prefix cut & launch=$!
+on_host0 "${launcher[@]}" --hostfile hosts --env PAUSE=0.1 "${worker[@]}" --model-prefix cut & launch=$!
 cut
 status=0
 wait $launch || status=$?
@@ -161,12 +179,12 @@ on_host0 "${launcher[@]}" --hostfile hosts "${worker[@]}" --model-prefix cut || 
 [ $status = 1 ] || fail "a host that ssh does not reach has to be an error, the status is $status"
 grep -q "ssh does not reach the host gr-host2: .*No route to host" "$work/log" || fail "no message names the host"
 echo "ok: $(grep 'error' "$work/log")"
-link 2 up
+mend
 rm "$work/log"
-on_host0 "${launcher[@]}" --hostfile hosts --max-restarts 3 "${worker[@]}" --model-prefix cut & launch=$!
+on_host0 "${launcher[@]}" --hostfile hosts --env PAUSE=0.1 --max-restarts 3 "${worker[@]}" --model-prefix cut & launch=$!
 cut
 wait_for "; restart 1 of 3 in"
-link 2 up
+mend
 wait $launch || fail "status $?"
 echo "ok: $(grep '; restart 1 of 3' "$work/log")"
 cmp "$work/whole-0006.params" "$work/cut-0006.params" || fail "the weights are not those of a run that was never broken"
