@@ -21,6 +21,7 @@ COMMANDS = {
     "convert": "read the weights of other projects, and write ours as theirs",
     "summary": "show what networks consist of and cost",
     "reproduce": "reproduce the paper's tables",
+    "launch": "start the processes of a training on several machines",
     "compare": "put runs side by side",
     "doctor": "show what this machine has for training, and what is missing",
 }

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli.arguments import number
+from gluon_resnet.cli.command import program
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.launch.hosts import check_ssh, own_address, read_hosts
 from gluon_resnet.launch.job import Plan
@@ -43,7 +44,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch.py",
+        prog=program("launch"),
         usage="%(prog)s [options] -- python tools/train.py ...",
         description="Run a command as the workers of MXNet's parameter server, with its servers and scheduler. "
         "Their lines come with role and rank in front. When one process fails all end, with its exit status.",
