@@ -41,7 +41,8 @@ def finish(process: subprocess.Popen) -> tuple[int, str]:
 def wait_for_an_epoch(folder: pathlib.Path, process: subprocess.Popen) -> dict[int, psutil.Process]:
     """The workers, by rank, when the first epoch is over."""
     end = time.monotonic() + 60
-    while not (folder / "a-log.jsonl").exists():
+    log = folder / "a-log.jsonl"
+    while not (log.exists() and log.stat().st_size):
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.05)
@@ -60,7 +61,7 @@ def test_one_signal_stops_all_and_they_go_on_to_the_same_bits(data, tmp_path):
         os.kill(process.pid, signal.SIGTERM)
         status, text = finish(process)
     assert status == 1
-    assert text.count("stopped; the state is in a-resume.json") == 2
+    assert text.count("stopped; the state is in a-resume.json") == 1
     assert not (tmp_path / "a-0004.params").exists()
     with horovodrun([*command, "a", "--resume"], 2, tmp_path) as process:
         status, text = finish(process)

@@ -34,7 +34,8 @@ def results(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
 
 def wait_for_an_epoch(folder: pathlib.Path, processes: list[subprocess.Popen]) -> None:
     end = time.monotonic() + 40
-    while not (folder / "a-log.jsonl").exists():
+    log = folder / "a-log.jsonl"
+    while not (log.exists() and log.stat().st_size):
         assert time.monotonic() < end
         assert all(process.poll() is None for process in processes)
         time.sleep(0.02)

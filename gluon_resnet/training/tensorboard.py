@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from gluon_resnet.errors import EnvironmentProblem
@@ -29,9 +31,10 @@ class TensorBoard:
 
     def __init__(self, folder: str, purge_step: int) -> None:
         try:
-            from tensorboardX.proto.event_pb2 import Event, SessionLog
-            from tensorboardX.proto.summary_pb2 import Summary
-            from tensorboardX.record_writer import RecordWriter
+            with _nothing_beside_it():
+                from tensorboardX.proto.event_pb2 import Event, SessionLog
+                from tensorboardX.proto.summary_pb2 import Summary
+                from tensorboardX.record_writer import RecordWriter
         except ImportError:
             raise EnvironmentProblem(
                 "event files for TensorBoard need tensorboardX: install gluon-resnet[tensorboard]"
@@ -101,6 +104,23 @@ class TensorBoard:
         if time.monotonic() > self._flushed + _FLUSH_SECONDS:
             self._writer.flush()
             self._flushed = time.monotonic()
+
+
+@contextlib.contextmanager
+def _nothing_beside_it() -> Iterator[None]:
+    """While it is imported, tensorboardX has neither PyTorch, which it would import, nor protobuf's C extension.
+
+    In a process with Horovod for MXNet both crash.
+    """
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["torch"]
 
 
 def _cell(value: Any) -> str:
