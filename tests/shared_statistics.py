@@ -43,6 +43,7 @@ def main(folder: str, kvstore: str) -> None:
         trainer.gather_statistics()
         state = trainer.state()
         note("gathered")
+        result["names"] = np.array(list(state))
         if engine.in_step:  # dist_async takes no state after the first step
             trainer.step(batch(0, 2), 0.1, trainer.new_meter(), "")
             trainer.load_state("", state)

@@ -203,7 +203,7 @@ class Trainer:
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise GluonResnetError(f"{name} is not finite any more: the learning rate may be too high")
-        return arrays
+        return dict(sorted(arrays.items()))  # in the same order on all workers
 
     def load_state(self, path: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a `state()` of as many devices and workers, read from `path`; ModelError where it does not fit."""
