@@ -17,6 +17,7 @@ class BackgroundWriter:
     def __init__(self, failed: Callable[[str, OSError], None]) -> None:
         self._failed = failed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._broken = False  # by an exception that no task should have; also while one runs
         self._pending: list[Future[None]] = []
         self._room = threading.Semaphore(
             2
@@ -30,7 +31,7 @@ class BackgroundWriter:
     def submit(self, name: str, task: Callable[[], None]) -> None:
         """Run `task` after those before it; waits while another one waits.
 
-        An exception of an earlier task, other than OSError, is raised.
+        An exception of an earlier task, other than OSError, is raised, and nothing is run any more.
         """
         self._collect()
         self._room.acquire()
@@ -44,8 +45,12 @@ class BackgroundWriter:
 
     def _run(self, name: str, task: Callable[[], None]) -> None:
         try:
-            task()
+            if not self._broken:
+                self._broken = True
+                task()
+                self._broken = False
         except OSError as error:
+            self._broken = False
             self._failed(name, error)
         finally:
             self._room.release()
