@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Optional
 
 
@@ -49,3 +50,10 @@ class ModelError(DataError):
 
 class EnvironmentProblem(GluonResnetError):
     """Something outside the program is missing: MXNet, a GPU that it has kernels for, a library."""
+
+
+def exit_status(error: BaseException) -> int:
+    """That of a command that ends by `error`: 2 for bad arguments, 130 for Ctrl-C, 1 for any other failure."""
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return 2 if isinstance(error, UsageError) else 1

@@ -14,12 +14,13 @@ from fakes import FakeLoader, tiny_net
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import Loader
 from gluon_resnet.data.loader_stats import LoaderStats
-from gluon_resnet.training import workers as workers_module
 from gluon_resnet.training.activity import activity, doing
+from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.stall import StallWatch, describe_loader
 from gluon_resnet.training.trainer import Trainer
+from gluon_resnet.training.workers import Workers
 
 
 def wait_for(text: str, capfd, told: str = "") -> str:
@@ -155,19 +156,14 @@ def test_a_device_that_hangs_is_named_with_the_step(capfd, monkeypatch):
 def test_workers_that_do_not_come_are_told_of(capfd):
     told = []
 
-    class Store:
+    class Late(Engine):
         """Whose workers are late."""
 
-        rank, num_workers = 1, 3
-
-        def push(self, key, value):
+        def sum(self, values):
             told.append(wait_for("this is worker 1 of 3", capfd))
+            return list(values)
 
-        def pull(self, key, out):
-            pass
-
-    workers = workers_module.Workers()
-    workers._store, workers.rank, workers.count = Store(), 1, 3
+    workers = Workers(Late(rank=1, count=3))
     with StallWatch(0.2, "worker 1: "):
         assert workers.any(True)
     assert "worker 1: nothing has happened for 0 s" in told[0]

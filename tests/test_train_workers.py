@@ -99,6 +99,16 @@ def test_a_worker_that_fails_says_why_and_ends_the_other(data, tmp_path):
     assert other.endswith("has ended, and the others cannot go on: start all of them with --resume")
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_workers_that_fail_at_the_same_step_wait_for_nobody(data, tmp_path, number):
+    """One may end while the other's gradients, which it will never push, are queued to be pulled."""
+    command = [*data, "--warmup-lr", "1e12", "--num-epochs", "1", "--model-prefix", "a"]
+    with cluster([command, command], tmp_path) as processes:
+        statuses, texts = results(processes[:2])
+    assert statuses == [1, 1]
+    assert any("numbers ran out of range" in text for text in texts)
+
+
 def test_workers_that_find_different_files_do_not_begin(data, tmp_path):
     command = [*data, "--num-epochs", "1", "--model-prefix", "a"]
     with cluster([command], tmp_path) as processes:  # a cluster of one

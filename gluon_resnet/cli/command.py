@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Callable, NoReturn, Optional
 
-from gluon_resnet.errors import GluonResnetError, UsageError
+from gluon_resnet.errors import GluonResnetError, exit_status
 
 BY_MODULE = (
     "python -m gluon_resnet "  # sys.argv[0], before the command's name, where no file of tools/ was started
@@ -42,8 +41,8 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
     try:
         status = main(None) or 0
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        status = exit_status(error)
     except BrokenPipeError:  # the reader of our output went away: nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -52,7 +51,7 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
             raise
         program = os.path.basename(sys.argv[0])
         print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
-        status = 2 if isinstance(error, UsageError) else 1
+        status = exit_status(error)
     sys.exit(status)
 
 

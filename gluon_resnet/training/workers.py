@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Callable, Optional
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.errors import exit_status
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.lifeline import Lifeline
@@ -23,7 +28,8 @@ class Workers:
     the run, and waits for the last of them.
 
     A context manager: within it, `lost` is called, in a thread, when another worker is gone, for whose part MXNet
-    would wait for ever. Leaving it by an exception lets this process end at once, and the others know.
+    would wait for ever. Leaving it by an exception lets this process end at once, with the exit status of a command
+    that fails so, and the others know.
 
     Args:
         engine: what devices.open_engine gave; None: this is the only worker.
@@ -58,6 +64,9 @@ class Workers:
         elif isinstance(error, mx.MXNetError):
             self._lifeline.wait()  # Horovod fails where another worker is gone, and may be the first to see it
         self._lifeline.close(failed=error is not None)
+        if error is not None:
+            # Before MXNet's own, which waits for the others' part of what is queued.
+            atexit.register(_end, exit_status(error))
 
     def sum(self, values: Sequence[int]) -> list[int]:
         """Each of up to 8 `values`, from 0 to 2^48 - 1, added up over the workers."""
@@ -106,3 +115,11 @@ class Workers:
             f"this is worker {self.rank} of {self.count}: one of the others is late, whose own messages say why; "
             "a parameter server does not tell which"
         )
+
+
+def _end(status: int) -> None:
+    """End this process without the clean-up of native code."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader is gone
+            stream.flush()
+    os._exit(status)
