@@ -98,3 +98,16 @@ def test_a_worker_that_fails_says_why_and_ends_the_others(data, tmp_path):
         status, text = finish(process)
     assert status == 1
     assert "train.py: error: record 17: label 4 is not one of 0 to 3" in text
+
+
+def test_pytorch_can_be_imported_beside_horovod(tmp_path):
+    """tensorboardX does so where it is installed; both carry Gloo, of different versions."""
+    pytest.importorskip("torch")
+    program = (
+        "from gluon_resnet._mxnet import mx; from gluon_resnet.training.devices import open_engine;"
+        "engine = open_engine('horovod', [mx.cpu()]); import torch; print('sum', engine.sum([1, 2**48 - 1]))"
+    )
+    with horovodrun(["-c", program], 2, tmp_path) as process:
+        status, text = finish(process)
+    assert status == 0, text
+    assert text.count(f"sum [2, {2**49 - 2}]") == 2

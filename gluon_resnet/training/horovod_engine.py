@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,8 @@ class Horovod(Engine):
             raise UsageError(
                 "the KVStore horovod needs several processes: start them with horovodrun -np N --gloo python ..."
             )
+        # It would make its Gloo known to all libraries, and PyTorch, which tensorboardX imports, would crash on it.
+        mode, ctypes.RTLD_GLOBAL = ctypes.RTLD_GLOBAL, ctypes.RTLD_LOCAL
         try:
             import horovod.mxnet as hvd
         except ImportError as error:
@@ -33,6 +36,8 @@ class Horovod(Engine):
                 f"Horovod for MXNet is not installed ({str(error).splitlines()[0]}): "
                 "type scripts/install_horovod.sh PYTHON, with the path of this Python"
             ) from None
+        finally:
+            ctypes.RTLD_GLOBAL = mode
         self._hvd = hvd
         hvd.init()
         super().__init__("device", hvd.rank(), hvd.size())
