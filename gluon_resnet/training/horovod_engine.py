@@ -28,7 +28,7 @@ class Horovod(Engine):
                 "the KVStore horovod needs several processes: start them with horovodrun -np N --gloo python ..."
             )
         # It would make its Gloo known to all libraries, and PyTorch, which tensorboardX imports, would crash on it.
-        mode, ctypes.RTLD_GLOBAL = ctypes.RTLD_GLOBAL, ctypes.RTLD_LOCAL
+        mode, ctypes.RTLD_GLOBAL = ctypes.RTLD_GLOBAL, ctypes.RTLD_LOCAL  # type: ignore[misc]
         try:
             import horovod.mxnet as hvd
         except ImportError as error:
@@ -37,7 +37,7 @@ class Horovod(Engine):
                 "type scripts/install_horovod.sh PYTHON, with the path of this Python"
             ) from None
         finally:
-            ctypes.RTLD_GLOBAL = mode
+            ctypes.RTLD_GLOBAL = mode  # type: ignore[misc]
         self._hvd = hvd
         hvd.init()
         super().__init__("device", hvd.rank(), hvd.size())
