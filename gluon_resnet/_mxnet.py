@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 import numpy
 
 from gluon_resnet._cuda_libraries import is_cuda_build, load_cuda_libraries
+from gluon_resnet.environment.processor import processor_quota
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
 
@@ -29,13 +31,14 @@ def _set_environment() -> None:
     if "GLUON_RESNET_OMP_THREADS" in os.environ:
         os.environ["OMP_NUM_THREADS"] = os.environ["GLUON_RESNET_OMP_THREADS"]
     # Unset, MXNet takes half of the processors; not a number, it ends the process.
-    threads = os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    # What a container may use of them is less, and more threads than that wait for each other.
+    usable, quota = len(os.sched_getaffinity(0)), processor_quota()
+    threads = os.environ.setdefault("OMP_NUM_THREADS", str(min(usable, math.ceil(quota or usable))))
     if not re.fullmatch("[1-9][0-9]{0,3}", threads):
         raise UsageError(f"OMP_NUM_THREADS has to be a number of threads, not {threads!r}")
     if "OMP_WAIT_POLICY" not in os.environ:
         # How long a thread spins before it sleeps. A ResNet-20 step (batch 128, 2 cores) alone and beside a
         # busy process: default 0.18 and 1 to 9 s, OMP_WAIT_POLICY=passive 0.9 and 1.4 to 3, this 0.2 and 0.8.
-        # At a load of 14, in turns: this 3.3 s, 10000 4.5, 100000 7.2 (results/training/README.md).
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Hybridized networks are static graphs here; a build without CUDA does not read this.
     os.environ.setdefault("MXNET_ENABLE_CUDA_GRAPHS", "1")

@@ -67,6 +67,12 @@ def test_the_number_of_threads_is_set_before_the_import(run, environment, thread
     assert output(run(IMPORT + "print(mx.seen['OMP_NUM_THREADS'])", **environment)) == threads
 
 
+@pytest.mark.parametrize(("quota", "threads"), [(0.5, 1), (1.0, 1), (1e6, len(os.sched_getaffinity(0)))])
+def test_a_container_has_as_many_threads_as_it_may_use(run, quota, threads):
+    limited = f"import gluon_resnet.environment.processor as p; p.processor_quota = lambda: {quota}\n"
+    assert output(run(limited + IMPORT + "print(mx.seen['OMP_NUM_THREADS'])")) == str(threads)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("OMP_NUM_THREADS", "0"), ("OMP_NUM_THREADS", "4,2"), ("GLUON_RESNET_OMP_THREADS", "four")],
