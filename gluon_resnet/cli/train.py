@@ -20,6 +20,7 @@ from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.anomaly import Anomaly
 from gluon_resnet.training.devices import open_engine
+from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
@@ -35,11 +36,13 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     replay, argv = replay_of(argv)
     args = parser().parse_args(argv)
     if replay:
-        args.resume, args.kv_store = True, "device"  # the run's own mean image; one worker
+        args.resume = True  # the run's own mean image
     request = Request.of(argv, args)
-    engine = open_engine(args.kv_store, request.contexts)
     if replay:
-        return replay(Job(request, engine, replay.file.rank, replay.file.world_size, checked=True))
+        # One process in the place of its worker, whose state has the running statistics of all.
+        rank, world_size = replay.file.rank, replay.file.world_size
+        return replay(Job(request, Engine("device", rank, world_size), rank, world_size, checked=True))
+    engine = open_engine(args.kv_store, request.contexts)
     with Workers(engine, _give_up) as workers:
         if args.benchmark:
             benchmark(request, engine)
