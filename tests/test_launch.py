@@ -114,11 +114,11 @@ def test_host_files_are_in_the_form_of_mxnets(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["# a", "a b", "a;reboot", "$(reboot)", "-oProxyCommand=x", "a:b", "a slots=x"]
+    "line", ["# a", "a b", "a;reboot", "$(reboot)", "-oProxyCommand=x", "a:b", "a slots=x", "\udc80"]
 )
 def test_lines_that_name_no_host_are_refused_with_their_number(line, tmp_path):
     path = tmp_path / "hosts"
-    path.write_text(f"a\n{line}\n")
+    path.write_text(f"a\n{line}\n", errors="surrogateescape")
     with pytest.raises(DataError, match=r"hosts:2: expected HOST, HOST:PORT or HOST slots=N, found"):
         read_hosts(str(path))
 

@@ -27,7 +27,7 @@ def read_hosts(path: str) -> list[Host]:
     DataError for a file without hosts, and for a line of another form: the tracker gives it to a shell.
     """
     hosts = []
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
