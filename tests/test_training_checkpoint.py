@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, ModelError, UsageError
 from gluon_resnet.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
-from gluon_resnet.models.saved import chosen_epoch, newest_epoch
+from gluon_resnet.models.saved import chosen_epoch, newest_epoch, parameters_path
 from gluon_resnet.training.background import BackgroundWriter
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.fit import fit
@@ -141,7 +141,7 @@ def finished(request, tmp_path) -> tuple[str, str]:
     prefix = str(tmp_path / "run[1]")  # brackets mean something to glob
     assert go_on(prefix, keep=request.param)
     if request.param == 1:
-        return prefix, r"remove .*resume\.json and go on with --load-epoch 2$"
+        return prefix, r"remove .*resume\.json and go on with --load-epoch 2, without --resume$"
     return (
         prefix,
         r"remove .*-00000010\.json, and --resume goes on from the state before it, of iteration 5$",
@@ -181,7 +181,12 @@ def test_what_another_run_left_under_this_name_is_gone(tmp_path):
     """Also what kills left in the middle of a write; other files stay."""
     prefix = str(tmp_path / "a")
     assert go_on(prefix, keep=5, save_every=1)
-    left = (".a-resume-00000003.params.x.tmp", ".a-0002.params.x.tmp", "a-resume.json.17.tmp")
+    left = (
+        ".a-resume-00000003.params.x.tmp",
+        "..a-resume-00000003.params.x.tmp.y.tmp",
+        ".a-0002.params.x.tmp",
+        "a-resume.json.17.tmp",
+    )
     others = ("a-resume-1.json", "b-resume-00000003.json", ".a-log.jsonl.x.tmp", "a-resume-00000003.txt")
     for name in (*left, *others):
         (tmp_path / name).touch()
@@ -235,6 +240,20 @@ def test_links_to_the_best_and_the_last_network(tmp_path, monkeypatch):
         chosen_epoch(tmp_path / "a", "best")
 
 
+def test_the_best_network_is_none_that_another_run_left_under_this_name(tmp_path):
+    """The first epoch is the best one of both, and the second run saves after every other epoch."""
+    old = parameters_path(str(tmp_path / "a"), 1)
+    networks = []
+    for lr, save_period in ((0.1, 1), (0.2, 2)):
+        trainer = Trainer(tiny_net(), [mx.cpu()], 4)
+        trainer.evaluate = lambda batches, confusion: Sums(1.0, 4, 8, 8)
+        checkpoints = Checkpoints(str(tmp_path / "a"), {}, save_period=save_period)
+        assert fit(trainer, FakeLoader(), [], 10, Schedule(lr), checkpoints=checkpoints)
+        assert chosen_epoch(tmp_path / "a", "best") == 1
+        networks.append(pathlib.Path(old).read_bytes())
+    assert networks[0] != networks[1]
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
 def test_damaged_arrays_are_refused_with_a_way_on(finished, damage):
     prefix, way_on = finished
@@ -273,6 +292,26 @@ def test_a_copy_in_place_of_the_link_is_as_good(tmp_path, monkeypatch):
     assert resume(prefix).iteration == 10
     networks = [pathlib.Path(f"{prefix}-{name}.params").read_bytes() for name in ("0002", "last")]
     assert networks[0] == networks[1]
+    pathlib.Path(f"{prefix}-resume-00000010.params").write_bytes(b"")
+    way_on = r"remove .*-00000010\.json, and --resume goes on from the state before it, of iteration 5$"
+    with pytest.raises(ModelError, match=way_on):
+        resume(prefix)
+    pathlib.Path(f"{prefix}-resume-00000010.json").unlink()
+    pathlib.Path(f"{prefix}-resume.json").unlink()
+    assert resume(prefix).iteration == 5
+
+
+@pytest.mark.parametrize("link", ["none", "nowhere", "itself"])
+def test_a_link_that_was_lost_costs_no_state(tmp_path, link):
+    """As where rsync leaves links out. A run that begins anew, without --resume, is not held up by them."""
+    prefix = str(tmp_path / "a")
+    assert go_on(prefix)
+    path = pathlib.Path(f"{prefix}-resume.json")
+    path.unlink()
+    if link != "none":
+        path.symlink_to({"nowhere": "nowhere", "itself": path.name}[link])
+    assert resume(prefix).iteration == 10
+    assert Checkpoints(prefix, {}).unfinished(11) == (link != "none")
 
 
 @pytest.mark.parametrize(
@@ -355,6 +394,7 @@ def test_a_slow_disk_does_not_hold_training_up(tmp_path, monkeypatch):
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
         lambda text: "null",
+        lambda text: "[" * 100_000,
         lambda text: text.replace("resume 3", "resume 9"),
         lambda text: text.replace('"iteration": 10', '"iteration": "ten"'),
         lambda text: text.replace('"iteration": 10', '"iteration": -1'),

@@ -56,6 +56,7 @@ class Checkpoints:
         self._writer = BackgroundWriter(self._not_written)
         self._saved: list[int] = []  # iterations of the states of this run
         self._failure: Optional[OSError] = None  # why the newest state is not on disk
+        self._network: Optional[str] = None  # newest of this run; an older run may have left others
         self._only_best: Optional[str] = None  # a network that was saved for no other reason
         self.resume_path = self._states.link_path
 
@@ -109,9 +110,9 @@ class Checkpoints:
             if network is not None:
                 path, former = parameters_path(self.prefix, epochs), self._only_best
                 self._only_best = None
-                if not os.path.exists(path):
+                if path != self._network:
                     self._write_network(network, epochs)
-                    self._only_best = path
+                    self._only_best = path if epochs % self._save_period else None
                 link(path, f"{self.prefix}-best.params")
                 if former:
                     with contextlib.suppress(FileNotFoundError):
@@ -164,12 +165,13 @@ class Checkpoints:
 
     def unfinished(self, iterations: int) -> bool:
         """Whether a run of so many iterations has been saved here and is not at its end."""
-        state = self._states.last()
+        state = self._states.last() if self._states.linked else None  # else somebody gave it up
         return state is not None and not state.position.done(iterations)
 
     def _write_network(self, arrays: Mapping[str, Any], epochs: int) -> None:
         path = parameters_path(self.prefix, epochs)
         write_arrays(path, arrays)
+        self._network = path
         link(path, f"{self.prefix}-last.params")
 
     def _not_written(self, name: str, error: OSError) -> None:

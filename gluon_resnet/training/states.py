@@ -83,6 +83,11 @@ class States:
             _write(new, replace(state, path=path, arrays_path=arrays_path))
         link(path, self.link_path)
 
+    @property
+    def linked(self) -> bool:
+        """Whether PREFIX-resume.json stands there, whatever it is."""
+        return os.path.lexists(self.link_path)
+
     def iterations(self) -> list[int]:
         """Those of the states up to the last one, ascending."""
         last = self._last_iteration()
@@ -91,7 +96,12 @@ class States:
     def keep_only(self, iterations: Collection[int]) -> None:
         """Remove all other states, and what runs that were killed left of theirs."""
         folder, name = os.path.split(glob.escape(self._prefix))
-        for pattern in (f".{name}-resume-*.tmp", f".{name}-[0-9]*.params.*.tmp", f"{name}-resume.json.*.tmp"):
+        for pattern in (
+            f".{name}-resume-*.tmp",
+            f"..{name}-resume-*.tmp",  # of write_arrays, which makes a temporary name to a temporary name
+            f".{name}-[0-9]*.params.*.tmp",
+            f"{name}-resume.json.*.tmp",
+        ):
             for path in glob.glob(os.path.join(folder, pattern)):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -124,19 +134,22 @@ class States:
         return sorted(int(match[1]) for match in matches if match)
 
     def _last_iteration(self) -> Optional[int]:
-        """The number in the name that PREFIX-resume.json links to; None where it is no link."""
-        with contextlib.suppress(OSError):
+        """The number in the name that PREFIX-resume.json links to, or in a copy in its place; None without either."""
+        if os.path.islink(self.link_path):
             match = re.search(r"-resume-(\d{8,})\.json$", os.readlink(self.link_path))
-            if match:
-                return int(match[1])
+            return int(match[1]) if match else None
+        with contextlib.suppress(OSError, ValueError):
+            return _parsed(self.link_path).position.iteration
         return None
 
     def _last_path(self) -> Optional[str]:
-        if os.path.exists(self.link_path):
+        last, numbers = self._last_iteration(), self._numbers("json")
+        copied = last in numbers and not os.path.islink(self.link_path)
+        if os.path.exists(self.link_path) and not copied:
             return os.path.realpath(self.link_path)
-        last = self._last_iteration()
-        before = [] if last is None else [number for number in self._numbers("json") if number < last]
-        return self._paths(before[-1])[0] if before else None  # somebody removed the last one
+        # Somebody removed the last one, or copied the files without their links.
+        rest = [number for number in numbers if last is None or number <= last]
+        return self._paths(rest[-1])[0] if rest else None
 
     def _read(self, path: str) -> State:
         try:
@@ -149,19 +162,15 @@ class States:
 
     def _way_on(self, damaged: str) -> str:
         """What to do where the state of the JSON file `damaged` is of no use."""
-        for number in reversed(self._numbers("json")):
+        for number in reversed(self.iterations()):
             path = self._paths(number)[0]
-            if (
-                number < (self._last_iteration() or 0)
-                and os.path.realpath(path) != damaged
-                and _is_whole(path)
-            ):
+            if os.path.realpath(path) != damaged and _is_whole(path):
                 return (
                     f"remove {damaged}, and --resume goes on from the state before it, of iteration {number}"
                 )
         newest = newest_epoch(self._prefix)
-        way_on = f"go on with --load-epoch {newest}" if newest is not None else "start anew without --resume"
-        return f"remove {self.link_path} and {way_on}"
+        way_on = f"go on with --load-epoch {newest}" if newest is not None else "start anew"
+        return f"remove {self.link_path} and {way_on}, without --resume"
 
 
 def link(target: str, path: str) -> None:
@@ -202,7 +211,7 @@ def _parsed(path: str) -> State:
             os.path.join(os.path.dirname(path), str(content["arrays"]["name"])),
             int(content["arrays"]["crc32"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
@@ -219,6 +228,8 @@ def _damage(state: State) -> Optional[str]:
         found = _crc32(state.arrays_path)
     except FileNotFoundError:
         return "it is missing"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
     return None if found == state.crc32 else f"its checksum is {found:08x}, expected {state.crc32:08x}"
 
 
