@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
 
     For writers that open a file by its name themselves. On an exception the temporary file is
     removed and what stood at `path` before is untouched. OSError, at once and with `path`, where no
-    file can be made there.
+    file can be made there; one of the block that has no name, as of a full disk, gets `path`, too.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if os.path.exists(path) and not os.path.isfile(path):  # root could rename over /dev/null
+        raise OSError(errno.EINVAL, "it is a device or a pipe, and a file is to be put in its place", path)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder or ".")
     except OSError as error:  # it has the temporary name, which says nothing to a user
@@ -33,9 +36,11 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 
@@ -45,6 +50,14 @@ def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[
     encoding = None if "b" in mode else "utf-8"
     with temporary_name(path) as temporary, open(temporary, mode, encoding=encoding) as stream:
         yield stream
+
+
+def remove_leftovers(path: Union[str, os.PathLike[str]]) -> None:
+    """Remove what processes that were killed while they wrote `path` left. For the only one that writes it now."""
+    folder, name = os.path.split(glob.escape(os.fspath(path)))
+    for left in glob.glob(os.path.join(folder, f".{name}.*.tmp")):
+        with contextlib.suppress(OSError):
+            os.unlink(left)
 
 
 def _umask() -> int:

@@ -184,6 +184,17 @@ def test_a_full_disk_is_told_once_and_what_was_missed_is_written_later(tmp_path,
     assert (tmp_path / "a-report.html").exists()
 
 
+def test_what_killed_processes_left_is_removed(tmp_path):
+    """Other runs may write beside this one, also one whose prefix begins with this one's."""
+    left = [f".a-{name}.x1y2z3w4.tmp" for name in ("curves.png", "report.html", "log.jsonl", "run.json")]
+    others = [".a-b-curves.png.x1y2z3w4.tmp", ".b-report.html.x1y2z3w4.tmp", "a-curves.png.tmp"]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    begin(tmp_path)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in others)
+
+
 def test_a_damaged_log_is_refused_before_the_work(tmp_path):
     with begin(tmp_path) as report:
         report(epoch_record(1))

@@ -16,6 +16,7 @@ from gluon_resnet.analysis.report import write_report
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError
+from gluon_resnet.files import remove_leftovers
 from gluon_resnet.models import ModelCard
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
 from gluon_resnet.training.position import Position
@@ -44,6 +45,8 @@ class TrainReport:
         self, prefix: str, card: ModelCard, run: RunCard, position: Position, train: Optional[Loader]
     ) -> None:
         os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
+        for file in ("log.jsonl", "run.json", "model.json", "mean.npz", "curves.png", "report.html"):
+            remove_leftovers(f"{prefix}-{file}")
         self._prefix, self._card, self._train = prefix, card, train
         self._said: set[str] = set()
         self._iteration = position.iteration
