@@ -247,7 +247,9 @@ def test_files_that_are_something_else_are_refused(tmp_path, change):
         AnomalyFile.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": "gluon-resnet anomaly 1"}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", "[" * 100_000, '{"format": "gluon-resnet anomaly 1"}', "\x00"]
+)
 def test_damaged_files_are_refused(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_text(text)

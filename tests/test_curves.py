@@ -99,7 +99,9 @@ def test_what_is_no_run_is_refused(tmp_path):
         read_run(prefix)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "gluon-resnet run card 1"}', "\0"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "[" * 100_000, "{}", '{"format": "gluon-resnet run card 1"}', "\0"]
+)
 def test_another_file_is_no_run_card(tmp_path, content):
     prefix = write_run(tmp_path / "a", [50.0])
     (tmp_path / "a-run.json").write_text(content)

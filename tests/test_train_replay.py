@@ -131,7 +131,7 @@ def test_what_a_replay_prints(data, tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert f"note: that was in {folder}, and relative paths are now taken from here" in out
     assert out.startswith(f"{path}: numbers ran out of range in iteration 2, batch 2 of epoch 1/1")
-    assert "the weights are those that the run began with: it had saved no state" in out
+    assert "the weights are those that the run began with: no state lies beside the file" in out
     for block in ("images", r"0 \(Normalize\)", r"1\.features\.3\.0\.body\.1 \(BatchNorm\)", "loss"):
         assert re.search(rf"^{block} +32", out, re.MULTILINE), block
     assert re.search(r"^1\.output\.weight +4x64( +\S+){3}", out, re.MULTILINE)

@@ -98,6 +98,7 @@ def test_the_log_of_an_older_version_goes_on(tmp_path):
         "[1]",
         "null",
         "",
+        "[" * 100_000,
         "not JSON",
         json.dumps({**asdict(RECORD), "epoch": "1"}),
         json.dumps({**asdict(RECORD), "epoch": 1.5}),

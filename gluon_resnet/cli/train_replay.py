@@ -117,7 +117,7 @@ class Replay:
             if position:
                 print(f"the weights are those of {place.resume_path}, after iteration {position.iteration}")
                 return position
-        print("the weights are those that the run began with: it had saved no state")
+        print("the weights are those that the run began with: no state lies beside the file")
         return beginning(job)
 
     def _reach(

@@ -97,7 +97,7 @@ class AnomalyFile:
             result = AnomalyFile(**content)
             _check(result)
             return result
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path} is not the file of an anomaly: {error}", path) from None
 
 

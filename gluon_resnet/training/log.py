@@ -208,7 +208,7 @@ def _read(path: str, kind: type[_Record], whose: str) -> Iterator[_Record]:
                 return
             try:
                 yield _parsed(kind, json.loads(line))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise DataError(f"{path}: line {number} is not {whose} record: {error}", path) from None
 
 

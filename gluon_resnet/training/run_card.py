@@ -87,7 +87,7 @@ class RunCard:
                 if not isinstance(getattr(card, name), dict):
                     raise ValueError(f"{name} is {getattr(card, name)!r}")
             return card
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} is not a run card: {type(error).__name__}: {error}", path) from None
 
 
