@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -123,7 +122,8 @@ def test_going_on(data, tmp_path, capsys):
     assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01"]) is None
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:-2]] == ["3/3"]
     assert len((tmp_path / "a-log.jsonl").read_text().splitlines()) == 3
-    os.remove(tmp_path / "a-resume.json")
+    for path in tmp_path.glob("a-resume*.json"):
+        path.unlink()
     with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):
         main([*options, "--num-epochs", "4", "--resume"])
 
