@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fakes import FakeLoader, random_batch, tiny_net
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.training.activity import activity
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.log import EpochLog
@@ -316,6 +318,21 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
     assert run(tmp_path / "a")
     assert run(tmp_path / "b")
     assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+def test_a_slow_disk_has_a_name_for_those_who_watch(tmp_path, monkeypatch):
+    """A stall watch would otherwise say that it does not know what the training is at."""
+    seen = []
+
+    def note(*_: object) -> None:
+        here = activity(threading.get_ident())
+        seen.append(here and here.what)
+
+    checkpoints = Checkpoints(str(tmp_path / "a"), {})
+    monkeypatch.setattr(checkpoints, "flush", note)
+    trainer = Trainer(tiny_net(), [mx.cpu()], 4)
+    assert fit(trainer, FakeLoader(), None, 5, SCHEDULE, checkpoints=checkpoints, on_epoch=note)
+    assert seen == ["writing what an epoch came to", "waiting until the last state is written"]
 
 
 def test_other_settings_are_refused_by_name(tmp_path):

@@ -86,7 +86,10 @@ def fit(
     )
     done = run.go_on(position or Position())
     if checkpoints:
-        checkpoints.flush()
+        with doing(
+            "waiting until the last state is written", lambda: f"its files begin with {checkpoints.prefix}"
+        ):
+            checkpoints.flush()
     return done
 
 
@@ -129,7 +132,9 @@ class _Run:
             validated = self._validate(title)
             if self._all_stop():
                 return False
-            self.on_epoch(self._epoch_record(position, validated))
+            record = self._epoch_record(position, validated)
+            with doing("writing what an epoch came to"):
+                self.on_epoch(record)
             position = self._next_epoch(position, validated)
             if self.checkpoints:
                 self.checkpoints.validated(self.trainer, position)
