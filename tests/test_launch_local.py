@@ -65,6 +65,17 @@ def test_a_command_that_does_not_exist_is_told_as_a_shell_does(tmp_path):
     assert "[worker 0] no-such-program: No such file or directory" in error.splitlines()
 
 
+@pytest.mark.slow
+def test_a_worker_that_is_done_long_before_the_others_is_told_of(tmp_path):
+    first = "mkdir one 2>/dev/null && exit 0; sleep 34; exit 5"
+    with launched(["-n", "2", "-s", "1", "--", "bash", "-c", first], tmp_path) as launch:
+        status, _, error = launch.end()
+    assert status == 5
+    told = [line for line in error.splitlines() if "ended 30 s ago with status 0" in line]
+    assert len(told) == 1
+    assert told[0].endswith("the other workers still run")
+
+
 def test_a_signal_reaches_the_workers_as_sigterm_and_the_rest_ends_after_them(tmp_path):
     wait = "trap 'touch got; exit 143' TERM; touch ready; while :; do sleep 0.1; done"
     with launched([*ONE, "--", "bash", "-c", wait], tmp_path) as launch:

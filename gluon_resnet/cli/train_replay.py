@@ -68,7 +68,7 @@ def reported(anomaly: Anomaly, job: Job) -> GluonResnetError:
     if anomaly.loss_scale is not None and anomaly.loss_scale < 1:
         text += "; the loss scale has fallen below 1, so that it is not float16's range that is too small"
     return GluonResnetError(
-        f"{text}; the last checkpoint is kept: go on from it with a lower learning rate, or look for bad images and "
+        f"{text}; what was saved is kept: go on from it with a lower learning rate, or look for bad images and "
         "labels"
     )
 

@@ -227,7 +227,7 @@ class Job:
 
     def _watch(self) -> None:
         """Until a process fails, all workers are done, or a signal comes."""
-        patience = float("inf")
+        patience = early = float("inf")
         while self._running("worker") and not self._failure and not self._stopped:
             self._turn_while(lambda: self._running("worker") and not self._failure and not self._stopped, 1)
             quiet = [member for member in self._members if member.role != "worker" and not member.running]
@@ -235,6 +235,15 @@ class Job:
                 patience = min(patience, time.monotonic() + _REST)
             if time.monotonic() > patience and self._running("worker"):
                 self._fail(quiet[0])
+            done = [member for member in self._members if member.role == "worker" and not member.running]
+            if done and early == float("inf"):
+                early = time.monotonic() + _REST
+            if 0 < early < time.monotonic():
+                early = -1.0  # said once
+                names = ", ".join(member.name for member in done)
+                self._console.say(
+                    f"{names} ended {_REST:.0f} s ago with status 0; the other workers still run"
+                )
         if self._failure:
             return
         if self._stopped and self._running("worker"):
