@@ -12,6 +12,7 @@ import numpy as np
 
 import gluon_resnet
 from gluon_resnet._mxnet import mx
+from gluon_resnet.environment.processor import describe_processor
 from gluon_resnet.training.workers import Workers
 
 
@@ -22,24 +23,15 @@ def versions() -> dict[str, str]:
 
 def environment(contexts: Sequence[Any], workers: Workers) -> dict[str, str]:
     """What is known of this machine and this process, to read."""
+    processor = describe_processor()
     return {
         **versions(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "host": socket.gethostname(),
-        "processor": _processor(),
-        "processors": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
+        "processor": processor.model,
+        "processors": f"{processor.usable} of {processor.present}",
         "threads of MXNet": os.environ["OMP_NUM_THREADS"],
         "devices": ", ".join(map(str, contexts)),
         "workers": str(workers.count),
     }
-
-
-def _processor() -> str:
-    """The model's name, where Linux tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            names = [line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.machine()

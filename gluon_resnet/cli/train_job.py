@@ -98,9 +98,8 @@ class Job:
             raise UsageError("--save-every needs workers that are in step: leave it out with dist_async")
         self.card = _card(request)
         if args.load_epoch is not None and not args.resume:
-            os.stat(
-                parameters_path(request.prefix, args.load_epoch)
-            )  # now: the mean may take an hour to measure
+            # Now: the mean may take an hour to measure.
+            os.stat(parameters_path(request.prefix, args.load_epoch))
         self.records, self.validation_records = open_records(args.data_train, args.data_val, recipe.holdout)
         self.mean_path = f"{request.prefix}-mean.npz"
         self.mean = mean_image(args, recipe, self.records, self.mean_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import NamedTuple, Optional
 
 # What the native core, oneDNN and bfloat16 are faster with.
@@ -10,7 +11,7 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
 class Processor(NamedTuple):
-    """`model`: as the kernel names it; `instructions`: those of INSTRUCTIONS that it has."""
+    """`model`: as the kernel names it, or else the architecture; `instructions`: those of INSTRUCTIONS that it has."""
 
     model: str
     instructions: list[str]
@@ -31,7 +32,7 @@ def describe_processor() -> Processor:
         pass  # what is asked here says what it can
     flags = fields.get("flags", "").split()
     return Processor(
-        fields.get("model name", "unknown"),
+        fields.get("model name", platform.machine()),
         [name for name in INSTRUCTIONS if name in flags],
         os.cpu_count() or 1,
         len(os.sched_getaffinity(0)),

@@ -19,9 +19,8 @@ class BackgroundWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._broken = False  # by an exception that no task should have; also while one runs
         self._pending: list[Future[None]] = []
-        self._room = threading.Semaphore(
-            2
-        )  # one task that runs and one that waits: what they write is in memory
+        # One task that runs and one that waits: what they write is in memory.
+        self._room = threading.Semaphore(2)
 
     @property
     def busy(self) -> bool:

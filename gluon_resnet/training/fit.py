@@ -186,9 +186,8 @@ class _Run:
                     trainer.step(batch, lr, meter, where, iteration)
                 steps.queued(iteration, lr)
                 iteration += 1
-                if schedule.warming(
-                    observed
-                ):  # some hundred times in a run: here the host waits for the device
+                # Some hundred times in a run: here the host waits for the device.
+                if schedule.warming(observed):
                     last, seen = seen, meter.sums()
                     batch_sums = self.workers.own_or_total(seen - last)
                     wrong = batch_sums.images - batch_sums.top1_right
