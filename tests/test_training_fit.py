@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -269,6 +270,34 @@ def killed_at(when, original):
         return original(*arguments, **options)
 
     return function
+
+
+@pytest.mark.parametrize("error", [Killed, GluonResnetError])
+def test_nothing_is_being_written_when_a_run_has_failed(tmp_path, monkeypatch, error):
+    """Or a run that goes on in the same process would write beside it."""
+    failed, writing = threading.Event(), []
+
+    def fails(log, record) -> None:
+        failed.set()
+        raise error("in the training")
+
+    def slow_replace(*arguments) -> None:
+        if threading.current_thread() is threading.main_thread():  # the log begins
+            original(*arguments)
+            return
+        assert failed.wait(60)
+        writing.append("begun")
+        time.sleep(0.1)
+        original(*arguments)
+        writing.append("done")
+
+    original = os.replace
+    monkeypatch.setattr(os, "replace", slow_replace)
+    monkeypatch.setattr(EpochLog, "append", fails)
+    with pytest.raises(error):
+        run(tmp_path / "a")
+    assert writing and writing.count("begun") == writing.count("done")
+    assert (tmp_path / "a-resume.json").exists()
 
 
 def test_learning_rates_and_files(tmp_path):

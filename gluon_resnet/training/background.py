@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Callable
 
 
@@ -38,9 +38,12 @@ class BackgroundWriter:
 
     def flush(self) -> None:
         """Wait for all tasks; an exception of one, other than OSError, is raised."""
-        for future in self._pending:
-            future.exception()
+        self.settle()
         self._collect()
+
+    def settle(self) -> None:
+        """Wait for all tasks, whatever they come to."""
+        wait(self._pending)
 
     def _run(self, name: str, task: Callable[[], None]) -> None:
         try:

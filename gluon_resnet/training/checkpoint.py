@@ -131,6 +131,10 @@ class Checkpoints:
                 f"the last state of this run could not be written ({self._failure}); {kept}"
             )
 
+    def settle(self) -> None:
+        """Wait until nothing is being written, whatever became of it."""
+        self._writer.settle()
+
     def resume(self, trainer: Trainer) -> Optional[Position]:
         """Set `trainer` to the last state and return its position; None where there is none.
 

@@ -84,7 +84,12 @@ def fit(
         progress or Progress(every=0),
         stop,
     )
-    done = run.go_on(position or Position())
+    try:
+        done = run.go_on(position or Position())
+    except BaseException:
+        if checkpoints:
+            checkpoints.settle()  # who goes on from here finds nobody writing
+        raise
     if checkpoints:
         with doing(
             "waiting until the last state is written", lambda: f"its files begin with {checkpoints.prefix}"
