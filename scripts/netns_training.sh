@@ -82,11 +82,10 @@ cat >"$work/worker.py" <<'WORKER'
 import os, sys, time, zlib
 
 sys.path.insert(0, sys.argv.pop(1))
-from gluon_resnet.cli import train
+from gluon_resnet.cli import train, train_job
 from gluon_resnet.cli.command import run
-from gluon_resnet.models import ModelCard
 
-nets, build = [], ModelCard.build
+nets, build = [], train_job.build_network
 
 
 def slowly(*args):  # so that the link is cut before the end
@@ -96,7 +95,7 @@ def slowly(*args):  # so that the link is cut before the end
     return net
 
 
-ModelCard.build = slowly
+train_job.build_network = slowly
 
 
 def main(argv):

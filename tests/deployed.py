@@ -19,8 +19,9 @@ from conftest import encode, picture
 from PIL import Image
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy import export
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import read_arrays, save_parameters, write_arrays
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -49,7 +50,7 @@ def make_model(
     )
     mx.random.seed(1)
     random = np.random.default_rng(1)
-    net = card.build(random.uniform(0, 255, (3, size, size)) if per_pixel_mean else None)
+    net = build_network(card, random.uniform(0, 255, (3, size, size)) if per_pixel_mean else None)
     net.initialize()
     for name, parameter in net.collect_params().items():
         if name.endswith(("gamma", "beta")):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.convert import main
 from gluon_resnet.errors import ModelError
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import save_network
 
 STATISTICS = ["--mean", "120,110.5,100", "--std", "60,61,62"]
@@ -27,7 +28,7 @@ def checkpoint(prefix: pathlib.Path, network: str, classes: int = 3, epoch: int 
         std=(60.0, 61.0, 62.0),
         **options,
     )
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     random = np.random.default_rng(3)
     for name, parameter in net._collect_params_with_prefix().items():

@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.models import ModelCard
+from gluon_resnet.card import ModelCard
 
 
 def one_crop(net: Any, card: ModelCard, image: np.ndarray) -> np.ndarray:

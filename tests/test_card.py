@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models import ModelCard
-from gluon_resnet.models.saved import load_network, save_network
+from gluon_resnet.models import build_network
+from gluon_resnet.models.saved import load_card, load_network, save_network
 
 CARD = ModelCard(
     network="resnet20",
@@ -73,7 +76,7 @@ def test_the_file_is_the_documented_one(tmp_path):
 
 
 def test_it_builds_the_network_with_its_normalization():
-    net = CARD.build()
+    net = build_network(CARD)
     net.initialize()
     assert net(mx.nd.full((2, 3, 32, 32), 128, dtype="uint8")).shape == (2, 3)
     np.testing.assert_array_equal(net[0].std.data().asnumpy().ravel(), np.float32(CARD.std))
@@ -83,22 +86,22 @@ def test_it_builds_the_network_with_its_normalization():
 def test_a_mean_image_is_saved_with_the_parameters(tmp_path):
     card = dataclasses.replace(CARD, per_pixel_mean=True)
     image = np.random.default_rng(0).uniform(0, 255, (3, 32, 32)).astype("float32")
-    net = card.build(image)
+    net = build_network(card, image)
     net.initialize()
     save_network(tmp_path / "new" / "net", 3, card, net)
     loaded_card, loaded = load_network(tmp_path / "new" / "net")
     assert loaded_card == card
     np.testing.assert_array_equal(loaded[0].mean.data().asnumpy(), image)
-    np.testing.assert_array_equal(card.build()[0].mean.shape, image.shape)
+    np.testing.assert_array_equal(build_network(card)[0].mean.shape, image.shape)
     with pytest.raises(UsageError, match=r"mean_image: expected shape \(3, 32, 32\), found \(3, 32, 33\)"):
-        card.build(np.zeros((3, 32, 33)))
+        build_network(card, np.zeros((3, 32, 33)))
     with pytest.raises(UsageError, match="a mean per channel"):
-        CARD.build(image)
+        build_network(CARD, image)
 
 
 def test_a_network_is_loaded_at_the_epoch_asked_for(tmp_path):
     for epoch in (1, 2):
-        net = CARD.build()
+        net = build_network(CARD)
         net.initialize()
         net[1].output.bias.set_data(mx.nd.full(3, epoch))
         save_network(tmp_path / "net", epoch, CARD, net)
@@ -145,14 +148,9 @@ BAD = {
     "unknown preprocessing key": (changed(PRE, "scale", value=1), "keys"),
     "preprocessing is text": (changed(PRE, value="none"), "preprocessing"),
     "another format": (changed("format", value="gluon-resnet model card 2"), "format"),
-    "unknown network": (changed("network", value="vgg15"), "no network 'vgg15'"),
-    "a size that the network cannot take": (without_shortcut("vgg16"), "224 pixels of vgg16"),
     "network is a number": (changed("network", value=20), "network"),
     "network is a list": (changed("network", value=["resnet20"]), "network"),
-    "unknown shortcut": (changed("shortcut", value="D"), "shortcut"),
     "shortcut is a list": (changed("shortcut", value=["A"]), "shortcut"),
-    "shortcut of a plain net": (changed("network", value="plain20"), "without shortcuts"),
-    "unknown variant": (changed("variant", value="v3"), "variant"),
     "no variant": (changed("variant", value=None), "variant"),
     "no classes": (changed("classes", value=[]), "classes"),
     "classes are a number": (changed("classes", value=10), "classes"),
@@ -183,6 +181,14 @@ BAD = {
     **{f"without {key}": (without(key), key) for key in JSON},
     **{f"without {key}": (without(PRE, key), key) for key in JSON[PRE]},
 }
+# What another version may know.
+UNKNOWN = {
+    "unknown network": (changed("network", value="vgg15"), "no network 'vgg15'"),
+    "a size that the network cannot take": (without_shortcut("vgg16"), "224 pixels of vgg16"),
+    "unknown shortcut": (changed("shortcut", value="D"), "shortcut"),
+    "shortcut of a plain net": (changed("network", value="plain20"), "without shortcuts"),
+    "unknown variant": (changed("variant", value="v3"), "variant"),
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -199,6 +205,31 @@ def test_a_hostile_card_is_refused_with_its_path(tmp_path, name):
     assert len(message) < 1000
 
 
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_card_of_a_network_that_does_not_exist_is_read_and_not_built(tmp_path, name):
+    text, says = UNKNOWN[name]
+    path = tmp_path / "bad-model.json"
+    path.write_text(text)
+    card = ModelCard.load(path)
+    with pytest.raises(UsageError, match=says):
+        build_network(card)
+    with pytest.raises(ModelError, match=rf"bad-model.json: .*{says}") as raised:
+        load_card(tmp_path / "bad")
+    assert raised.value.path == str(path)
+
+
+def test_a_card_is_read_without_mxnet(tmp_path):
+    CARD.save(tmp_path / "net-model.json")
+    code = (
+        "import sys; from gluon_resnet.card import ModelCard; card = ModelCard.load(sys.argv[1]); "
+        "print(card.network, *(name for name in ('mxnet', 'gluon_resnet.models') if name in sys.modules))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "net-model.json"], capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "resnet20\n"
+
+
 def test_a_missing_card_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none-model\.json"):
         ModelCard.load(tmp_path / "none-model.json")
@@ -207,7 +238,7 @@ def test_a_missing_card_is_named(tmp_path):
 @pytest.mark.parametrize(
     "values",
     [
-        {"network": "resnet21"},
+        {"network": 20},
         {"classes": ["a", "b"]},
         {"classes": ()},
         {"std": (1.0, 0.0, 1.0)},

@@ -7,9 +7,9 @@ import pathlib
 import pytest
 from foreign import STATISTICS, akamaster_file, checkpoint, gluoncv_cifar_file, refusal, torchvision_file
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.convert import main
 from gluon_resnet.errors import GluonResnetError, UsageError
-from gluon_resnet.models import ModelCard
 from gluon_resnet.models.saved import load_network, save_network
 
 

@@ -10,8 +10,9 @@ import pytest
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.analysis.cost import Total, layers_of, stages_of
 from gluon_resnet.analysis.paper import FLOPS_IN_TEXT, TABLE_1_FLOPS, TABLE_6, rounds_to
+from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import UsageError
-from gluon_resnet.models import ModelCard, get_model
+from gluon_resnet.models import build_network, get_model
 
 nn = gluon.nn
 
@@ -125,7 +126,7 @@ def test_plain_networks_cost_what_residual_ones_with_option_a_do(depth):
 @pytest.mark.parametrize("pixels", [False, True])
 def test_an_exported_graph_costs_what_the_network_does(pixels, tmp_path):
     card = ModelCard("resnet20", ("a", "b"), 32, (1.0,) * 3, (2.0,) * 3, per_pixel_mean=pixels)
-    network = card.build()
+    network = build_network(card)
     path = str(tmp_path / "graph.json")
     network(mx.sym.var("data")).save(path)
     layers = layers_of(mx.sym.load(path), (3, 32, 32))

@@ -13,12 +13,13 @@ from deployed import Model, make_model
 from evaluate_tool import CLASSES, LABELS, PAYLOADS, evaluated, pack, tool
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import evaluate as command
 from gluon_resnet.cli.evaluate import main
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation.tally import interval
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import load_network, save_network
 
 
@@ -94,7 +95,7 @@ def test_the_table_and_the_files(options, tmp_path, capsys):
 def cifar(tmp_path: pathlib.Path) -> list[str]:
     """A net of Table 6, untrained, and records of ten classes."""
     card = ModelCard("resnet20", tuple(map(str, range(10))), 32, (125.0, 123.0, 114.0), (63.0, 62.0, 67.0))
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     save_network(tmp_path / "net", 0, card, net)
     path = write_records(tmp_path / "cifar.rec", PAYLOADS[:10], list(range(10)))
@@ -185,7 +186,7 @@ def test_several_record_files_count_together(options, records, tmp_path, capsys)
 
 def test_of_four_classes_the_top_four_are_right(tmp_path, capsys):
     card = ModelCard(network="resnet8", classes=tuple("0123"), size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     save_network(tmp_path / "four", 0, card, net)
     records = pack(tmp_path / "four.rec", PAYLOADS[:8], [0, 1, 2, 3] * 2, ["a", "b", "c", "d, e"])

@@ -17,6 +17,7 @@ from evaluate_tool import CLASSES, LABELS, PAYLOADS, evaluated, pack, tool
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.evaluate import main
 from gluon_resnet.errors import DataError, EnvironmentProblem, ImageError, ModelError, UsageError
+from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import save_network
 
 
@@ -69,7 +70,7 @@ def test_classes_have_to_agree(model, options, records, tmp_path, capsys):
         (CLASSES[:7], "7 classes"),
     ):
         card = replace(model.card, classes=tuple(names))
-        other = card.build()
+        other = build_network(card)
         other.initialize()
         save_network(tmp_path / "copy", 3, card, other)
         with pytest.raises(UsageError, match=message):

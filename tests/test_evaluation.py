@@ -13,6 +13,7 @@ from deployed import Model, make_model
 from evaluated import LABELS, NETWORKS, SCALES, answers, dozen, member, write_dozen
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.deploy.predictor import load_graph
 from gluon_resnet.errors import UsageError
@@ -20,7 +21,7 @@ from gluon_resnet.evaluation import PROTOCOLS, Member, evaluate
 from gluon_resnet.evaluation.crops import CropScorer
 from gluon_resnet.evaluation.evaluate import average
 from gluon_resnet.evaluation.scales import ScaleScorer
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import load_network
 from gluon_resnet.training.trainer import Trainer
 
@@ -158,7 +159,7 @@ def test_a_probability_that_float64_cannot_hold_keeps_its_order():
 
 def test_one_class_is_always_right(files, tmp_path):
     card = ModelCard(network="resnet8", classes=("all",), size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     path = write_records(tmp_path / "one.rec", [record.payload for record in files[0]], [0] * 7)
     tally = evaluate([Member("net", card, net)], [RecordFile(path)])

@@ -14,8 +14,9 @@ import tarfile
 import pytest
 from conftest import encode, picture
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.convert import export_weights, write_weights
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def commands() -> list[list[str]]:
 def write_foreign_weights(path: pathlib.Path) -> None:
     """A ResNet-20 as its project names the tensors; files are told apart by their content."""
     card = ModelCard("resnet20", tuple(map(str, range(10))), 32, (0, 0, 0), (1, 1, 1))
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     _, arrays = export_weights(card, net, "akamaster", str(path))
     write_weights(path.with_suffix(".safetensors"), arrays)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gluon_resnet._mxnet import gluon, mx
-from gluon_resnet.models import ModelCard, get_model, model_names
+from gluon_resnet.card import ModelCard
+from gluon_resnet.models import build_network, get_model, model_names
 from gluon_resnet.models.prelu_net import SpatialPyramid
 from gluon_resnet.models.saved import load_network, save_network
 
@@ -187,7 +188,7 @@ def test_names_do_not_depend_on_what_else_was_built(name):
 @pytest.mark.parametrize("name", ["googlenet", "bn_inception"])
 def test_a_card_a_checkpoint_and_an_export(tmp_path, name):
     card = ModelCard(name, tuple("abc"), 96, (120.0, 110.0, 100.0), (60.0, 60.0, 60.0))
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     x = mx.nd.random.uniform(0, 255, (2, 3, 96, 96))
     expected = net(x).asnumpy()

@@ -17,9 +17,10 @@ from small_training import CLASSES, pack, training_options
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.analysis.run import read_run
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.train import main
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import load_parameters
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
@@ -69,7 +70,7 @@ def test_a_whole_run(data, tmp_path, capsys):
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.network, card.classes, card.size, card.resize) == ("resnet8", CLASSES, 16, None)
     assert card.training["val_top1_error"] == records[-1]["val_top1_error"]
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     load_parameters(net, f"{prefix}-0008.params")
     top = np.full((1, 3, 16, 16), 40, "float32")

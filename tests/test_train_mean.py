@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from small_training import pack, training_options
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import export, mean
 from gluon_resnet.cli.train import main
 from gluon_resnet.data import EvalTransform, PixelStatistics, RecordFile, pixel_statistics
 from gluon_resnet.deploy import Predictor
 from gluon_resnet.errors import DataError, UsageError
-from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import read_arrays
 
 TRANSFORM = EvalTransform(None, 16)

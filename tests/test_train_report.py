@@ -16,9 +16,9 @@ from event_files import shown
 from recorded_runs import epoch_record
 
 from gluon_resnet.analysis.run import read_run
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.errors import DataError, GluonResnetError
-from gluon_resnet.models import ModelCard
 from gluon_resnet.training.log import StepRecord
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_card import RunCard

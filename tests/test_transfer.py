@@ -14,11 +14,12 @@ from conftest import encode, write_records
 from fakes import FakeLoader, tiny_net
 
 from gluon_resnet._mxnet import gluon, mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
 from gluon_resnet.deploy import Predictor, export
 from gluon_resnet.errors import GluonResnetError, ModelError, UsageError
-from gluon_resnet.models import ModelCard
+from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.saved import load_network, save_network
 from gluon_resnet.training.trainer import Trainer
@@ -39,7 +40,7 @@ def trained(prefix, epoch=3, classes=5, pixels=False, **values):
     )
     mx.random.seed(epoch)
     random = np.random.default_rng(epoch)
-    net = card.build(random.uniform(90, 130, (3, 16, 16)) if pixels else None)
+    net = build_network(card, random.uniform(90, 130, (3, 16, 16)) if pixels else None)
     net.initialize()
     for _ in range(3):
         with mx.autograd.record():

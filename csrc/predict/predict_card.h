@@ -16,7 +16,7 @@ struct PredictCard {
   TransformPlan transform;           // without mean and std: these are in the graph
 };
 
-// Reads PREFIX-model.json (gluon_resnet/models/card.py). Throws Error(kSystem) with the path for
+// Reads PREFIX-model.json (gluon_resnet/card.py). Throws Error(kSystem) with the path for
 // anything that does not describe an evaluation transform and classes.
 PredictCard read_card(const std::string& path);
 

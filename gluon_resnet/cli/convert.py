@@ -12,12 +12,12 @@ from typing import Optional
 
 import numpy as np
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import epoch, image_size
 from gluon_resnet.cli.command import program
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models import ModelCard
 from gluon_resnet.models.saved import chosen_epoch, load_network, newest_epoch, parameters_path, save_network
 from gluon_resnet.models.units import VARIANTS
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any, Optional, Union
 
 from gluon_resnet.analysis.paper import Result, reference
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import epoch, gpu_ids, number, numbers
 from gluon_resnet.cli.command import as_typed, program
 from gluon_resnet.cli.evaluate_report import (
@@ -25,7 +26,6 @@ from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, Member, evaluate
 from gluon_resnet.evaluation.members import class_names
 from gluon_resnet.files import whole_file
-from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts

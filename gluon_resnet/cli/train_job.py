@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.command import as_typed
 from gluon_resnet.cli.train_environment import versions
 from gluon_resnet.cli.train_mean import mean_image
@@ -17,8 +18,7 @@ from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
 from gluon_resnet.cli.train_records import class_names, open_records
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
 from gluon_resnet.errors import UsageError
-from gluon_resnet.models import ModelCard
-from gluon_resnet.models.registry import describe
+from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.detect import DetectingTrainer
@@ -117,7 +117,7 @@ class Job:
         self.iterations = recipe.total_iterations(len(self.train))
         self.schedule = recipe.schedule(len(self.train))
         mx.random.seed(args.seed)
-        net = self.card.build(self.mean.mean_image if self.mean else None, recipe.zero_gamma)
+        net = build_network(self.card, self.mean.mean_image if self.mean else None, recipe.zero_gamma)
         net.initialize(ctx=request.contexts)
         if request.pretrained:
             request.pretrained.give_to(net, args.keeps_mean_image)
@@ -195,7 +195,7 @@ def _card(request: Request) -> ModelCard:
         variant=args.variant,
         training={"command": request.command, "recipe": recipe.name, "versions": versions()},
     )
-    describe(card.network, card.shortcut, card.variant, recipe.zero_gamma)
+    describe_network(card, recipe.zero_gamma)
     return card
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.analysis.report import write_report
 from gluon_resnet.analysis.run import read_run
+from gluon_resnet.card import ModelCard
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError
 from gluon_resnet.files import remove_leftovers
-from gluon_resnet.models import ModelCard
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_card import RunCard, worst_classes

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.convert.layouts import Layout, find, same_function, to_write
 from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
 from gluon_resnet.convert.weights_file import read_weights
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models.card import ModelCard
+from gluon_resnet.models.build import build_network
 from gluon_resnet.models.parameters import parameter_value
 from gluon_resnet.models.registry import choose_variant, describe
 
@@ -103,7 +104,7 @@ def import_weights(
 
 def build(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Any:
     """The network of `card`, on the CPU, with the weights `arrays`, by our names."""
-    net = card.build()
+    net = build_network(card)
     net.initialize()
     for name, parameter in net._collect_params_with_prefix().items():
         if name not in _NORMALIZATION:

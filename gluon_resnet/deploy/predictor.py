@@ -11,10 +11,10 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from gluon_resnet._mxnet import gluon, mx
+from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.deploy.export import INPUT
 from gluon_resnet.errors import ImageError, ModelError, UsageError
-from gluon_resnet.models import ModelCard
 from gluon_resnet.models.parameters import check_arrays, read_arrays
 
 Path = Union[str, "os.PathLike[str]"]

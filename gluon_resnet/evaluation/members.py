@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
-from gluon_resnet.models import ModelCard
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""The networks, by name, their normalization, the card that describes a trained one, and recomputation."""
+"""The networks, by name, built as a card says, their normalization, and recomputation."""
 
-from gluon_resnet.models.card import ModelCard
+from gluon_resnet.models.build import build_network
 from gluon_resnet.models.normalize import Normalize, with_normalization
 from gluon_resnet.models.recompute import Recomputed
 from gluon_resnet.models.registry import get_model, model_names
 
-__all__ = ["ModelCard", "Normalize", "Recomputed", "get_model", "model_names", "with_normalization"]
+__all__ = ["Normalize", "Recomputed", "build_network", "get_model", "model_names", "with_normalization"]

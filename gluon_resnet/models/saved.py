@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
-from gluon_resnet.errors import UsageError
-from gluon_resnet.models.card import ModelCard
+from gluon_resnet.card import ModelCard
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.parameters import load_parameters, save_parameters
 
 Path = Union[str, "os.PathLike[str]"]
@@ -46,6 +47,20 @@ def chosen_epoch(prefix: Path, epoch: Union[int, str, None] = None) -> int:
     return int(epoch)
 
 
+def load_card(prefix: Path) -> ModelCard:
+    """The card of PREFIX, of a network that `build_network` builds.
+
+    ModelError, naming the path, for a damaged card or an unknown network; OSError where it cannot be read.
+    """
+    path = f"{os.fspath(prefix)}-model.json"
+    card = ModelCard.load(path)
+    try:
+        describe_network(card)
+    except UsageError as error:
+        raise ModelError(f"{path}: {error}", path=path) from None
+    return card
+
+
 def load_network(
     prefix: Path, epoch: Optional[int] = None, contexts: Optional[Sequence[Any]] = None
 ) -> tuple[ModelCard, Any]:
@@ -62,8 +77,8 @@ def load_network(
         OSError: a file cannot be read.
     """
     epoch = chosen_epoch(prefix, epoch)
-    card = ModelCard.load(f"{os.fspath(prefix)}-model.json")
-    net = card.build()
+    card = load_card(prefix)
+    net = build_network(card)
     net.initialize(ctx=contexts)
     load_parameters(net, parameters_path(prefix, epoch))
     return card, net

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from gluon_resnet._mxnet import gluon
+from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models.card import ModelCard
 from gluon_resnet.models.registry import describe
-from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path
+from gluon_resnet.models.saved import chosen_epoch, load_card, load_network, parameters_path
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Pretrained:
 
         Raises:
             UsageError: there are no parameters under this prefix.
-            ModelError: the card is damaged.
+            ModelError: the card is damaged, or of an unknown network.
             OSError: the card cannot be read.
         """
         match = re.fullmatch(r"(.+):(\d+|best)", name)
         prefix, epoch = (match[1], match[2]) if match else (name, None)
-        return cls(prefix, chosen_epoch(prefix, epoch), ModelCard.load(f"{prefix}-model.json"))
+        return cls(prefix, chosen_epoch(prefix, epoch), load_card(prefix))
 
     @property
     def path(self) -> str:
@@ -74,7 +74,7 @@ class Pretrained:
 
 
 def head_of(net: Any) -> Any:
-    """The last layer of a network behind its normalization (ModelCard.build); ModelError when it has none."""
+    """The last layer of a network behind its normalization (build_network); ModelError when it has none."""
     network = net[1]
     if not hasattr(network, "features") or not hasattr(network, "output"):
         raise ModelError(f"{network.name} has no layer `output` after `features` that could be replaced")

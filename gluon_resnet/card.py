@@ -19,8 +19,6 @@ import numpy as np
 
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import whole_file
-from gluon_resnet.models.normalize import with_normalization
-from gluon_resnet.models.registry import describe, get_model
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -34,11 +32,13 @@ _PREPROCESSING_KEYS = ("resize", "size", "interpolation", "channels", "mean", "s
 class ModelCard:
     """A network, its classes, and the images that it expects.
 
+    It is read where there is no MXNet, too: whether there is such a network is for `gluon_resnet.models` to say.
+
     Raises:
         UsageError: a value that cannot be.
     """
 
-    network: str  # as for get_model
+    network: str  # as for gluon_resnet.models.get_model
     classes: tuple[str, ...]  # names, in the order of the outputs
     size: int  # side of the centre crop, in pixels
     mean: tuple[float, float, float]  # of R, G and B from 0 to 255
@@ -54,11 +54,9 @@ class ModelCard:
         for name in ("network", "interpolation", "variant"):
             _require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
         _require(self.shortcut is None or isinstance(self.shortcut, str), "shortcut", "text", self.shortcut)
-        size = describe(self.network, self.shortcut, self.variant).size
         names = isinstance(self.classes, tuple) and all(isinstance(name, str) for name in self.classes)
         _require(names and len(self.classes) > 0, "classes", "at least one name", self.classes)
         _require(_is_length(self.size), "size", "a number of pixels", self.size)
-        _require(size in (None, self.size), "size", f"the {size} pixels of {self.network}", self.size)
         _require(self.resize is None or _is_length(self.resize), "resize", "a number of pixels", self.resize)
         _require(_are_statistics(self.mean), "mean", "3 finite numbers", self.mean)
         positive = _are_statistics(self.std) and np.float32(min(self.std)).item() > 0
@@ -67,26 +65,6 @@ class ModelCard:
             isinstance(self.per_pixel_mean, bool), "per_pixel_mean", "true or false", self.per_pixel_mean
         )
         _require(isinstance(self.training, dict), "training", "an object", self.training)
-
-    def build(self, mean_image: Optional[np.ndarray] = None, zero_gamma: bool = False) -> Any:
-        """The network, not initialized, with its normalization in front; input float32 RGB 0 to 255, NCHW.
-
-        Args:
-            mean_image: of shape (3, size, size), for a network with `per_pixel_mean`; without it each pixel has
-                `mean` until the parameters are loaded.
-            zero_gamma: as in `get_model`.
-        """
-        net = get_model(self.network, len(self.classes), self.shortcut, self.variant, zero_gamma)
-        mean: Any = self.mean
-        if self.per_pixel_mean:
-            shape = (3, self.size, self.size)
-            mean = (
-                np.broadcast_to(np.reshape(self.mean, (3, 1, 1)), shape) if mean_image is None else mean_image
-            )
-            _require(np.shape(mean) == shape, "mean_image", f"shape {shape}", np.shape(mean))
-        elif mean_image is not None:
-            raise UsageError("mean_image: this network has a mean per channel")
-        return with_normalization(net, mean, self.std)
 
     def save(self, path: Path) -> None:
         """Write the card as JSON; ValueError when `training` holds what JSON cannot (NaN, too)."""
