@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -50,6 +51,15 @@ def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[
     encoding = None if "b" in mode else "utf-8"
     with temporary_name(path) as temporary, open(temporary, mode, encoding=encoding) as stream:
         yield stream
+
+
+def sha256(path: Union[str, os.PathLike[str]]) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def remove_leftovers(path: Union[str, os.PathLike[str]]) -> None:

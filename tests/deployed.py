@@ -35,9 +35,18 @@ class Model(NamedTuple):
 
 
 def make_model(
-    folder: pathlib.Path, network: str, size: int, resize: int, per_pixel_mean: bool = False
+    folder: pathlib.Path,
+    network: str,
+    size: int,
+    resize: int,
+    per_pixel_mean: bool = False,
+    batch: int = 4,
+    **options: Any,
 ) -> Model:
-    """A network of 12 classes whose batch normalization has seen pictures, saved and exported."""
+    """A network of 12 classes whose batch normalization has seen 5 batches of pictures, saved and exported.
+
+    `options` are the card's.
+    """
     card = ModelCard(
         network=network,
         classes=tuple(f"class {label}" for label in range(12)),
@@ -47,6 +56,7 @@ def make_model(
         std=(58.0, 57.0, 57.5),
         per_pixel_mean=per_pixel_mean,
         training={"recipe": "none"},
+        **options,
     )
     mx.random.seed(1)
     random = np.random.default_rng(1)
@@ -57,7 +67,8 @@ def make_model(
             shift = 1 if name.endswith("gamma") else 0
             parameter.set_data(mx.nd.array(shift + random.uniform(-0.3, 0.3, parameter.shape)))
     batches = [
-        mx.nd.array([picture(size, size, 4 * n + i).transpose(2, 0, 1) for i in range(4)]) for n in range(5)
+        mx.nd.array([picture(size, size, batch * n + i).transpose(2, 0, 1) for i in range(batch)])
+        for n in range(5)
     ]
     for batch in batches:
         with mx.autograd.record():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shlex
 import sys
@@ -18,6 +17,7 @@ from gluon_resnet.cli.command import program
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.files import sha256
 from gluon_resnet.models.saved import chosen_epoch, load_network, newest_epoch, parameters_path, save_network
 from gluon_resnet.models.units import VARIANTS
 
@@ -123,7 +123,7 @@ def _read(args: argparse.Namespace, command: str) -> None:
         training={
             _CONVERTED: {
                 "file": os.path.abspath(args.file),
-                "sha256": _sha256(args.file),
+                "sha256": sha256(args.file),
                 "source": weights.layout.title,
                 "command": command,
             }
@@ -206,14 +206,6 @@ def _keep_other_networks(prefix: str) -> None:
     converted = os.path.exists(card) and newest in (None, 0) and _CONVERTED in ModelCard.load(card).training
     if not converted and (os.path.exists(card) or newest is not None):
         raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _say(message: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli.arguments import epoch
 from gluon_resnet.cli.command import program
 from gluon_resnet.deploy import export
+from gluon_resnet.deploy.export import FORMATS
 from gluon_resnet.models.saved import chosen_epoch
 
 
@@ -16,8 +18,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Export as `argv` says (default: the command line); the exit status, None for success."""
     parser = argparse.ArgumentParser(
         prog=program("export"),
-        description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json from a training run's files. "
-        "The normalization is in the graph; its input is float32 RGB from 0 to 255, NCHW.",
+        description="Write OUT-model.json and, from a training run's files, OUT-symbol.json with OUT-0000.params, "
+        "OUT.onnx, or all of them. The normalization is in the graph; its input is float32 RGB from 0 to 255, NCHW.",
         allow_abbrev=False,
     )
     parser.add_argument("--model-prefix", required=True, metavar="PREFIX", help="as for tools/train.py")
@@ -25,10 +27,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "--epoch", type=epoch, metavar="N", help="of PREFIX-NNNN.params, or best (default: the newest)"
     )
     parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
+    parser.add_argument("--format", choices=FORMATS, default="mxnet", help="of the files (default: mxnet)")
     args = parser.parse_args(argv)
 
     chosen = chosen_epoch(args.model_prefix, args.epoch)
-    export(args.model_prefix, chosen, args.output)
-    files = [f"{args.output}-{end}" for end in ("symbol.json", "0000.params", "model.json")]
-    print(f"exported epoch {chosen} to {', '.join(files)}")
+    done = export(args.model_prefix, chosen, args.output, args.format)
+    print(f"exported epoch {chosen} to {', '.join(done.files)}")
+    if done.outdated:
+        print(
+            f"{parser.prog}: of an earlier export, which had other parameters: {', '.join(done.outdated)}",
+            file=sys.stderr,
+        )
     return None

@@ -1,60 +1,133 @@
-"""From a checkpoint to the three files that every predictor reads: graph, parameters, model card."""
+"""From a checkpoint to the files that every predictor reads: graph, parameters, model card; or one for ONNX."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from dataclasses import replace
-from typing import Union
+from typing import Any, NamedTuple, Union
+
+import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import UsageError
-from gluon_resnet.files import temporary_name
-from gluon_resnet.models.parameters import parameter_value, write_arrays
-from gluon_resnet.models.saved import load_network, parameters_path
+from gluon_resnet.card import ModelCard
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.files import sha256, temporary_name, whole_file
+from gluon_resnet.models import build_network
+from gluon_resnet.models.parameters import check_arrays, read_arrays, write_arrays
+from gluon_resnet.models.saved import load_card, parameters_path
 
 Path = Union[str, "os.PathLike[str]"]
 
 INPUT = "data"  # the name of the graph's input: float32 RGB from 0 to 255, (N, 3, size, size)
+FORMATS = {"mxnet": ("mxnet",), "onnx": ("onnx",), "both": ("mxnet", "onnx")}
+_ENDINGS = {"mxnet": ("-symbol.json", "-0000.params"), "onnx": (".onnx",)}  # of the names of the files
 
 
-def export(model_prefix: Path, epoch: int, output: Path) -> None:
-    """Write OUTPUT-symbol.json, OUTPUT-0000.params and OUTPUT-model.json from a training run's files.
+class Export(NamedTuple):
+    """What `export` wrote, and what stands beside it and does not belong to it."""
 
-    The graph has the normalization inside: its input `data` is float32 RGB from 0 to 255 of shape
-    (N, 3, size, size), its output the logits, (N, classes). The parameters are named as
-    `HybridBlock.export` names them, so that `SymbolBlock.imports`, `Module` and the C predict API read them.
+    files: list[str]
+    outdated: list[str]  # of an earlier export, of other parameters
+
+
+def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") -> Export:
+    """Write OUTPUT-model.json, and the files of `format`, from a training run's files.
+
+    'mxnet': OUTPUT-symbol.json and OUTPUT-0000.params. The graph has the normalization inside: its input `data` is
+    float32 RGB from 0 to 255 of shape (N, 3, size, size), its output the logits, (N, classes). The parameters are
+    named as `HybridBlock.export` names them, so that `SymbolBlock.imports`, `Module` and the C predict API read them.
+
+    'onnx': OUTPUT.onnx, with the same input, and the outputs of `write_onnx`. Its metadata is the card's content.
+
+    'both': these three.
+
+    Either all files are written or, when one cannot be made, none. The card's `training` says which epoch they are
+    of, the SHA-256 of its checkpoint, and in which formats they are there: an earlier export in the other format
+    stays one of them if it was of this checkpoint.
 
     Args:
         model_prefix: PREFIX of PREFIX-model.json and PREFIX-NNNN.params.
         epoch: NNNN.
         output: beginning of the names of the new files; its folder is made when it does not exist.
+        format: one of FORMATS.
 
     Raises:
         ModelError: the card or the parameters are damaged, or do not belong together.
-        UsageError: the export would overwrite the checkpoint.
+        UsageError: the export would overwrite the checkpoint, or the network has no translation to ONNX.
+        EnvironmentProblem: ONNX, and the package onnx is not installed.
         OSError: a file cannot be read or written.
     """
     model_prefix, output = os.fspath(model_prefix), os.fspath(output)
+    if format not in FORMATS:
+        raise UsageError(f"there is no format {format!r}: choose one of {', '.join(FORMATS)}")
+    if not os.path.basename(output) or os.path.isdir(output):
+        raise UsageError(f"{output} is a folder: add the beginning of the files' names")
     checkpoint = parameters_path(model_prefix, epoch)
-    if os.path.realpath(checkpoint) == os.path.realpath(f"{output}-0000.params"):
+    paths = [output + ending for kind in FORMATS[format] for ending in _ENDINGS[kind]]
+    if any(os.path.realpath(checkpoint) == os.path.realpath(path) for path in paths):
         raise UsageError(f"the export would overwrite the checkpoint {checkpoint}: choose another output")
-    card, net = load_network(model_prefix, epoch)
+    versions = {"mxnet": mx.__version__}
+    if "onnx" in FORMATS[format]:
+        from gluon_resnet.deploy import onnx_export  # it needs the package onnx
 
-    graph = net(mx.sym.var(INPUT))
-    parameters = net.collect_params()
-    kinds = {"arg": graph.list_arguments(), "aux": graph.list_auxiliary_states()}
-    arrays = {
-        f"{kind}:{name}": parameter_value(parameters[name])
-        for kind, names in kinds.items()
-        for name in names
-        if name != INPUT
-    }
+        versions["onnx"] = f"opset {onnx_export.OPSET}"
+
+    card = load_card(model_prefix)
+    graph, arrays = _read(build_network(card), checkpoint)
+    digest = sha256(checkpoint)
+    formats = {**_formats(output, digest), **{kind: versions[kind] for kind in FORMATS[format]}}
+    # The errors in the card are those of the last epoch of the run.
+    exported = {"exported_epoch": epoch, "exported_sha256": digest, "exported_formats": formats}
+    card = replace(card, training={**card.training, **exported})
+
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-    # All three are complete before the first one is renamed.
-    with temporary_name(f"{output}-model.json") as card_path:
-        # The errors in the card are those of the last epoch of the run.
-        replace(card, training={**card.training, "exported_epoch": epoch}).save(card_path)
-        with temporary_name(f"{output}-symbol.json") as graph_path:
-            graph.save(graph_path)
-            with temporary_name(f"{output}-0000.params") as arrays_path:
-                write_arrays(arrays_path, arrays)
+    with contextlib.ExitStack() as renamed:  # when all are complete
+        card_path, *temporary = (
+            renamed.enter_context(temporary_name(path)) for path in (f"{output}-model.json", *paths)
+        )
+        card.save(card_path)
+        if "mxnet" in FORMATS[format]:
+            with whole_file(temporary[0]) as stream:  # MXNet would not notice a disk that is full at the end
+                stream.write(graph.tojson())
+            kinds = {"arg": graph.list_arguments(), "aux": graph.list_auxiliary_states()}
+            write_arrays(
+                temporary[1],
+                {f"{kind}:{name}": arrays[name] for kind in kinds for name in kinds[kind] if name != INPUT},
+            )
+        if "onnx" in FORMATS[format]:
+            with open(card_path, encoding="utf-8") as stream:
+                metadata = json.load(stream)
+            onnx_export.write_onnx(temporary[-1], graph, arrays, card.size, metadata)
+    others = [output + ending for kind in _ENDINGS if kind not in formats for ending in _ENDINGS[kind]]
+    return Export([*paths, f"{output}-model.json"], [path for path in others if os.path.exists(path)])
+
+
+def _read(net: Any, checkpoint: str) -> tuple[Any, dict[str, np.ndarray]]:
+    """The graph of a network that is not initialized, and its parameters in `checkpoint` by their names in it.
+
+    They never become MXNet's, which would hold them, and a gradient of each, beside the file's content.
+    """
+    parameters = net._collect_params_with_prefix()
+    arrays = read_arrays(checkpoint)
+    check_arrays(checkpoint, arrays, {name: parameter.shape for name, parameter in parameters.items()})
+    return net(mx.sym.var(INPUT)), {
+        parameter.name: np.asarray(arrays[name], parameter.dtype) for name, parameter in parameters.items()
+    }
+
+
+def _formats(output: str, digest: str) -> dict[str, str]:
+    """In which formats an earlier export of the same checkpoint is there."""
+    try:
+        training = ModelCard.load(f"{output}-model.json").training
+    except (OSError, ModelError):
+        return {}
+    formats = training.get("exported_formats")
+    if training.get("exported_sha256") != digest or not isinstance(formats, dict):
+        return {}
+    return {
+        kind: formats[kind]
+        for kind, endings in _ENDINGS.items()
+        if kind in formats and all(os.path.exists(output + ending) for ending in endings)
+    }

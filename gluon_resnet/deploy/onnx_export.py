@@ -1,0 +1,138 @@
+"""A network's graph and parameters as an ONNX file.
+
+MXNet's exporter is not used: it takes the opset of the installed onnx, makes every weight an input as well, which
+keeps runtimes from folding it, gives PReLU's slopes the wrong axis, and copies the weights again and again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gluon_resnet import __version__
+from gluon_resnet.errors import EnvironmentProblem, UsageError
+
+try:
+    import onnx
+except ImportError:
+    raise EnvironmentProblem(
+        "ONNX files are written by the package onnx: pip install gluon-resnet[onnx]"
+    ) from None
+
+from gluon_resnet.deploy.onnx_operators import TRANSLATIONS, Node, OnnxGraph
+
+OPSET = 13  # onnxruntime knows it since 1.6 of 2020, and no operator here gains by a later one
+IR_VERSION = 7  # that of this opset's time; from 4 on, weights need not be inputs
+LOGITS, FEATURES = "logits", "features"
+
+_DESCRIPTION = (
+    "Input: float32 RGB from 0 to 255, NCHW; the normalization is inside. Outputs: the logits, before the softmax; "
+    "the features, which the last fully connected layer takes."
+)
+_LIMIT = 2**31 - 2**22  # protobuf's is 2 GiB; the rest is for nodes and metadata
+
+
+def write_onnx(
+    path: str, graph: Any, parameters: Mapping[str, np.ndarray], size: int, metadata: Mapping[str, Any]
+) -> None:
+    """Write a network to `path`, with the graph's own input, (N, 3, size, size), and the outputs of _DESCRIPTION.
+
+    Batch normalization behind a convolution is folded into it, in float64. ONNX's checker has read the file.
+
+    Args:
+        graph: an MXNet symbol that ends with a fully connected layer.
+        parameters: the values of its arguments and auxiliary states by name, float32. They are copied twice.
+        metadata: becomes the file's metadata_props; what is not text, as JSON.
+
+    Raises:
+        UsageError: a node that has no translation, or more than 2 GiB.
+        OSError: the file cannot be written.
+    """
+    translated, data, logits = _translate(graph, parameters, (1, 3, size, size))
+    # What goes into the last layer, as a row.
+    outputs = {logits: LOGITS, translated.nodes[logits].input[0]: FEATURES}
+    read = {name for node in translated.nodes.values() for name in node.input}
+    weights = {name: value for name, value in translated.weights.items() if name in read}
+    total = sum(value.nbytes for value in weights.values())
+    if total > _LIMIT:
+        raise UsageError(f"an ONNX file has at most 2 GiB, and these weights are {total / 2**30:.1f} GiB")
+
+    model = onnx.ModelProto(
+        ir_version=IR_VERSION,
+        opset_import=[onnx.helper.make_opsetid("", OPSET)],
+        producer_name="gluon-resnet",
+        producer_version=__version__,
+        doc_string=_DESCRIPTION,
+    )
+    for name, value in metadata.items():
+        model.metadata_props.add(
+            key=name, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+    model.graph.name = str(metadata.get("network", "network"))
+    for output, node in translated.nodes.items():
+        node.input[:] = [outputs.get(name, name) for name in node.input]
+        node.output[:] = [outputs.get(output, output)]
+    model.graph.node.extend(translated.nodes.values())
+    model.graph.input.append(_value(data, translated.shapes[data]))
+    model.graph.output.extend(_value(new, translated.shapes[old]) for old, new in outputs.items())
+    model.graph.value_info.extend(
+        _value(name, translated.shapes[name]) for name in translated.nodes if name not in outputs
+    )
+    for name, value in weights.items():
+        # In place: onnx.helper's functions copy what they get.
+        model.graph.initializer.add(
+            name=name,
+            dims=value.shape,
+            data_type=onnx.helper.np_dtype_to_tensor_dtype(value.dtype),
+            raw_data=value.tobytes(),
+        )
+    with open(path, "wb") as stream:
+        stream.write(model.SerializeToString())
+    del model
+    onnx.checker.check_model(path, full_check=True)
+
+
+def _translate(
+    graph: Any, parameters: Mapping[str, np.ndarray], shape: Sequence[int]
+) -> tuple[OnnxGraph, str, str]:
+    """The nodes, the name of the input, and the name of the output."""
+    content = json.loads(graph.tojson())
+    nodes = content["nodes"]
+    (data,) = (node["name"] for node in nodes if node["op"] == "null" and node["name"] not in parameters)
+    internals = graph.get_internals()
+    shapes = dict(zip(internals.list_outputs(), internals.infer_shape(**{data: shape})[1]))
+    translated = OnnxGraph(dict(parameters), {data: tuple(shape)})
+    readers = Counter(index for node in nodes for index, *_ in node["inputs"])
+    names: list[str] = []  # in ONNX, of the nodes' outputs; of all operators here, only the first one is read
+    for node in nodes:
+        if node["op"] == "null":
+            names.append(node["name"])
+            continue
+        indices = [index for index, *_ in node["inputs"]]
+        described = Node(
+            node["op"],
+            node["name"],
+            node.get("attrs", {}),
+            [names[index] for index in indices],
+            nodes[indices[0]]["op"] if readers[indices[0]] == 1 else "",
+        )
+        if described.operator not in TRANSLATIONS:
+            raise UsageError(
+                f"the operator {described.operator}, of the node {described.name}, has no translation to ONNX here"
+            )
+        output = TRANSLATIONS[described.operator](described, translated)
+        translated.shapes.setdefault(output, shapes[f"{described.name}_output"])
+        names.append(output)
+    ((last, *_),) = content["heads"]
+    if nodes[last]["op"] != "FullyConnected":
+        raise UsageError(f"a network ends with a fully connected layer, this one with {nodes[last]['name']}")
+    return translated, data, names[last]
+
+
+def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    """A float32 tensor's description; the number of images is free."""
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *shape[1:]])
