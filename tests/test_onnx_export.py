@@ -181,8 +181,8 @@ def X(**options: Any) -> Any:
     return mx.sym.var("data", **options)
 
 
-def written(tmp_path: pathlib.Path, symbol: Any, size: int, **values: Any) -> tuple[str, Any]:
-    """The file of `symbol` and a fully connected layer, whose weights are random but for `values`; and MXNet's function."""
+def written(tmp_path: pathlib.Path, symbol: Any, size: int, **values: Any) -> tuple[str, Any, Any]:
+    """The file of `symbol` and a fully connected layer, MXNet's function, and the weights: random but for `values`."""
     symbol = mx.sym.FullyConnected(symbol, num_hidden=5, name="last")
     arguments, _, states = symbol.infer_shape(data=(1, 3, size, size))
     random = np.random.default_rng(3)
@@ -204,10 +204,12 @@ def written(tmp_path: pathlib.Path, symbol: Any, size: int, **values: Any) -> tu
             .asnumpy()
         )
 
-    return path, forward
+    return path, forward, parameters
 
 
 SYM = mx.sym
+IMAGES = X()
+PLAIN = {"fix_gamma": False, "eps": 1e-5}
 OPERATORS = {
     "dilated convolution": SYM.Convolution(
         X(), kernel=(3, 3), num_filter=4, dilate=(2, 2), pad=(2, 1), stride=(2, 1)
@@ -223,9 +225,9 @@ OPERATORS = {
     "global maximum": SYM.Pooling(X(), global_pool=True, pool_type="max", kernel=(1, 1)),
     "adaptive pooling": SYM.contrib.AdaptiveAvgPooling2D(X(), output_size=1),
     "local response normalization": SYM.LRN(X(), nsize=3, alpha=0.5, beta=0.6, knorm=1.5),
-    "slopes of maps": SYM.LeakyReLU(X() - 100, act_type="prelu", gamma=SYM.var("slope", shape=(3,))),
+    "slopes of maps": SYM.LeakyReLU(X(), act_type="prelu", gamma=SYM.var("slope", shape=(3,))),
     "slopes of a row": SYM.LeakyReLU(
-        SYM.Flatten(X() - 100), act_type="prelu", gamma=SYM.var("slope", shape=(243,))
+        SYM.Flatten(X()), act_type="prelu", gamma=SYM.var("slope", shape=(243,))
     ),
     "channels of zeros": SYM.squeeze(
         SYM.Pad(
@@ -236,7 +238,7 @@ OPERATORS = {
         ),
         axis=1,
     ),
-    "branches": SYM.concat(X(), SYM.Activation(X(), act_type="relu"), dim=1),
+    "branches": SYM.concat(IMAGES, SYM.Activation(IMAGES, act_type="relu"), dim=1),
     "dropout": SYM.Dropout(X(), p=0.9),
     "fully connected layers": SYM.FullyConnected(
         SYM.FullyConnected(X(), num_hidden=7), num_hidden=6, no_bias=True
@@ -247,3 +249,137 @@ OPERATORS = {
         SYM.Convolution(X(), kernel=(3, 3), num_filter=4), fix_gamma=True
     ),
 }
+
+
+@pytest.mark.parametrize("symbol", OPERATORS.values(), ids=OPERATORS)
+def test_operators_compute_what_mxnets_do(tmp_path: pathlib.Path, symbol: Any) -> None:
+    path, forward, _ = written(tmp_path, symbol, 9)
+    inputs = np.random.default_rng(4).normal(0, 2, (3, 3, 9, 9)).astype(np.float32)
+    np.testing.assert_allclose(run(path, inputs)[0], forward(inputs), rtol=1e-5, atol=1e-4)
+
+
+def test_a_graph_of_dropout_and_one_layer_is_two_nodes(tmp_path: pathlib.Path) -> None:
+    path, _, _ = written(tmp_path, SYM.Dropout(X()), 9)
+    assert kinds(path) == ["Flatten", "Gemm"]
+
+
+def test_folding_is_exact_for_scales_of_any_size(tmp_path: pathlib.Path) -> None:
+    """A running variance may be 0, a scale negative or 0."""
+    symbol = SYM.BatchNorm(SYM.Convolution(X(), kernel=(3, 3), num_filter=4, name="c"), name="b", **PLAIN)
+    values = {
+        "b_gamma": [-1.5, 0, 3, 1e-3],
+        "b_moving_var": [0, 1, 1e6, 1e-12],
+        "b_moving_mean": [9, -2, 3, 4],
+    }
+    path, _, parameters = written(tmp_path, symbol, 9, **values)
+    assert kinds(path) == ["Conv", "Flatten", "Gemm"]
+    double = {name: value.astype(np.float64) for name, value in parameters.items()}
+    scale = double["b_gamma"] / np.sqrt(double["b_moving_var"] + 1e-5)
+    weight = double["c_weight"] * scale[:, None, None, None]
+    bias = (double["c_bias"] - double["b_moving_mean"]) * scale + double["b_beta"]
+    found = [onnx.numpy_helper.to_array(array) for array in onnx.load(path).graph.initializer]
+    for array, expected in zip(found, (weight, bias)):
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, expected, rtol=2e-7)
+
+
+def test_a_convolution_that_another_node_reads_is_not_folded(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MXNET_SUBGRAPH_BACKEND", "NONE")  # oneDNN's would fold it, which is wrong
+    convolution = SYM.Convolution(X(), kernel=(3, 3), num_filter=4)
+    path, forward, _ = written(tmp_path, SYM.BatchNorm(convolution, **PLAIN) + convolution, 9)
+    assert kinds(path) == ["Conv", "BatchNormalization", "Add", "Flatten", "Gemm"]
+    inputs = pictures(2, 9)
+    np.testing.assert_allclose(run(path, inputs)[0], forward(inputs), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        (SYM.tanh(X(), name="strange"), "the operator tanh, of the node strange,"),
+        (
+            SYM.Activation(X(), act_type="sigmoid", name="a"),
+            r"Activation\(act_type=sigmoid\), which is the node a,",
+        ),
+        (SYM.LeakyReLU(X(), act_type="elu", name="a"), "act_type=elu"),
+        (SYM.BatchNorm(X(), axis=3, name="a"), r"BatchNorm\(axis=3\)"),
+        (SYM.Pooling(X(), kernel=(2, 2), pool_type="sum", name="a"), "pool_type=sum"),
+        (
+            SYM.Pooling(X(), kernel=(2, 2), pool_type="avg", pooling_convention="full", name="a"),
+            "pooling_convention=full",
+        ),
+        (SYM.contrib.AdaptiveAvgPooling2D(X(), output_size=2, name="a"), "output_size=2"),
+        (SYM.Pad(X(), mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1), name="a"), "mode=edge"),
+        (SYM.Cast(X(), dtype="float16", name="a"), "dtype=float16"),
+        (SYM.Dropout(X(), mode="always", name="a"), "mode=always"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_has_no_translation_is_named(tmp_path: pathlib.Path, symbol: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        written(tmp_path, symbol, 9)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_without_a_last_layer_has_no_features(tmp_path: pathlib.Path) -> None:
+    symbol = SYM.Activation(SYM.FullyConnected(X(), num_hidden=3), act_type="relu", name="end")
+    parameters = {
+        name: np.zeros((3, 12) if "weight" in name else 3, "f") for name in symbol.list_arguments()[1:]
+    }
+    with pytest.raises(UsageError, match="ends with a fully connected layer, this one with end"):
+        write_onnx(str(tmp_path / "a.onnx"), symbol, parameters, 2, {})
+
+
+def test_more_than_a_protobuf_holds_is_refused_before_it_is_copied(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "_LIMIT", 4 * 5 * 243)
+    with pytest.raises(UsageError, match="at most 2 GiB"):
+        written(tmp_path, SYM.Dropout(X()), 9)
+    monkeypatch.setattr(onnx_export, "_LIMIT", 4 * (5 * 243 + 5))
+    written(tmp_path, SYM.Dropout(X()), 9)
+
+
+def test_a_runtime_needs_neither_mxnet_nor_onnx(model: Model) -> None:
+    code = """
+import sys
+sys.modules["mxnet"] = sys.modules["onnx"] = None
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+print([len(row) for row in session.run(None, {"data": numpy.zeros((1, 3, 32, 32), "f")})[0]])
+print(session.get_modelmeta().custom_metadata_map["network"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"{model.prefix}.onnx"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("[12]\nresnet20\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_vgg_19_is_exported_in_four_times_its_size(tmp_path: pathlib.Path) -> None:
+    """575 MB: once as read, twice while it is written, and once as ONNX's checker reads it; and MXNet itself."""
+    from gluon_resnet.card import ModelCard
+    from gluon_resnet.models import build_network
+    from gluon_resnet.models.saved import save_network
+
+    card = ModelCard(network="vgg19", classes=("a", "b"), size=224, mean=(0.0,) * 3, std=(1.0,) * 3)
+    net = build_network(card)
+    net.initialize()
+    save_network(tmp_path / "run", 1, card, net)
+    code = """
+import resource, sys
+from gluon_resnet.deploy import export
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+before = peak()
+export(sys.argv[1], 1, sys.argv[2], "onnx")
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "run", tmp_path / "net"], capture_output=True, text=True
+    )
+    size = (tmp_path / "net.onnx").stat().st_size / 2**20
+    shutil.rmtree(tmp_path)
+    assert done.stderr == ""
+    assert float(done.stdout) < 4 * size
