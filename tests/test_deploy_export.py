@@ -1,20 +1,23 @@
-"""tools/export.py: three whole files, or an error that names what is wrong."""
+"""tools/export.py: whole files that belong together, or an error that names what is wrong."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
-from deployed import Model, change_arrays, make_model, read_json, truncate
+from deployed import REPOSITORY, Model, change_arrays, make_model, read_json, truncate
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.export import main
 from gluon_resnet.deploy import export
-from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models.parameters import read_arrays
 
 
@@ -46,7 +49,13 @@ def test_writes_what_hybridblock_export_writes(model: Model, tmp_path: pathlib.P
 
 def test_card_goes_along(model: Model) -> None:
     before, after = (read_json(f"{p}-model.json") for p in (model.checkpoint, model.prefix))
-    assert after.pop("training") == {"recipe": "none", "exported_epoch": 3}
+    checkpoint = pathlib.Path(f"{model.checkpoint}-0003.params").read_bytes()
+    assert after.pop("training") == {
+        "recipe": "none",
+        "exported_epoch": 3,
+        "exported_sha256": hashlib.sha256(checkpoint).hexdigest(),
+        "exported_formats": {"mxnet": "1.9.1"},
+    }
     before.pop("training")
     assert after == before
 
@@ -131,3 +140,152 @@ def test_does_not_overwrite_its_checkpoint(checkpoint: str) -> None:
     os.rename(f"{checkpoint}-0003.params", f"{checkpoint}-0000.params")
     with pytest.raises(UsageError, match="overwrite"):
         export(checkpoint, 0, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("format", "ends"),
+    [
+        ("mxnet", ["-0000.params", "-model.json", "-symbol.json"]),
+        ("onnx", ["-model.json", ".onnx"]),
+        ("both", ["-0000.params", "-model.json", "-symbol.json", ".onnx"]),
+    ],
+)
+def test_each_format_has_its_files(
+    checkpoint: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], format: str, ends: list[str]
+) -> None:
+    output = tmp_path / "new" / "net"
+    main(["--model-prefix", checkpoint, "--output", str(output), "--format", format])
+    assert sorted(os.listdir(output.parent)) == [f"net{end}" for end in ends]
+    printed = capsys.readouterr()
+    assert all(f"{output}{end}" in printed.out for end in ends)
+    assert not printed.err
+    versions = {"mxnet": "1.9.1", "onnx": "opset 13"}
+    kinds = list(versions) if format == "both" else [format]
+    exported = read_json(f"{output}-model.json")["training"]["exported_formats"]
+    assert exported == {kind: versions[kind] for kind in kinds}
+
+
+def test_files_of_an_earlier_export_are_named_unless_they_belong(
+    checkpoint: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "net")
+    change_arrays(
+        shutil.copy(f"{checkpoint}-0003.params", f"{checkpoint}-0004.params"),
+        {"1.output.bias": np.zeros(12, "f")},
+    )
+
+    def messages(epoch: int, format: str) -> tuple[str, list[str]]:
+        main(["--model-prefix", checkpoint, "--epoch", str(epoch), "--output", output, "--format", format])
+        card = read_json(f"{output}-model.json")
+        return capsys.readouterr().err, list(card["training"]["exported_formats"])
+
+    about_onnx = f"export.py: of an earlier export, which had other parameters: {output}.onnx\n"
+    assert messages(3, "mxnet") == ("", ["mxnet"])
+    assert messages(3, "onnx") == ("", ["mxnet", "onnx"])
+    assert messages(3, "mxnet") == ("", ["mxnet", "onnx"])
+    assert messages(4, "mxnet") == (about_onnx, ["mxnet"])
+    assert messages(4, "mxnet") == (about_onnx, ["mxnet"])
+    assert messages(4, "both") == ("", ["mxnet", "onnx"])
+    error, formats = messages(3, "onnx")
+    assert formats == ["onnx"]
+    assert f"{output}-symbol.json, {output}-0000.params" in error
+    os.unlink(f"{output}-0000.params")
+    os.unlink(f"{output}-symbol.json")
+    assert messages(3, "onnx") == ("", ["onnx"])
+    pathlib.Path(f"{output}-model.json").write_text("no card")
+    assert messages(3, "mxnet")[0] == about_onnx
+
+
+def test_both_formats_are_what_each_alone_is(checkpoint: str, tmp_path: pathlib.Path) -> None:
+    for format in ("mxnet", "onnx", "both"):
+        export(checkpoint, 3, tmp_path / format, format)
+    for end in ("-symbol.json", "-0000.params"):
+        assert (tmp_path / f"both{end}").read_bytes() == (tmp_path / f"mxnet{end}").read_bytes()
+    both, alone = (onnx.load(tmp_path / f"{name}.onnx") for name in ("both", "onnx"))
+    assert both.graph == alone.graph
+
+
+def test_best_epoch_is_the_one_that_training_marked(checkpoint: str, tmp_path: pathlib.Path) -> None:
+    shutil.copy(f"{checkpoint}-0003.params", f"{checkpoint}-0007.params")
+    output = str(tmp_path / "net")
+    with pytest.raises(UsageError, match=r"no link .*run-best\.params"):
+        main(["--model-prefix", checkpoint, "--epoch", "best", "--output", output])
+    os.symlink("run-0003.params", f"{checkpoint}-best.params")
+    main(["--model-prefix", checkpoint, "--epoch", "best", "--output", output])
+    assert read_json(f"{output}-model.json")["training"]["exported_epoch"] == 3
+
+
+@pytest.mark.parametrize("output", ["", "folder", "folder/"])
+def test_a_folder_is_no_beginning_of_names(checkpoint: str, tmp_path: pathlib.Path, output: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="is a folder: add the beginning of the files' names"):
+        export(checkpoint, 3, f"{tmp_path}/{output}")
+    assert os.listdir(tmp_path / "folder") == []
+
+
+@pytest.mark.parametrize("end", ["-symbol.json", "-0000.params", "-model.json", ".onnx"])
+def test_a_folder_in_the_place_of_a_file(checkpoint: str, tmp_path: pathlib.Path, end: str) -> None:
+    (tmp_path / "out" / f"net{end}").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as caught:
+        export(checkpoint, 3, tmp_path / "out" / "net", "both")
+    assert caught.value.filename == str(tmp_path / "out" / f"net{end}")
+    assert os.listdir(tmp_path / "out") == [f"net{end}"]
+
+
+def test_unknown_format(checkpoint: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(UsageError, match="no format 'tflite': choose one of mxnet, onnx, both"):
+        export(checkpoint, 3, tmp_path / "net", "tflite")
+
+
+def test_the_checkpoint_is_not_overwritten(checkpoint: str, tmp_path: pathlib.Path) -> None:
+    before = pathlib.Path(shutil.copy(f"{checkpoint}-0003.params", f"{checkpoint}-0000.params")).read_bytes()
+    for format in ("mxnet", "both"):
+        with pytest.raises(UsageError, match="would overwrite the checkpoint"):
+            export(checkpoint, 0, checkpoint, format)
+    assert pathlib.Path(f"{checkpoint}-0000.params").read_bytes() == before
+
+
+def test_onnx_without_its_package_is_one_sentence(
+    checkpoint: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "gluon_resnet.deploy.onnx_export", raising=False)
+    monkeypatch.delattr("gluon_resnet.deploy.onnx_export", raising=False)
+    with pytest.raises(EnvironmentProblem, match=r"pip install gluon-resnet\[onnx\]"):
+        export(checkpoint, 3, tmp_path / "net", "both")
+    assert not list(tmp_path.glob("net*"))
+    export(checkpoint, 3, tmp_path / "net")
+    assert (tmp_path / "net-symbol.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("bytes_left", "format", "end"),
+    [
+        (500, "both", "-model.json"),
+        (20_000, "both", "-symbol.json"),
+        (500_000, "both", "-0000.params"),
+        (500_000, "onnx", ".onnx"),
+    ],
+)
+def test_a_full_disk_leaves_the_older_files(
+    checkpoint: str, tmp_path: pathlib.Path, bytes_left: int, format: str, end: str
+) -> None:
+    ends = ("-symbol.json", "-0000.params", "-model.json", ".onnx")
+    (tmp_path / "out").mkdir()
+    for name in ends:
+        (tmp_path / "out" / f"net{name}").write_text("older")
+    code = f"""
+import resource, runpy, sys
+import gluon_resnet.deploy.onnx_export
+resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_left}, {bytes_left}))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    output = tmp_path / "out" / "net"
+    command = [sys.executable, "-c", code, REPOSITORY / "tools" / "export.py"]
+    command += ["--model-prefix", checkpoint, "--output", output, "--format", format]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"export.py: error: {output}{end}: File too large\n"
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(f"net{name}" for name in ends)
+    assert all((tmp_path / "out" / f"net{name}").read_text() == "older" for name in ends)
