@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from conftest import picture
 from deployed import REPOSITORY, Model, change_arrays, make_model, read_json, truncate
 
 from gluon_resnet._mxnet import mx
@@ -19,6 +20,7 @@ from gluon_resnet.cli.export import main
 from gluon_resnet.deploy import export
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.models.units import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,23 @@ def test_writes_what_hybridblock_export_writes(model: Model, tmp_path: pathlib.P
     graphs = [mx.sym.load(f"{prefix}-symbol.json") for prefix in (model.prefix, tmp_path / "gluon")]
     assert graphs[0].list_arguments() == graphs[1].list_arguments()
     assert graphs[0].list_arguments()[0] == "data"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fusion_keeps_what_the_network_computes(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    """oneDNN's fusion folds a convolution into the normalization behind it, though another node reads it, too."""
+    monkeypatch.setenv("MXNET_SUBGRAPH_BACKEND", "MKLDNN")
+    model = make_model(tmp_path, "resnet20", 32, 32, variant=variant)
+    symbol, *parameters = mx.model.load_checkpoint(model.prefix, 0)
+    module = mx.mod.Module(symbol, label_names=None)
+    module.bind(for_training=False, data_shapes=[("data", (3, 3, 32, 32))])
+    module.set_params(*parameters)
+    inputs = mx.nd.array([picture(32, 32, i).transpose(2, 0, 1) for i in range(3)])
+    module.forward(mx.io.DataBatch([inputs]), is_train=False)
+    found, expected = module.get_outputs()[0].asnumpy(), model.net(inputs).asnumpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_card_goes_along(model: Model) -> None:

@@ -313,6 +313,7 @@ def test_a_convolution_that_another_node_reads_is_not_folded(
         (SYM.Pad(X(), mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1), name="a"), "mode=edge"),
         (SYM.Cast(X(), dtype="float16", name="a"), "dtype=float16"),
         (SYM.Dropout(X(), mode="always", name="a"), "mode=always"),
+        (X() * 2, "scalar=2"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -204,6 +204,11 @@ def _dropout(node: Node, graph: OnnxGraph) -> str:
     return node.inputs[0]
 
 
+def _times_one(node: Node, graph: OnnxGraph) -> str:
+    node.require("scalar", 1)  # MXNet's fusion needs it (see PreactivatedUnit)
+    return node.inputs[0]
+
+
 def _elementwise(kind: str) -> Callable[[Node, OnnxGraph], str]:
     return lambda node, graph: graph.add(kind, node.inputs, node.name)
 
@@ -222,6 +227,7 @@ TRANSLATIONS: dict[str, Callable[[Node, OnnxGraph], str]] = {
     "Pad": _pad,
     "Pooling": _pooling,
     "_contrib_AdaptiveAvgPooling2D": _adaptive_pooling,
+    "_mul_scalar": _times_one,
     "broadcast_div": _elementwise("Div"),
     "broadcast_sub": _elementwise("Sub"),
     "elemwise_add": _elementwise("Add"),

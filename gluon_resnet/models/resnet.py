@@ -76,7 +76,12 @@ class ResNet(Classifier):
                             # paths" (He et al. 2016, appendix). GluonCV's ImageNet nets have one in the first
                             # unit as well, behind the pooling; its weights fit.
                             first = number == 1 and index == 0 and not architecture.pooled_stem
-                            make = partial(PreactivatedUnit, activated=first and not variant.raw_shortcut)
+                            raw = variant.raw_shortcut
+                            make = partial(
+                                PreactivatedUnit,
+                                activated=first and not raw,
+                                behind_convolution=first and raw,
+                            )
                         stage.add(
                             make(
                                 architecture.kind,

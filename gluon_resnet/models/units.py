@@ -141,6 +141,7 @@ class PreactivatedUnit(gluon.HybridBlock):
         kind, in_channels, channels, stride, shortcut: as of Unit, without plain ones.
         variant: a preactivated entry of VARIANTS.
         activated: x has been normalized and rectified before, and F begins with its first convolution.
+        behind_convolution: x is the output of a convolution.
         zero_gamma: the unit begins as its shortcut. The last scale cannot do this here, since a ReLU that
             puts out 0 everywhere has no gradient; the weights of the last convolution are 0 instead.
     """
@@ -155,9 +156,11 @@ class PreactivatedUnit(gluon.HybridBlock):
         shortcut: str,
         zero_gamma: bool = False,
         activated: bool = False,
+        behind_convolution: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._behind_convolution = behind_convolution
         changes = stride > 1 or in_channels != channels or shortcut == "C"
         self._activated_shortcut = changes and not variant.raw_shortcut
         with self.name_scope():
@@ -181,6 +184,10 @@ class PreactivatedUnit(gluon.HybridBlock):
                 self.shortcut = Identity(stride, channels - in_channels, prefix="shortcut_")
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        if self._behind_convolution:
+            # Else MXNet's oneDNN fusion, which Module and the C predict API do by default, takes the normalization
+            # into the convolution, and the shortcut gets its result instead of x. It drops an identity.
+            x = x * 1
         y = self.activation(x)
         return F.elemwise_add(self.body(y), self.shortcut(y if self._activated_shortcut else x))
 
