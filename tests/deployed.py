@@ -40,12 +40,12 @@ def make_model(
     size: int,
     resize: int,
     per_pixel_mean: bool = False,
-    batch: int = 4,
+    together: int = 4,
     **options: Any,
 ) -> Model:
     """A network of 12 classes whose batch normalization has seen 5 batches of pictures, saved and exported.
 
-    `options` are the card's.
+    `together` is the size of the batches, `options` are the card's.
     """
     card = ModelCard(
         network=network,
@@ -67,12 +67,13 @@ def make_model(
             shift = 1 if name.endswith("gamma") else 0
             parameter.set_data(mx.nd.array(shift + random.uniform(-0.3, 0.3, parameter.shape)))
     batches = [
-        mx.nd.array([picture(size, size, batch * n + i).transpose(2, 0, 1) for i in range(batch)])
+        mx.nd.array([picture(size, size, together * n + i).transpose(2, 0, 1) for i in range(together)])
         for n in range(5)
     ]
-    for batch in batches:
-        with mx.autograd.record():
-            net(batch)
+    if any(name.endswith("running_mean") for name in net.collect_params()):
+        for batch in batches:
+            with mx.autograd.record():
+                net(batch)
     # Else all images would be of the class with the largest bias.
     logits = mx.nd.concat(*map(net, batches), dim=0).asnumpy()
     scale = 1.5 / logits.std(axis=0).mean()

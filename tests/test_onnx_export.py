@@ -94,7 +94,7 @@ def assert_same_in_onnxruntime(
     folder: pathlib.Path, network: str, size: int, options: dict[str, Any]
 ) -> None:
     large = network in FULLY_CONNECTED
-    model = make_model(folder, network, size, size, batch=1 if large else 4, **options)
+    model = make_model(folder, network, size, size, together=1 if large else 4, **options)
     export(model.checkpoint, 3, model.prefix, "onnx")
     onnx.checker.check_model(f"{model.prefix}.onnx", full_check=True)
     # MXNet takes 6 GiB for two images of a PReLU-net.
