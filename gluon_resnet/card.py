@@ -1,36 +1,50 @@
 """The model card: what has to be known about a trained network besides its weights, as PREFIX-model.json.
 
-{"format": "gluon-resnet model card 1",
- "network": "resnet20", "shortcut": "A" or null, "variant": "v1",
- "classes": ["airplane", ...],                                    names, in the order of the outputs
- "preprocessing": {"resize": 256 or null, "size": 224, "interpolation": "linear", "channels": "RGB",
-                   "mean": [123.68, 116.779, 103.939], "std": [...], "per_pixel_mean": false},
- "training": {...}}                                               how it came about; nothing depends on it
+docs/model_card.md describes the file.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Optional, Union
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import whole_file
+from gluon_resnet.json_values import (
+    from_json,
+    is_integer,
+    is_number,
+    is_text,
+    parse_json,
+    require,
+    require_keys,
+)
+from gluon_resnet.provenance import MeasuredError, Source, TrainedBy, TrainedOn
 
 Path = Union[str, "os.PathLike[str]"]
 
+UNKNOWN = "unknown"  # the network of a graph that nobody has described
+OUR_DECODER = "libjpeg-turbo"  # full decode, smooth chroma: see Loader
+
 _FLOAT32_LIMIT = 3e38
-_FORMAT = "gluon-resnet model card 1"
-_KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing", "training")
-_PREPROCESSING_KEYS = ("resize", "size", "interpolation", "channels", "mean", "std", "per_pixel_mean")
+_MOST_BYTES = 1 << 24  # of a file: 20,000 classes take a tenth
+_MOST_PIXELS = 1 << 14  # as csrc/predict/predict_card.h
+_FORMAT = "gluon-resnet model card 2"
+_KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing")
+_PREPROCESSING = ("decoder", "resize", "interpolation", "crop", "size", "channels")
+_NORMALIZATION = ("mean", "std", "per_pixel_mean")
+_PROVENANCE = ("epoch", "data", "recipe", "errors", "versions", "source")
+_FIXED = {"crop": "center", "channels": "RGB"}  # the only way so far
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A network, its classes, and the images that it expects.
+    """A network, its classes, the images that it expects, and how it came about.
 
     It is read where there is no MXNet, too: whether there is such a network is for `gluon_resnet.models` to say.
 
@@ -38,53 +52,80 @@ class ModelCard:
         UsageError: a value that cannot be.
     """
 
-    network: str  # as for gluon_resnet.models.get_model
+    network: str  # as for gluon_resnet.models.get_model, or UNKNOWN
     classes: tuple[str, ...]  # names, in the order of the outputs
     size: int  # side of the centre crop, in pixels
     mean: tuple[float, float, float]  # of R, G and B from 0 to 255
     std: tuple[float, float, float]
     resize: Optional[int] = None  # shorter side before the crop, in pixels; None: as it is
     interpolation: str = "linear"
+    decoder: Optional[str] = OUR_DECODER  # that made the pixels of the training; None: not known
     shortcut: Optional[str] = None  # None: the network's own
     variant: str = "v1"
     per_pixel_mean: bool = False  # the parameters hold a mean image, and `mean` is only what it averages to
-    training: dict[str, Any] = field(default_factory=dict)  # anything that JSON can hold
+    epoch: Optional[int] = None  # epochs trained: of an export, of a run so far; None: not known
+    data: Optional[TrainedOn] = None
+    recipe: Optional[TrainedBy] = None
+    errors: tuple[MeasuredError, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)  # of what computed it
+    source: Optional[Source] = None  # where the weights were not trained here
 
     def __post_init__(self) -> None:
         for name in ("network", "interpolation", "variant"):
-            _require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
-        _require(self.shortcut is None or isinstance(self.shortcut, str), "shortcut", "text", self.shortcut)
-        names = isinstance(self.classes, tuple) and all(isinstance(name, str) for name in self.classes)
-        _require(names and len(self.classes) > 0, "classes", "at least one name", self.classes)
-        _require(_is_length(self.size), "size", "a number of pixels", self.size)
-        _require(self.resize is None or _is_length(self.resize), "resize", "a number of pixels", self.resize)
-        _require(_are_statistics(self.mean), "mean", "3 finite numbers", self.mean)
+            require(is_text(getattr(self, name)), name, "text", getattr(self, name))
+        for name in ("shortcut", "decoder"):
+            value = getattr(self, name)
+            require(value is None or is_text(value), name, "text", value)
+        names = isinstance(self.classes, tuple) and all(map(is_text, self.classes))
+        require(names and len(self.classes) > 0, "classes", "at least one name", self.classes)
+        require(_is_length(self.size), "size", "a number of pixels", self.size)
+        require(self.resize is None or _is_length(self.resize), "resize", "a number of pixels", self.resize)
+        require(_are_statistics(self.mean), "mean", "3 finite numbers", self.mean)
         positive = _are_statistics(self.std) and np.float32(min(self.std)).item() > 0
-        _require(positive, "std", "3 positive numbers", self.std)
-        _require(
-            isinstance(self.per_pixel_mean, bool), "per_pixel_mean", "true or false", self.per_pixel_mean
+        require(positive, "std", "3 positive numbers", self.std)
+        pixels = self.per_pixel_mean
+        require(isinstance(pixels, bool), "per_pixel_mean", "true or false", pixels)
+        epoch = self.epoch
+        require(epoch is None or is_integer(epoch, 0, 1 << 62), "epoch", "a number from 0", epoch)
+        for name, kind in (("data", TrainedOn), ("recipe", TrainedBy), ("source", Source)):
+            value = getattr(self, name)
+            require(value is None or isinstance(value, kind), name, "an object or null", value)
+        measured = isinstance(self.errors, tuple) and all(isinstance(e, MeasuredError) for e in self.errors)
+        require(measured, "errors", "a list of errors", self.errors)
+        texts = isinstance(self.versions, dict) and all(
+            is_text(key) and is_text(value) for key, value in self.versions.items()
         )
-        _require(isinstance(self.training, dict), "training", "an object", self.training)
+        require(texts, "versions", "an object of texts", self.versions)
+
+    @classmethod
+    def of_graph(
+        cls,
+        classes: Sequence[str],
+        size: int,
+        resize: Optional[int] = None,
+        interpolation: str = "linear",
+    ) -> ModelCard:
+        """The card of an exported graph that has none: no more than its images and the names of its outputs."""
+        # Its normalization is inside.
+        nothing, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        return cls(UNKNOWN, tuple(classes), size, nothing, one, resize, interpolation, decoder=None)
+
+    def at_epoch(self, epoch: int) -> ModelCard:
+        """The card of one network of a run, as it was after so many epochs, with its own errors."""
+        return replace(self, epoch=epoch, errors=tuple(e for e in self.errors if e.epoch == epoch))
+
+    def with_error(self, error: MeasuredError) -> ModelCard:
+        """The card with one more error, in the place of that of the same test."""
+        others = tuple(e for e in self.errors if not e.same_test(error))
+        return replace(self, errors=(*others, error))
 
     def save(self, path: Path) -> None:
-        """Write the card as JSON; ValueError when `training` holds what JSON cannot (NaN, too)."""
-        content = {
-            "format": _FORMAT,
-            "network": self.network,
-            "shortcut": self.shortcut,
-            "variant": self.variant,
-            "classes": self.classes,
-            "preprocessing": {
-                "resize": self.resize,
-                "size": self.size,
-                "interpolation": self.interpolation,
-                "channels": "RGB",
-                "mean": [float(value) for value in self.mean],
-                "std": [float(value) for value in self.std],
-                "per_pixel_mean": self.per_pixel_mean,
-            },
-            "training": self.training,
-        }
+        """Write the card as JSON."""
+        values = {**asdict(self), **_FIXED, "format": _FORMAT}
+        for name in ("mean", "std"):
+            values[name] = [float(value) for value in values[name]]  # NumPy's, maybe
+        content = {key: values.get(key) for key in (*_KEYS, *_PROVENANCE)}
+        content["preprocessing"] = {key: values[key] for key in (*_PREPROCESSING, *_NORMALIZATION)}
         with whole_file(path) as stream:
             stream.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -93,57 +134,28 @@ class ModelCard:
         """Read a card; ModelError, naming the path, for anything that `save` would not have written."""
         path = os.fspath(path)
         with open(path, "rb") as stream:
-            text = stream.read()
+            text = stream.read(_MOST_BYTES + 1)
         try:
-            content = json.loads(text.decode(), parse_constant=_no_constant)
-            _require_keys(content, "the card", _KEYS)
-            _require(content["format"] == _FORMAT, "format", repr(_FORMAT), content["format"])
-            preprocessing = content["preprocessing"]
-            _require_keys(preprocessing, "preprocessing", _PREPROCESSING_KEYS)
-            _require(preprocessing["channels"] == "RGB", "channels", "'RGB'", preprocessing["channels"])
-            return cls(
-                network=content["network"],
-                classes=_tuple(content["classes"]),
-                size=preprocessing["size"],
-                mean=_tuple(preprocessing["mean"]),
-                std=_tuple(preprocessing["std"]),
-                resize=preprocessing["resize"],
-                interpolation=preprocessing["interpolation"],
-                shortcut=content["shortcut"],
-                variant=content["variant"],
-                per_pixel_mean=preprocessing["per_pixel_mean"],
-                training=content["training"],
-            )
+            require(len(text) <= _MOST_BYTES, "the card", f"at most {_MOST_BYTES} bytes", "more")
+            content: Any = parse_json(text)
+            require_keys(content, "the card", (*_KEYS, *_PROVENANCE))
+            preprocessing = content.pop("preprocessing")
+            require_keys(preprocessing, "preprocessing", (*_PREPROCESSING, *_NORMALIZATION))
+            values = {**content, **preprocessing}
+            for name, only in (("format", _FORMAT), *_FIXED.items()):
+                found = values.pop(name)
+                require(found == only, name, repr(only), found)
+            return from_json(cls, values, "the card")
         except UsageError as error:
             raise ModelError(f"{path}: {error}", path=path) from None
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: this is not a model card in JSON: {error}", path=path) from None
 
 
-def _require(condition: bool, name: str, expected: str, found: Any) -> None:
-    if not condition:
-        raise UsageError(f"{name}: expected {expected}, found {repr(found)[:80]}")
-
-
-def _require_keys(value: Any, name: str, keys: tuple[str, ...]) -> None:
-    _require(isinstance(value, dict) and set(value) == set(keys), name, f"the keys {', '.join(keys)}", value)
-
-
 def _is_length(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return is_integer(value, 1, _MOST_PIXELS)
 
 
 def _are_statistics(values: Any) -> bool:
-    if not isinstance(values, tuple) or len(values) != 3:
-        return False
-    if any(isinstance(v, bool) or not isinstance(v, (int, float, np.floating)) for v in values):
-        return False
-    return all(abs(v) < _FLOAT32_LIMIT for v in values)  # not converted: an int may be too large for a float
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    triple = isinstance(values, tuple) and len(values) == 3
+    return triple and all(is_number(v, -_FLOAT32_LIMIT, _FLOAT32_LIMIT) for v in values)

@@ -55,7 +55,6 @@ def make_model(
         mean=(123.0, 117.0, 104.0),
         std=(58.0, 57.0, 57.5),
         per_pixel_mean=per_pixel_mean,
-        training={"recipe": "none"},
         **options,
     )
     mx.random.seed(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 
 import pytest
@@ -26,11 +27,12 @@ def test_the_card_says_where_the_weights_are_from(
     assert (card.network, card.variant, card.shortcut) == ("resnet20", "v1", None)
     assert (card.classes, card.mean, card.std) == (("cat", "dog", "frog"), (120, 110.5, 100), (60, 61, 62))
     assert (card.resize, card.size, card.interpolation) == (None, 32, "linear")
-    converted = card.training["converted"]
-    assert converted["file"] == str(path)
-    assert len(converted["sha256"]) == 64
-    assert converted["source"] == "akamaster/pytorch_resnet_cifar10"
-    assert converted["command"].startswith("tools/convert.py ")
+    assert card.source.file == str(path)
+    assert card.source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert card.source.project == "akamaster/pytorch_resnet_cifar10"
+    assert card.source.command.startswith("tools/convert.py ")
+    assert card.decoder is None  # nobody knows what its project decoded with
+    assert set(card.versions) == {"gluon_resnet", "mxnet", "numpy", "python"}
     out, err = capsys.readouterr()
     assert out == f"wrote {prefix}-0000.params and {prefix}-model.json\n"
     assert "resnet20_v1 of akamaster" in err

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -16,11 +17,14 @@ from conftest import picture
 from deployed import REPOSITORY, Model, change_arrays, make_model, read_json, truncate
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
+from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.export import main
 from gluon_resnet.deploy import export
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.units import VARIANTS
+from gluon_resnet.provenance import DataSet, TrainedBy, TrainedOn
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +72,19 @@ def test_fusion_keeps_what_the_network_computes(
 
 def test_card_goes_along(model: Model) -> None:
     before, after = (read_json(f"{p}-model.json") for p in (model.checkpoint, model.prefix))
-    checkpoint = pathlib.Path(f"{model.checkpoint}-0003.params").read_bytes()
-    assert after.pop("training") == {
-        "recipe": "none",
-        "exported_epoch": 3,
-        "exported_sha256": hashlib.sha256(checkpoint).hexdigest(),
-        "exported_formats": {"mxnet": "1.9.1"},
-    }
-    before.pop("training")
-    assert after == before
+    assert after == {**before, "epoch": 3}
+
+
+def test_the_errors_of_the_epoch_go_along(checkpoint: str, tmp_path: pathlib.Path) -> None:
+    data = DataSet(("val.rec",), 50, "0123456789abcdef")
+    errors = tuple(measured_error(data, "1-crop", epoch, 10 * epoch, 5, epoch) for epoch in (2, 3, 4))
+    card = ModelCard.load(f"{checkpoint}-model.json")
+    recipe = TrainedBy("cifar10", "train.py", {"lr": 0.1})
+    card = replace(card, epoch=4, data=TrainedOn(data), recipe=recipe, errors=errors, versions={"mxnet": "1"})
+    card.save(f"{checkpoint}-model.json")
+    export(checkpoint, 3, tmp_path / "net")
+    exported = ModelCard.load(tmp_path / "net-model.json")
+    assert exported == replace(card, epoch=3, errors=errors[1:2])
 
 
 def test_command_line_takes_the_newest_epoch_and_makes_the_folder(
@@ -92,7 +100,7 @@ def test_command_line_takes_the_newest_epoch_and_makes_the_folder(
         "net-symbol.json",
     ]
     main(["--model-prefix", checkpoint, "--epoch", "3", "--output", output])
-    assert read_json(f"{output}-model.json")["training"]["exported_epoch"] == 3
+    assert read_json(f"{output}-model.json")["epoch"] == 3
 
 
 def test_no_checkpoint(tmp_path: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import platform
 import re
 import shlex
 import signal
@@ -19,9 +20,11 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.train import main
+from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import load_parameters
+from gluon_resnet.provenance import DataSet
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
 
@@ -69,7 +72,20 @@ def test_a_whole_run(data, tmp_path, capsys):
 
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.network, card.classes, card.size, card.resize) == ("resnet8", CLASSES, 16, None)
-    assert card.training["val_top1_error"] == records[-1]["val_top1_error"]
+    best = min(records, key=lambda record: record["val_top1_error"])
+    measured = {error.epoch: error.top1_error for error in card.errors}
+    assert measured == {r["epoch"]: pytest.approx(r["val_top1_error"]) for r in (best, records[-1])}
+    for part, images, option in (
+        (card.data.training, 132, "--data-train"),
+        (card.data.validation, 50, "--data-val"),
+    ):
+        path = data[data.index(option) + 1]
+        loader = Loader(path, 1, EvalTransform())
+        assert part == DataSet((pathlib.Path(path).name,), images, loader.fingerprint)
+    assert card.epoch == 8
+    assert card.recipe.name == "cifar10"
+    assert card.recipe.settings.items() >= {"batch_size": 32, "lr": 0.05, "epochs": 8, "seed": 0}.items()
+    assert card.versions["python"] == platform.python_version()
     net = build_network(card)
     net.initialize()
     load_parameters(net, f"{prefix}-0008.params")

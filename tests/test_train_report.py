@@ -17,13 +17,24 @@ from recorded_runs import epoch_record
 
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
+from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.errors import DataError, GluonResnetError
+from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.provenance import DataSet, TrainedOn
 from gluon_resnet.training.log import StepRecord
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_card import RunCard
 
-CARD = ModelCard("resnet20", ("cat", "dog"), 32, (1.0, 2.0, 3.0), (1.0, 1.0, 1.0))
+VALIDATION = DataSet(("val.rec",), 50, "0123456789abcdef")
+CARD = ModelCard(
+    "resnet20",
+    ("cat", "dog"),
+    32,
+    (1.0, 2.0, 3.0),
+    (1.0, 1.0, 1.0),
+    data=TrainedOn(DataSet(("train.rec",), 900, "fedcba9876543210"), VALIDATION),
+)
 RUN = RunCard("python tools/train.py", 3, {"recipe": "cifar10", "network": "resnet20"})
 STEP = StepRecord(0, 1, 0.1, 1.0, 50.0, 900.0, gradient_norm=2.0)
 
@@ -61,8 +72,42 @@ def test_all_files_are_there_after_an_epoch(tmp_path, capsys):
     assert shown(tmp_path / "new" / "a-tensorboard")["gradient_norm"] == [
         (n, 2.0) for n in (100, 200, 300, 400)
     ]
-    training = ModelCard.load(tmp_path / "new" / "a-model.json").training
-    assert training["val_top1_error"] == 40.0
+    card = ModelCard.load(tmp_path / "new" / "a-model.json")
+    (error,) = card.errors
+    assert (card.epoch, error.epoch, error.data, error.protocol) == (1, 1, VALIDATION, "1-crop")
+    assert (error.top1_error, error.topk_error, error.top_k) == (40.0, 6.0, 5)
+    assert error.top1_interval == interval(20, 50)
+
+
+def test_the_card_has_the_errors_of_the_best_and_the_last_epoch_and_what_evaluate_adds(tmp_path):
+    path = tmp_path / "a-model.json"
+    elsewhere = measured_error(DataSet(("b.rec",), 9, "0" * 16), "1-crop", 1, 1, 5, 0)
+    with begin(tmp_path) as report:
+        for epoch, percent in enumerate([50, 40, 44, 40, 42], 1):
+            report(epoch_record(epoch, percent))
+            if epoch == 2:
+                ModelCard.load(path).with_error(elsewhere).save(path)
+            card = ModelCard.load(path)
+            assert card.epoch == epoch
+            ours = [(error.epoch, error.top1_error) for error in card.errors if error != elsewhere]
+            assert (
+                ours
+                == [
+                    [(1, 50)],
+                    [(1, 50), (2, 40)],
+                    [(2, 40), (3, 44)],
+                    [(2, 40), (4, 40)],
+                    [(2, 40), (5, 42)],
+                ][epoch - 1]
+            )
+    assert elsewhere in card.errors
+
+
+def test_without_validation_the_card_tells_the_epoch_alone(tmp_path):
+    with begin(tmp_path) as report:
+        report(epoch_record(1, val_loss=None, val_top1_error=None, val_topk_error=None))
+    card = ModelCard.load(tmp_path / "a-model.json")
+    assert (card.epoch, card.errors) == (1, ())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kFormat = "gluon-resnet model card 1";
+constexpr const char* kFormat = "gluon-resnet model card 2";
 
 constexpr std::pair<const char*, Interpolation> kInterpolations[] = {
     {"nearest", Interpolation::kNearest}, {"linear", Interpolation::kLinear},

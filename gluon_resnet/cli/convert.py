@@ -13,6 +13,7 @@ import numpy as np
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import epoch, image_size
+from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import program
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
@@ -20,6 +21,7 @@ from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import sha256
 from gluon_resnet.models.saved import chosen_epoch, load_network, newest_epoch, parameters_path, save_network
 from gluon_resnet.models.units import VARIANTS
+from gluon_resnet.provenance import Source
 
 # What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -29,7 +31,6 @@ _CIFAR_STATISTICS = {
     "akamaster": "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375",
     "gluoncv": "--mean 125.307,122.961,113.8575 --std 51.5865,50.847,51.255",
 }
-_CONVERTED = "converted"  # the card's training has it where the weights came from another project
 
 _READING = (  # options that go with reading alone
     *("network", "variant", "shortcut", "source", "classes_file"),
@@ -120,14 +121,9 @@ def _read(args: argparse.Namespace, command: str) -> None:
         interpolation=args.interpolation or "linear",
         shortcut=weights.shortcut,
         variant=weights.variant,
-        training={
-            _CONVERTED: {
-                "file": os.path.abspath(args.file),
-                "sha256": sha256(args.file),
-                "source": weights.layout.title,
-                "command": command,
-            }
-        },
+        decoder=None,
+        versions=card_versions(),
+        source=Source(weights.layout.title, os.path.abspath(args.file), sha256(args.file), command),
     )
     EvalTransform(card.resize, card.size, card.interpolation)  # the options of the images go together
     save_network(args.model_prefix, 0, card, build(card, weights.arrays))
@@ -203,8 +199,9 @@ def _keep_other_networks(prefix: str) -> None:
     """UsageError unless there is nothing under `prefix`, or only what an earlier conversion wrote."""
     card = f"{prefix}-model.json"
     newest = newest_epoch(prefix)
-    converted = os.path.exists(card) and newest in (None, 0) and _CONVERTED in ModelCard.load(card).training
-    if not converted and (os.path.exists(card) or newest is not None):
+    before = ModelCard.load(card) if os.path.exists(card) else None
+    converted = before and before.source and not before.recipe and newest in (None, 0)
+    if not converted and (before or newest is not None):
         raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
 
 

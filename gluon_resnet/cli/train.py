@@ -11,6 +11,7 @@ from typing import Optional
 
 from gluon_resnet.cli.train_beginning import find_position, tell_what_to_expect
 from gluon_resnet.cli.train_benchmark import benchmark
+from gluon_resnet.cli.train_card import card_of
 from gluon_resnet.cli.train_environment import environment
 from gluon_resnet.cli.train_job import Job, Request
 from gluon_resnet.cli.train_options import parser
@@ -101,7 +102,7 @@ def _begin_files(job: Job, position: Position, epochs: int, workers: Workers) ->
         data["validation data"] = _described(args.data_val or args.data_train, job.validation.num_records)
     shown = {"recipe" if name == "name" else name: value for name, value in job.settings.items()}
     run = RunCard(job.request.command, epochs, shown, data, environment(job.request.contexts, workers))
-    report = TrainReport(prefix, job.card, run, position, job.train)
+    report = TrainReport(prefix, card_of(job, position, epochs), run, position, job.train)
     if job.recipe.holdout:
         list_holdout(job.records[0], job.validation_records[0], prefix)
     if job.mean:

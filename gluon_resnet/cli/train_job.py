@@ -10,8 +10,8 @@ from typing import Any, Optional
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
+from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import as_typed
-from gluon_resnet.cli.train_environment import versions
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe
 from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
@@ -193,7 +193,7 @@ def _card(request: Request) -> ModelCard:
         per_pixel_mean=args.keeps_mean_image,
         shortcut=args.shortcut,
         variant=args.variant,
-        training={"command": request.command, "recipe": recipe.name, "versions": versions()},
+        versions=card_versions(),
     )
     describe_network(card, recipe.zero_gamma)
     return card

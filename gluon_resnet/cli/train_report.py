@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Callable, Optional
 
@@ -15,8 +15,9 @@ from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.analysis.report import write_report
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
+from gluon_resnet.cli.train_card import after_epoch
 from gluon_resnet.data import Loader
-from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError
+from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError, ModelError
 from gluon_resnet.files import remove_leftovers
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
 from gluon_resnet.training.position import Position
@@ -64,7 +65,7 @@ class TrainReport:
             kept = replace(run, events=before.events, worst_classes=before.worst_classes)
             self._run = kept.happened(position.iteration, text)
         self._run.save(self._run_path)
-        card.save(f"{prefix}-model.json")
+        card.save(self._card_path)
         self._board: Optional[TensorBoard] = None
         self._beside(self._open_board)
 
@@ -111,14 +112,20 @@ class TrainReport:
             record = replace(record, data_wait=round(loading.consumer_wait_share, 3))
         if self.confusion is not None and record.val_loss is not None:
             self._run = replace(self._run, worst_classes=worst_classes(self.confusion, self._card.classes))
-        training = {**self._card.training, **asdict(record)}
+        with contextlib.suppress(OSError, ModelError):  # evaluate.py may have added some
+            self._card = replace(self._card, errors=ModelCard.load(self._card_path).errors)
+        self._card = after_epoch(self._card, record)
         self._beside(lambda: self._log.append(record))
-        self._beside(lambda: replace(self._card, training=training).save(f"{self._prefix}-model.json"))
+        self._beside(lambda: self._card.save(self._card_path))
         self._beside(lambda: self._run.save(self._run_path))
         if self._board:
             board = self._board
             self._beside(lambda: board.epoch(record))
         self._beside(self._show)
+
+    @property
+    def _card_path(self) -> str:
+        return f"{self._prefix}-model.json"
 
     @property
     def _run_path(self) -> str:

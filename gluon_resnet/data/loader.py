@@ -152,6 +152,13 @@ class Loader:
         return self._native.num_records
 
     @property
+    def fingerprint(self) -> str:
+        """Of the records, as in `LoaderState`: the same data has the same one, whatever its files are called."""
+        if not self._fingerprint:
+            self._fingerprint = f"{self._native.fingerprint():016x}"
+        return self._fingerprint
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """Of one row of `Batch.data`."""
         size = self.transform.size
@@ -230,15 +237,13 @@ class Loader:
     def _state(self, epoch: int, batch: int) -> LoaderState:
         if batch == len(self):
             epoch, batch = epoch + 1, 0
-        if not self._fingerprint:
-            self._fingerprint = f"{self._native.fingerprint():016x}"
         return LoaderState(
             epoch=int(epoch),
             position=int(batch * self._global_batch),
             seed=int(self.seed),
             shuffle=bool(self.shuffle),
             records=self.num_records,
-            fingerprint=self._fingerprint,
+            fingerprint=self.fingerprint,
         )
 
     def _end_epoch(self) -> None:

@@ -17,6 +17,7 @@ from gluon_resnet.files import sha256, temporary_name, whole_file
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import check_arrays, read_arrays, write_arrays
 from gluon_resnet.models.saved import load_card, parameters_path
+from gluon_resnet.provenance import Exported
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -43,9 +44,9 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
 
     'both': these three.
 
-    Either all files are written or, when one cannot be made, none. The card's `training` says which epoch they are
-    of, the SHA-256 of its checkpoint, and in which formats they are there: an earlier export in the other format
-    stays one of them if it was of this checkpoint.
+    Either all files are written or, when one cannot be made, none. The card's `exported` says of which
+    checkpoint they are, and in which formats they are there: an earlier export in the other format stays one of
+    them if it was of this checkpoint.
 
     Args:
         model_prefix: PREFIX of PREFIX-model.json and PREFIX-NNNN.params.
@@ -78,9 +79,7 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
     graph, arrays = _read(build_network(card), checkpoint)
     digest = sha256(checkpoint)
     formats = {**_formats(output, digest), **{kind: versions[kind] for kind in FORMATS[format]}}
-    # The errors in the card are those of the last epoch of the run.
-    exported = {"exported_epoch": epoch, "exported_sha256": digest, "exported_formats": formats}
-    card = replace(card, training={**card.training, **exported})
+    card = replace(card.at_epoch(epoch), exported=Exported(digest, formats))
 
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     with contextlib.ExitStack() as renamed:  # when all are complete
@@ -120,14 +119,13 @@ def _read(net: Any, checkpoint: str) -> tuple[Any, dict[str, np.ndarray]]:
 def _formats(output: str, digest: str) -> dict[str, str]:
     """In which formats an earlier export of the same checkpoint is there."""
     try:
-        training = ModelCard.load(f"{output}-model.json").training
+        exported = ModelCard.load(f"{output}-model.json").exported
     except (OSError, ModelError):
         return {}
-    formats = training.get("exported_formats")
-    if training.get("exported_sha256") != digest or not isinstance(formats, dict):
+    if exported is None or exported.sha256 != digest:
         return {}
     return {
-        kind: formats[kind]
+        kind: exported.formats[kind]
         for kind, endings in _ENDINGS.items()
-        if kind in formats and all(os.path.exists(output + ending) for ending in endings)
+        if kind in exported.formats and all(os.path.exists(output + ending) for ending in endings)
     }

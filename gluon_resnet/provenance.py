@@ -1,0 +1,135 @@
+"""How a trained network came about, as its model card tells: data, recipe, measured errors, source."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from gluon_resnet.json_values import is_integer, is_json, is_number, is_text, require
+
+_DATE = "%Y-%m-%dT%H:%M:%SZ"
+_MOST = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The images of some record files."""
+
+    files: tuple[str, ...]  # names, without their folders
+    images: int
+    fingerprint: str  # Loader.fingerprint
+
+    def __post_init__(self) -> None:
+        _require_texts(self.files, "files", "names of files")
+        require(is_integer(self.images, 1, _MOST), "images", "how many", self.images)
+        _require_digits(self.fingerprint, "fingerprint", 16)
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a network was trained on, and what it was validated on meanwhile."""
+
+    training: DataSet
+    validation: Optional[DataSet] = None
+
+
+@dataclass(frozen=True)
+class TrainedBy:
+    """How a network was trained."""
+
+    name: str  # of the recipe
+    command: str
+    settings: dict[str, Any] = field(default_factory=dict)  # as the run had them; for people to read
+
+    def __post_init__(self) -> None:
+        _require_text(self.name, "name")
+        _require_text(self.command, "command")
+        require(
+            isinstance(self.settings, dict) and is_json(self.settings),
+            "settings",
+            "an object that JSON can hold",
+            self.settings,
+        )
+
+
+@dataclass(frozen=True)
+class MeasuredError:
+    """Errors of a network on some images, in per cent, each with the ends of its 95 % interval."""
+
+    data: DataSet
+    protocol: str  # '1-crop', '10-crop', 'multi-scale 224,256'
+    epoch: int  # of the network that was tested
+    date: str  # ISO 8601 in UTC, to the second: see now()
+    top1_error: float
+    top1_interval: tuple[float, float]
+    top_k: int
+    topk_error: float
+    topk_interval: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        _require_text(self.protocol, "protocol")
+        require(is_integer(self.epoch, 0, _MOST), "epoch", "a number from 0", self.epoch)
+        require(_is_date(self.date), "date", "a time like 2026-11-21T18:30:00Z", self.date)
+        require(is_integer(self.top_k, 1, _MOST), "top_k", "a number from 1", self.top_k)
+        for name in ("top1_error", "topk_error"):
+            require(_is_percentage(getattr(self, name)), name, "per cent", getattr(self, name))
+        for name in ("top1_interval", "topk_interval"):
+            ends = getattr(self, name)
+            pair = isinstance(ends, tuple) and len(ends) == 2 and all(map(_is_percentage, ends))
+            require(pair and ends[0] <= ends[1], name, "two ends in per cent", ends)
+
+    def same_test(self, other: MeasuredError) -> bool:
+        """Whether both are of one network, on the same images, in the same way."""
+        return (self.data.fingerprint, self.protocol, self.epoch) == (
+            other.data.fingerprint,
+            other.protocol,
+            other.epoch,
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file of another project that a network's weights are from."""
+
+    project: str
+    file: str
+    sha256: str  # of the file
+    command: str  # that read it
+
+    def __post_init__(self) -> None:
+        for name in ("project", "file", "command"):
+            _require_text(getattr(self, name), name)
+        _require_digits(self.sha256, "sha256", 64)
+
+
+def now() -> str:
+    """The time as MeasuredError.date has it."""
+    return datetime.now(timezone.utc).strftime(_DATE)
+
+
+def _require_text(value: Any, name: str) -> None:
+    require(is_text(value) and value != "", name, "text", value)
+
+
+def _require_texts(values: Any, name: str, expected: str) -> None:
+    require(
+        isinstance(values, tuple) and len(values) > 0 and all(map(is_text, values)), name, expected, values
+    )
+
+
+def _require_digits(value: Any, name: str, count: int) -> None:
+    good = isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{count}}}", value)
+    require(bool(good), name, f"{count} hexadecimal digits", value)
+
+
+def _is_percentage(value: Any) -> bool:
+    return is_number(value, 0, 100)
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and datetime.strptime(value, _DATE).strftime(_DATE) == value
+    except ValueError:
+        return False
