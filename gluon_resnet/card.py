@@ -18,13 +18,14 @@ from gluon_resnet.files import whole_file
 from gluon_resnet.json_values import (
     from_json,
     is_integer,
+    is_json,
     is_number,
     is_text,
     parse_json,
     require,
     require_keys,
 )
-from gluon_resnet.provenance import MeasuredError, Source, TrainedBy, TrainedOn
+from gluon_resnet.provenance import Exported, MeasuredError, Source, TrainedBy, TrainedOn, require_named_texts
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -38,7 +39,7 @@ _FORMAT = "gluon-resnet model card 2"
 _KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing")
 _PREPROCESSING = ("decoder", "resize", "interpolation", "crop", "size", "channels")
 _NORMALIZATION = ("mean", "std", "per_pixel_mean")
-_PROVENANCE = ("epoch", "data", "recipe", "errors", "versions", "source")
+_PROVENANCE = ("epoch", "data", "recipe", "errors", "versions", "source", "exported", "quantization")
 _FIXED = {"crop": "center", "channels": "RGB"}  # the only way so far
 
 
@@ -69,6 +70,8 @@ class ModelCard:
     errors: tuple[MeasuredError, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)  # of what computed it
     source: Optional[Source] = None  # where the weights were not trained here
+    exported: Optional[Exported] = None  # of the files that predictors read
+    quantization: Optional[dict[str, Any]] = None  # how a network became one of INT8; for people to read
 
     def __post_init__(self) -> None:
         for name in ("network", "interpolation", "variant"):
@@ -87,15 +90,20 @@ class ModelCard:
         require(isinstance(pixels, bool), "per_pixel_mean", "true or false", pixels)
         epoch = self.epoch
         require(epoch is None or is_integer(epoch, 0, 1 << 62), "epoch", "a number from 0", epoch)
-        for name, kind in (("data", TrainedOn), ("recipe", TrainedBy), ("source", Source)):
+        for name, kind in (
+            ("data", TrainedOn),
+            ("recipe", TrainedBy),
+            ("source", Source),
+            ("exported", Exported),
+        ):
             value = getattr(self, name)
             require(value is None or isinstance(value, kind), name, "an object or null", value)
         measured = isinstance(self.errors, tuple) and all(isinstance(e, MeasuredError) for e in self.errors)
         require(measured, "errors", "a list of errors", self.errors)
-        texts = isinstance(self.versions, dict) and all(
-            is_text(key) and is_text(value) for key, value in self.versions.items()
-        )
-        require(texts, "versions", "an object of texts", self.versions)
+        require_named_texts(self.versions, "versions")
+        how = self.quantization
+        known = how is None or (isinstance(how, dict) and is_json(how))
+        require(known, "quantization", "an object that JSON can hold, or null", how)
 
     @classmethod
     def of_graph(

@@ -1,4 +1,4 @@
-"""How a trained network came about, as its model card tells: data, recipe, measured errors, source."""
+"""How a trained network came about, as its model card tells: data, recipe, measured errors, source, export."""
 
 from __future__ import annotations
 
@@ -104,9 +104,27 @@ class Source:
         _require_digits(self.sha256, "sha256", 64)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """The checkpoint that exported files are of."""
+
+    sha256: str  # of its parameters
+    formats: dict[str, str]  # that are there, 'mxnet' or 'onnx', and the version of each
+
+    def __post_init__(self) -> None:
+        _require_digits(self.sha256, "sha256", 64)
+        require_named_texts(self.formats, "formats")
+
+
 def now() -> str:
     """The time as MeasuredError.date has it."""
     return datetime.now(timezone.utc).strftime(_DATE)
+
+
+def require_named_texts(values: Any, name: str) -> None:
+    """UsageError unless `values` has texts under names."""
+    texts = isinstance(values, dict) and all(is_text(k) and is_text(v) for k, v in values.items())
+    require(texts, name, "an object of texts", values)
 
 
 def _require_text(value: Any, name: str) -> None:

@@ -18,7 +18,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import load_card, load_network, save_network
-from gluon_resnet.provenance import DataSet, MeasuredError, Source, TrainedBy, TrainedOn, now
+from gluon_resnet.provenance import DataSet, Exported, MeasuredError, Source, TrainedBy, TrainedOn, now
 
 VALIDATION = DataSet(("val.rec",), 5000, "fedcba9876543210")
 ERROR = MeasuredError(
@@ -40,6 +40,8 @@ CARD = ModelCard(
     errors=(ERROR,),
     versions={"mxnet": "1.9.1"},
     source=Source("torchvision", "/a/b.pth", "0" * 64, "convert.py b.pth"),
+    exported=Exported("1" * 64, {"mxnet": "1.9.1", "onnx": "opset 13"}),
+    quantization={"mode": "entropy"},
 )
 JSON = {
     "format": "gluon-resnet model card 2",
@@ -88,6 +90,8 @@ JSON = {
         "sha256": "0" * 64,
         "command": "convert.py b.pth",
     },
+    "exported": {"sha256": "1" * 64, "formats": {"mxnet": "1.9.1", "onnx": "opset 13"}},
+    "quantization": {"mode": "entropy"},
 }
 
 
@@ -99,6 +103,7 @@ JSON = {
         dataclasses.replace(CARD, network="resnet50", variant="v1b", resize=None),
         dataclasses.replace(CARD, mean=tuple(np.float32([0.5, 1, 2])), versions={}),
         dataclasses.replace(CARD, data=TrainedOn(VALIDATION), recipe=None, source=None, epoch=None),
+        dataclasses.replace(CARD, exported=None, quantization=None),
         dataclasses.replace(CARD, errors=(), decoder=None),
         ModelCard.of_graph(["a", "b"], 32, 40, "cubic"),
         dataclasses.replace(CARD, per_pixel_mean=True),
@@ -270,6 +275,10 @@ BAD = {
     "a version is a number": (changed("versions", value={"mxnet": 1.9}), "versions"),
     "source is text": (changed("source", value="torchvision"), "source"),
     "sha256 is short": (changed("source", "sha256", value="0" * 63), "sha256"),
+    "formats are a list": (changed("exported", "formats", value=["onnx"]), "formats"),
+    "exported without a checkpoint": (changed("exported", "sha256", value=None), "sha256"),
+    "exported is text": (changed("exported", value="onnx"), "exported"),
+    "quantization is text": (changed("quantization", value="entropy"), "quantization"),
     "source without a command": (without("source", "command"), "source"),
     **{f"without {key}": (without(key), key) for key in JSON},
     **{f"without {key}": (without(PRE, key), key) for key in JSON[PRE]},
@@ -345,6 +354,8 @@ def test_a_missing_card_is_named(tmp_path):
         {"errors": ({},)},
         {"versions": {"mxnet": None}},
         {"source": "torchvision"},
+        {"exported": {}},
+        {"quantization": {"mean": (1, 2)}},
     ],
 )
 def test_a_card_that_could_not_be_read_back_is_not_made(values):

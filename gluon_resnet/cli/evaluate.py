@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Optional, Union
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import epoch, gpu_ids, number, numbers
+from gluon_resnet.cli.card_entries import data_set, measured_error
 from gluon_resnet.cli.command import as_typed, program
 from gluon_resnet.cli.evaluate_report import (
     Network,
@@ -20,7 +23,8 @@ from gluon_resnet.cli.evaluate_report import (
     write_confusion,
     write_json,
 )
-from gluon_resnet.data import RecordFile
+from gluon_resnet.cli.told_card import ToldCard, add_card_options
+from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.deploy.predictor import load_graph
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, Member, evaluate
@@ -48,11 +52,19 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             f"--epoch: expected one for all or one for each of {len(args.model_prefix)} networks, "
             f"found {len(args.epoch)}"
         )
+    told = ToldCard.of(args)
+    if len(args.model_prefix) > 1 and (told or args.update_card):
+        option = "size" if told else "update-card"
+        raise UsageError(f"--{option} is for one network, and there are {len(args.model_prefix)}")
+    card_path = f"{args.model_prefix[0]}-model.json"
+    if args.update_card and told and os.path.exists(card_path):
+        raise UsageError(f"--update-card would replace {card_path} by what --size says: leave one out")
     contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
     epochs = args.epoch * (len(args.model_prefix) // len(args.epoch))
-    loaded = [_load(prefix, epoch, contexts) for prefix, epoch in zip(args.model_prefix, epochs)]
+    loaded = [_load(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, epochs)]
     members, networks = [member for member, _ in loaded], tuple(network for _, network in loaded)
     names = class_names(members, args.data_val)
+    files = [RecordFile(path) for path in args.data_val]
     scales = args.scales or SCALES
 
     with ExitStack() as stack:
@@ -62,7 +74,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
         tally = evaluate(
             members,
-            [RecordFile(path) for path in args.data_val],
+            files,
             args.protocol,
             scales=scales,
             batch_size=args.batch_size,
@@ -87,10 +99,12 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             write_confusion(confusion, report)
     if args.json:
         write_json(sys.stdout, report)
-        return None
-    print(error_table(report))
-    if args.per_class:
-        print(f"\n{class_table(report)}")
+    else:
+        print(error_table(report))
+        if args.per_class:
+            print(f"\n{class_table(report)}")
+    if args.update_card:
+        _update_card(card_path, members[0].card, report, files)
     return None
 
 
@@ -108,16 +122,41 @@ def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
     return reference(card.network, card.shortcut, card.variant, protocol) if classes == 1000 else None
 
 
-def _load(prefix: str, wanted: Union[int, str, None], contexts: Sequence[Any]) -> tuple[Member, Network]:
-    """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'."""
+def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[RecordFile]) -> None:
+    """Put the errors into the card at `path`, which becomes `card` where there is none."""
+    known = os.path.exists(path)
+    # Training may have written to it meanwhile.
+    card = ModelCard.load(path) if known else replace(card, classes=report.names)
+    (network,) = report.networks
+    tally, scales = report.tally, report.scales
+    error = measured_error(
+        data_set(Loader(files, 1, EvalTransform())),
+        report.protocol + (f" {','.join(map(str, scales))}" if scales else ""),
+        card.epoch if network.exported and card.epoch is not None else network.epoch,
+        tally.top1_wrong,
+        tally.top_k,
+        tally.topk_wrong,
+    )
+    card.with_error(error).save(path)
+    print(f"evaluate.py: {path} has these errors now", file=sys.stderr)
+
+
+def _load(
+    prefix: str, wanted: Union[int, str, None], contexts: Sequence[Any], told: Optional[ToldCard]
+) -> tuple[Member, Network]:
+    """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'.
+
+    Its card is what was told, or that of PREFIX.
+    """
     chosen = chosen_epoch(prefix, wanted)
     path = parameters_path(prefix, chosen)
     exported = all(name.startswith(("arg:", "aux:")) for name in read_arrays(path))
     if exported:
-        card = ModelCard.load(f"{prefix}-model.json")
-        net = load_graph(f"{prefix}-symbol.json", path, card, contexts)
+        graph = f"{prefix}-symbol.json"
+        card = told.of_graph(graph) if told else ModelCard.load(f"{prefix}-model.json")
+        net = load_graph(graph, path, card, contexts)
     else:
-        card, net = load_network(prefix, chosen, contexts)
+        card, net = load_network(prefix, chosen, contexts, told.of_checkpoint(path) if told else None)
     network = Network(path, card.network, card.shortcut, card.variant, chosen, exported)
     return Member(path, card, net), network
 
@@ -146,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="of PREFIX-NNNN.params, or best; one for all or one for each (default: the newest)",
     )
+    add_card_options(result)
     group = result.add_argument_group("data")
     group.add_argument(
         "--data-val", nargs="+", required=True, metavar="REC", help="records; each counts once"
@@ -165,6 +205,11 @@ def _parser() -> argparse.ArgumentParser:
     group = result.add_argument_group("report")
     group.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
     group.add_argument("--output", metavar="FILE.json", help="write the JSON object, too")
+    group.add_argument(
+        "--update-card",
+        action="store_true",
+        help="write the errors into PREFIX-model.json, too, in the place of those of the same epoch, data and protocol",
+    )
     group.add_argument("--per-class", action="store_true", help="errors of each class")
     group.add_argument(
         "--confusion", metavar="FILE.csv", help="a row for each label, a column for each answer"

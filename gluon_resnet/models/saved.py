@@ -62,7 +62,10 @@ def load_card(prefix: Path) -> ModelCard:
 
 
 def load_network(
-    prefix: Path, epoch: Optional[int] = None, contexts: Optional[Sequence[Any]] = None
+    prefix: Path,
+    epoch: Optional[int] = None,
+    contexts: Optional[Sequence[Any]] = None,
+    card: Optional[ModelCard] = None,
 ) -> tuple[ModelCard, Any]:
     """The card and the network of PREFIX, initialized, with its normalization in front.
 
@@ -70,6 +73,7 @@ def load_network(
         prefix: as for tools/train.py.
         epoch: NNNN; None: the newest.
         contexts: where its parameters are to be (default: the CPU).
+        card: instead of the one of PREFIX, which need not be there.
 
     Raises:
         UsageError: there are no parameters under this prefix.
@@ -77,7 +81,7 @@ def load_network(
         OSError: a file cannot be read.
     """
     epoch = chosen_epoch(prefix, epoch)
-    card = load_card(prefix)
+    card = load_card(prefix) if card is None else card
     net = build_network(card)
     net.initialize(ctx=contexts)
     load_parameters(net, parameters_path(prefix, epoch))
