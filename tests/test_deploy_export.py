@@ -72,7 +72,9 @@ def test_fusion_keeps_what_the_network_computes(
 
 def test_card_goes_along(model: Model) -> None:
     before, after = (read_json(f"{p}-model.json") for p in (model.checkpoint, model.prefix))
-    assert after == {**before, "epoch": 3}
+    checkpoint = pathlib.Path(f"{model.checkpoint}-0003.params").read_bytes()
+    exported = {"sha256": hashlib.sha256(checkpoint).hexdigest(), "formats": {"mxnet": "1.9.1"}}
+    assert after == {**before, "epoch": 3, "exported": exported}
 
 
 def test_the_errors_of_the_epoch_go_along(checkpoint: str, tmp_path: pathlib.Path) -> None:
@@ -84,7 +86,7 @@ def test_the_errors_of_the_epoch_go_along(checkpoint: str, tmp_path: pathlib.Pat
     card.save(f"{checkpoint}-model.json")
     export(checkpoint, 3, tmp_path / "net")
     exported = ModelCard.load(tmp_path / "net-model.json")
-    assert exported == replace(card, epoch=3, errors=errors[1:2])
+    assert exported == replace(card, epoch=3, errors=errors[1:2], exported=exported.exported)
 
 
 def test_command_line_takes_the_newest_epoch_and_makes_the_folder(
@@ -188,8 +190,9 @@ def test_each_format_has_its_files(
     assert not printed.err
     versions = {"mxnet": "1.9.1", "onnx": "opset 13"}
     kinds = list(versions) if format == "both" else [format]
-    exported = read_json(f"{output}-model.json")["training"]["exported_formats"]
-    assert exported == {kind: versions[kind] for kind in kinds}
+    assert read_json(f"{output}-model.json")["exported"]["formats"] == {
+        kind: versions[kind] for kind in kinds
+    }
 
 
 def test_files_of_an_earlier_export_are_named_unless_they_belong(
@@ -204,7 +207,7 @@ def test_files_of_an_earlier_export_are_named_unless_they_belong(
     def messages(epoch: int, format: str) -> tuple[str, list[str]]:
         main(["--model-prefix", checkpoint, "--epoch", str(epoch), "--output", output, "--format", format])
         card = read_json(f"{output}-model.json")
-        return capsys.readouterr().err, list(card["training"]["exported_formats"])
+        return capsys.readouterr().err, list(card["exported"]["formats"])
 
     about_onnx = f"export.py: of an earlier export, which had other parameters: {output}.onnx\n"
     assert messages(3, "mxnet") == ("", ["mxnet"])
@@ -239,7 +242,7 @@ def test_best_epoch_is_the_one_that_training_marked(checkpoint: str, tmp_path: p
         main(["--model-prefix", checkpoint, "--epoch", "best", "--output", output])
     os.symlink("run-0003.params", f"{checkpoint}-best.params")
     main(["--model-prefix", checkpoint, "--epoch", "best", "--output", output])
-    assert read_json(f"{output}-model.json")["training"]["exported_epoch"] == 3
+    assert read_json(f"{output}-model.json")["epoch"] == 3
 
 
 @pytest.mark.parametrize("output", ["", "folder", "folder/"])
