@@ -53,14 +53,11 @@ def write_onnx(
         OSError: the file cannot be written.
     """
     translated, data, logits = _translate(graph, parameters, (1, 3, size, size))
-    # What goes into the last layer, as a row.
-    outputs = {logits: LOGITS, translated.nodes[logits].input[0]: FEATURES}
     read = {name for node in translated.nodes.values() for name in node.input}
     weights = {name: value for name, value in translated.weights.items() if name in read}
     total = sum(value.nbytes for value in weights.values())
     if total > _LIMIT:
         raise UsageError(f"an ONNX file has at most 2 GiB, and these weights are {total / 2**30:.1f} GiB")
-
     model = onnx.ModelProto(
         ir_version=IR_VERSION,
         opset_import=[onnx.helper.make_opsetid("", OPSET)],
@@ -69,19 +66,10 @@ def write_onnx(
         doc_string=_DESCRIPTION,
     )
     for name, value in metadata.items():
-        model.metadata_props.add(
-            key=name, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        model.metadata_props.add(key=name, value=text)
     model.graph.name = str(metadata.get("network", "network"))
-    for output, node in translated.nodes.items():
-        node.input[:] = [outputs.get(name, name) for name in node.input]
-        node.output[:] = [outputs.get(output, output)]
-    model.graph.node.extend(translated.nodes.values())
-    model.graph.input.append(_value(data, translated.shapes[data]))
-    model.graph.output.extend(_value(new, translated.shapes[old]) for old, new in outputs.items())
-    model.graph.value_info.extend(
-        _value(name, translated.shapes[name]) for name in translated.nodes if name not in outputs
-    )
+    _add_nodes(model.graph, translated, data, logits)
     for name, value in weights.items():
         # In place: onnx.helper's functions copy what they get.
         model.graph.initializer.add(
@@ -131,6 +119,20 @@ def _translate(
     if nodes[last]["op"] != "FullyConnected":
         raise UsageError(f"a network ends with a fully connected layer, this one with {nodes[last]['name']}")
     return translated, data, names[last]
+
+
+def _add_nodes(graph: onnx.GraphProto, translated: OnnxGraph, data: str, logits: str) -> None:
+    """Add the nodes, and describe all tensors that they write; the two outputs get their names."""
+    # What goes into the last layer, as a row.
+    outputs = {logits: LOGITS, translated.nodes[logits].input[0]: FEATURES}
+    for output, node in translated.nodes.items():
+        node.input[:] = [outputs.get(name, name) for name in node.input]
+        node.output[:] = [outputs.get(output, output)]
+    graph.node.extend(translated.nodes.values())
+    shapes = translated.shapes
+    graph.input.append(_value(data, shapes[data]))
+    graph.output.extend(_value(name, shapes[output]) for output, name in outputs.items())
+    graph.value_info.extend(_value(name, shapes[name]) for name in translated.nodes if name not in outputs)
 
 
 def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
