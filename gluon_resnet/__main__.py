@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "name what is in images",
     "convert": "read the weights of other projects, and write ours as theirs",
     "summary": "show what networks consist of and cost",
+    "card": "print what is known of a trained network",
     "reproduce": "reproduce the paper's tables",
     "launch": "start the processes of a training on several machines",
     "compare": "put runs side by side",
