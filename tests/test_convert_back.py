@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -60,6 +61,26 @@ def test_there_and_back_is_the_same_bit_by_bit(
     assert main([file, "--network", network, "--model-prefix", back, "--from", source, *STATISTICS]) is None
 
 
+def test_a_checkpoint_without_a_card_is_written_when_its_network_is_named(tmp_path: pathlib.Path) -> None:
+    prefix = checkpoint(tmp_path / "ours", "resnet20", variant="gluoncv_v1")
+    argv = ["--model-prefix", prefix, "--to", "gluoncv"]
+    files = [str(tmp_path / name) for name in ("with.params", "without.params")]
+    main([*argv, files[0]])
+    assert "--network does not go with --to" in refusal(
+        [*argv, files[1], "--network", "resnet20"], UsageError
+    )
+    os.unlink(f"{prefix}-model.json")
+    assert "give --network, too" in refusal([*argv, files[1]], UsageError)
+    assert "--mean does not go" in refusal(
+        [*argv, files[1], "--mean", "1,2,3", "--network", "resnet20"], UsageError
+    )
+    main([*argv, files[1], "--network", "resnet20_gluoncv_v1"])
+    first, second = map(read_arrays, files)
+    assert {name: array.tobytes() for name, array in first.items()} == {
+        name: array.tobytes() for name, array in second.items()
+    }
+
+
 def test_torchvisions_file_loads_into_a_network_of_its_names(tmp_path: pathlib.Path) -> None:
     torch = pytest.importorskip("torch")
     from torch_resnet import TorchResNet
@@ -79,7 +100,7 @@ def test_gluons_own_net_loads_the_file_for_gluoncv(tmp_path: pathlib.Path) -> No
     assert not net.features[4][0].body[0].bias.data().asnumpy().any()
 
 
-@pytest.mark.parametrize("option", [["--network", "resnet20"], ["--from", "akamaster"], ["--mean", "1,2,3"]])
+@pytest.mark.parametrize("option", [["--resize", "36"], ["--from", "akamaster"], ["--mean", "1,2,3"]])
 def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, option: list[str]) -> None:
     argv = [str(tmp_path / "x.safetensors"), "--to", "akamaster", "--model-prefix", "x", *option]
     assert f"{option[0]} does not go with --to" in refusal(argv, UsageError)

@@ -122,6 +122,24 @@ def test_the_card_says_how_images_are_prepared(data, source, tmp_path):
     assert read_arrays(f"{prefix}2-0001.params")["0.mean"].ravel().tolist() == [1, 2, 3]
 
 
+def test_a_network_without_a_card_is_told_by_the_options(data, source, tmp_path):
+    with_card, prefix = str(tmp_path / "with"), str(tmp_path / "without")
+    options = [*data, "--pretrained", source, "--num-epochs", "1", "--model-prefix"]
+    assert main([*options, with_card]) is None
+    os.unlink(f"{source}-model.json")
+    with pytest.raises(UsageError, match="there is no .*old-model.json: give --network and --image-shape"):
+        main([*options, prefix, "--network", "resnet8"])
+    assert main([*options, prefix, "--network", "resnet8", "--image-shape", "3,16,16"]) is None
+    card = ModelCard.load(f"{prefix}-model.json")
+    assert (card.network, card.size, card.mean, card.std) == ("resnet8", 16, (100, 110, 120), (50, 60, 70))
+    assert card.resize is None  # the recipe's
+    # Trained on the same images, for which the card's interpolation does not matter.
+    arrays = [read_arrays(f"{name}-0001.params") for name in (with_card, prefix)]
+    assert not changed(*arrays)
+    with pytest.raises(ModelError, match=r"old-0003\.params"):
+        main([*options, f"{prefix}2", "--network", "resnet14", "--image-shape", "3,16,16"])
+
+
 def test_a_mean_image_is_kept_unless_it_does_not_fit(data, tmp_path, capsys):
     source, prefix = str(tmp_path / "old"), str(tmp_path / "new")
     trained(source, pixels=True)

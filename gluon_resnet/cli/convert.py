@@ -15,6 +15,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import epoch, image_size
 from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.told_card import ToldCard
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
@@ -37,6 +38,8 @@ _READING = (  # options that go with reading alone
     *("mean", "std", "image_shape", "resize", "interpolation"),
 )
 
+_TELLING = ("network", "variant", "shortcut")  # and with --to, where a checkpoint has no card
+
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Convert as `argv` says (default: the command line); the exit status, None for success."""
@@ -53,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("convert"),
         usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
-        "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force]",
+        "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force] [--network NET]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "
         "or, with --to, write FILE from a checkpoint of ours. FILE is always the other project's.",
         epilog="Nothing in a file is run, and PyTorch is needed only to write .pth. Each tensor is used once.",
@@ -133,14 +136,22 @@ def _read(args: argparse.Namespace, command: str) -> None:
 
 
 def _write(args: argparse.Namespace) -> None:
-    given = [name for name in _READING if getattr(args, name) is not None]
+    has_card = os.path.exists(f"{args.model_prefix}-model.json")
+    given = [
+        name for name in _READING if getattr(args, name) is not None and (has_card or name not in _TELLING)
+    ]
     if given:
         option = {"source": "from"}.get(given[0], given[0].replace("_", "-"))
         raise UsageError(f"--{option} does not go with --to: the checkpoint says what it is")
     if os.path.exists(args.file) and not args.force:
         raise UsageError(f"{args.file} exists: --force replaces it")
     chosen = chosen_epoch(args.model_prefix, args.epoch)
-    card, net = load_network(args.model_prefix, chosen)
+    told = None
+    if not has_card:
+        # No file of another project depends on the size of images.
+        named = ToldCard(224, network=args.network, variant=args.variant, shortcut=args.shortcut)
+        told = named.of_checkpoint(parameters_path(args.model_prefix, chosen))
+    card, net = load_network(args.model_prefix, chosen, card=told)
     layout, arrays = export_weights(card, net, args.to, args.file)
     os.makedirs(os.path.dirname(args.file) or ".", exist_ok=True)
     write_weights(args.file, arrays)

@@ -29,14 +29,15 @@ class ToldCard:
     size: int  # side of its images, in pixels
     resize: Optional[int] = None  # as in a ModelCard
     classes_path: Optional[str] = None  # names, one a line; None: numbers
-    network: Optional[str] = None  # with the variant behind it, where it is not v1
+    network: Optional[str] = None  # perhaps with the variant behind it
+    variant: Optional[str] = None
     shortcut: Optional[str] = None
 
     @staticmethod
     def of(args: argparse.Namespace) -> Optional[ToldCard]:
         """What the options of `add_card_options` say, None without --size; UsageError for others without it."""
         if args.size is not None:
-            return ToldCard(args.size, args.resize, args.classes, args.network, args.shortcut)
+            return ToldCard(args.size, args.resize, args.classes, args.network, None, args.shortcut)
         for name in ("resize", "classes", "network", "shortcut"):
             if getattr(args, name) is not None:
                 raise UsageError(f"--{name} is for a network without PREFIX-model.json: give --size, too")
@@ -63,7 +64,7 @@ class ToldCard:
         """
         if self.network is None:
             raise UsageError(f"{path} does not say which network it is of: give --network, too")
-        network, variant = choose_variant(self.network, None)
+        network, variant = choose_variant(self.network, self.variant)
         arrays = read_arrays(path)
         missing = [name for name in (_HEAD, _MEAN, _STD) if name not in arrays]
         if missing:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from typing import Optional
 
+from gluon_resnet.cli.told_card import ToldCard
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import choose_variant
 from gluon_resnet.training.recipes import Recipe
@@ -36,7 +37,12 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
         raise UsageError(
             "--load-epoch begins with weights of this run, --pretrained with another's: give one"
         )
-    pretrained = Pretrained.find(args.pretrained)
+    told = None
+    if args.network and args.image_shape:
+        told = ToldCard(
+            args.image_shape, network=args.network, variant=args.variant, shortcut=args.shortcut
+        ).of_checkpoint
+    pretrained = Pretrained.find(args.pretrained, told)
     card = pretrained.card
     pretrained.require_same(args.network, args.shortcut, args.variant)
     args.network, args.shortcut, args.variant = card.network, card.shortcut, card.variant
@@ -61,7 +67,7 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
 
 def with_resize(recipe: Recipe, pretrained: Optional[Pretrained]) -> Recipe:
     """The recipe with the network's own resize before evaluation, in proportion to the recipe's crop."""
-    if pretrained is None:
+    if pretrained is None or not pretrained.resize_known:
         return recipe
     resize, size = pretrained.card.resize, pretrained.card.size
     return replace(recipe, resize=None if resize is None else round(resize * recipe.size / size))

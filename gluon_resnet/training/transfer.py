@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from gluon_resnet._mxnet import gluon
 from gluon_resnet.card import ModelCard
@@ -20,19 +21,31 @@ class Pretrained:
     prefix: str
     epoch: int
     card: ModelCard
+    resize_known: bool = True  # the card's `resize` is the network's own
 
     @classmethod
-    def find(cls, name: str) -> Pretrained:
+    def find(cls, name: str, told: Optional[Callable[[str], ModelCard]] = None) -> Pretrained:
         """The network of `name`: PREFIX, whose newest parameters are meant, PREFIX:EPOCH, or PREFIX:best.
 
+        Args:
+            name: see above.
+            told: gives the card for the path of the parameters, where there is no PREFIX-model.json.
+
         Raises:
-            UsageError: there are no parameters under this prefix.
+            UsageError: there are no parameters under this prefix, or no card, and nothing is told.
             ModelError: the card is damaged, or of an unknown network.
             OSError: the card cannot be read.
         """
         match = re.fullmatch(r"(.+):(\d+|best)", name)
         prefix, epoch = (match[1], match[2]) if match else (name, None)
-        return cls(prefix, chosen_epoch(prefix, epoch), load_card(prefix))
+        chosen = chosen_epoch(prefix, epoch)
+        if os.path.exists(f"{prefix}-model.json"):
+            return cls(prefix, chosen, load_card(prefix))
+        if told is None:
+            raise UsageError(
+                f"there is no {prefix}-model.json: give --network and --image-shape, which it would say"
+            )
+        return cls(prefix, chosen, told(parameters_path(prefix, chosen)), resize_known=False)
 
     @property
     def path(self) -> str:
@@ -63,7 +76,7 @@ class Pretrained:
         Raises:
             ModelError: the parameters are damaged, or the network has no head to replace.
         """
-        _, trained = load_network(self.prefix, self.epoch)
+        _, trained = load_network(self.prefix, self.epoch, card=self.card)
         head = set(head_of(net).collect_params())
         source = trained._collect_params_with_prefix()
         for name, parameter in net._collect_params_with_prefix().items():
