@@ -32,7 +32,7 @@ def test_the_card_says_where_the_weights_are_from(
     assert card.source.project == "akamaster/pytorch_resnet_cifar10"
     assert card.source.command.startswith("tools/convert.py ")
     assert card.decoder is None  # nobody knows what its project decoded with
-    assert set(card.versions) == {"gluon_resnet", "mxnet", "numpy", "python"}
+    assert set(card.versions) == {"gluon_resnet", "mxnet", "numpy", "libjpeg-turbo", "python"}
     out, err = capsys.readouterr()
     assert out == f"wrote {prefix}-0000.params and {prefix}-model.json\n"
     assert "resnet20_v1 of akamaster" in err

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -19,12 +20,13 @@ from small_training import CLASSES, pack, training_options
 from gluon_resnet._mxnet import mx
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
+from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.train import main
 from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import load_parameters
-from gluon_resnet.provenance import DataSet
+from gluon_resnet.provenance import DataSet, Source
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
 
@@ -86,6 +88,7 @@ def test_a_whole_run(data, tmp_path, capsys):
     assert card.recipe.name == "cifar10"
     assert card.recipe.settings.items() >= {"batch_size": 32, "lr": 0.05, "epochs": 8, "seed": 0}.items()
     assert card.versions["python"] == platform.python_version()
+    assert re.fullmatch(r"[23]\.\d+\.\d+", card.versions["libjpeg-turbo"])
     net = build_network(card)
     net.initialize()
     load_parameters(net, f"{prefix}-0008.params")
@@ -143,6 +146,37 @@ def test_going_on(data, tmp_path, capsys):
         path.unlink()
     with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):
         main([*options, "--num-epochs", "4", "--resume"])
+
+
+def test_the_card_of_a_run_that_goes_on_keeps_what_was_measured_and_where_it_is_from(data, tmp_path):
+    options, path = [*data, "--model-prefix", str(tmp_path / "a")], tmp_path / "a-model.json"
+    elsewhere = measured_error(DataSet(("b.rec",), 9, "0" * 16), "10-crop", 1, 1, 4, 0)
+    source = Source("torchvision", "/a/b.pth", "0" * 64, "convert.py b.pth")
+    assert main([*options, "--num-epochs", "1"]) is None
+    card = ModelCard.load(path)
+    own = card.errors
+    replace(card.with_error(elsewhere), source=source).save(path)
+    assert main([*options, "--num-epochs", "3", "--resume"]) is None
+    card = ModelCard.load(path)
+    assert (card.epoch, card.source, card.recipe.settings["epochs"]) == (3, source, 3)
+    assert elsewhere in card.errors
+    assert {error.epoch for error in card.errors if error.data == own[0].data} >= {3}
+
+    # What comes after epoch 1 is trained anew.
+    assert main([*options, "--num-epochs", "2", "--load-epoch", "1"]) is None
+    card = ModelCard.load(path)
+    assert (card.epoch, card.source) == (2, source)
+    assert elsewhere in card.errors
+    assert {error.epoch for error in card.errors} <= {1, 2}
+
+    # A new run knows nothing of the one that it replaces.
+    for state in tmp_path.glob("a-resume*"):
+        state.unlink()
+    assert main([*options, "--num-epochs", "1"]) is None
+    card = ModelCard.load(path)
+    assert (card.epoch, card.source) == (1, None)
+    assert [error.epoch for error in card.errors] == [1]
+    assert elsewhere not in card.errors
 
 
 def test_weights_that_do_not_fit(data, tmp_path):

@@ -7,6 +7,7 @@ import platform
 
 from gluon_resnet.cli.train_environment import versions
 from gluon_resnet.data import Loader
+from gluon_resnet.data._native import LIBJPEG_TURBO
 from gluon_resnet.evaluation.tally import interval
 from gluon_resnet.provenance import DataSet, MeasuredError, now
 
@@ -36,4 +37,4 @@ def measured_error(
 
 def card_versions() -> dict[str, str]:
     """Of what a network was made with."""
-    return {**versions(), "python": platform.python_version()}
+    return {**versions(), "libjpeg-turbo": LIBJPEG_TURBO, "python": platform.python_version()}

@@ -5,6 +5,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import numpy.typing as npt
 
+LIBJPEG_TURBO: str
 CROPS: dict[str, int]
 INTERPOLATIONS: dict[str, int]
 DTYPES: dict[str, int]

@@ -20,6 +20,19 @@ from libcpp.vector cimport vector
 from gluon_resnet.errors import ImageError, RecordError, UsageError
 
 
+cdef extern from *:
+    """
+    #include <cstdio>  // jpeglib.h needs it first
+    #include <jpeglib.h>
+    """
+    const int LIBJPEG_TURBO_VERSION_NUMBER
+
+LIBJPEG_TURBO = (
+    f"{LIBJPEG_TURBO_VERSION_NUMBER // 1000000}.{LIBJPEG_TURBO_VERSION_NUMBER // 1000 % 1000}"
+    f".{LIBJPEG_TURBO_VERSION_NUMBER % 1000}"
+)  # whose headers this was compiled with
+
+
 cdef extern from "base/error.h" namespace "gluon_resnet" nogil:
     cdef enum class CErrorKind "gluon_resnet::ErrorKind":
         kUsage, kRecord, kImage, kSystem
