@@ -38,7 +38,7 @@ def _lines(card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "classes", f"{len(card.classes):,}: " + ", ".join([*names, "..."][: len(card.classes)])
     resized = f"shorter side {card.resize} ({card.interpolation}), " if card.resize else ""
     yield "images", f"{resized}centre {card.size}x{card.size}" + (f", {card.decoder}" if card.decoder else "")
-    mean = "a mean image" if card.per_pixel_mean else " ".join(f"{value:.6g}" for value in card.mean)
+    mean = "of each pixel" if card.per_pixel_mean else " ".join(f"{value:.6g}" for value in card.mean)
     yield "normalization", f"mean {mean}, deviation " + " ".join(f"{value:.6g}" for value in card.std)
     if card.epoch is not None:
         yield "epochs", str(card.epoch)
@@ -77,7 +77,7 @@ def _error(error: MeasuredError) -> str:
     low, high = error.top1_interval
     return (
         f"{error.top1_error:.2f} % ({low:.2f} to {high:.2f}), top-{error.top_k} {error.topk_error:.2f} %, "
-        f"after {error.epoch} epochs, {error.protocol} of {_data(error.data)}, {error.date}"
+        f"epoch {error.epoch}, {error.protocol} of {_data(error.data)}, {error.date}"
     )
 
 
