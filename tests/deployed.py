@@ -10,7 +10,7 @@ import json
 import pathlib
 import shutil
 import subprocess
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,11 +41,12 @@ def make_model(
     resize: int,
     per_pixel_mean: bool = False,
     together: int = 4,
+    prepare: Callable[[Any], None] = lambda net: None,
     **options: Any,
 ) -> Model:
-    """A network of 12 classes whose batch normalization has seen 5 batches of pictures, saved and exported.
+    """A network of 12 classes whose batch normalization has the statistics of some pictures, saved and exported.
 
-    `together` is the size of the batches, `options` are the card's.
+    `together` is how many, `prepare` changes the weights before, `options` are the card's.
     """
     card = ModelCard(
         network=network,
@@ -65,14 +66,16 @@ def make_model(
         if name.endswith(("gamma", "beta")):
             shift = 1 if name.endswith("gamma") else 0
             parameter.set_data(mx.nd.array(shift + random.uniform(-0.3, 0.3, parameter.shape)))
+    prepare(net)
     batches = [
         mx.nd.array([picture(size, size, together * n + i).transpose(2, 0, 1) for i in range(together)])
         for n in range(5)
     ]
     if any(name.endswith("running_mean") for name in net.collect_params()):
-        for batch in batches:
-            with mx.autograd.record():
-                net(batch)
+        net.apply(lambda block: hasattr(block, "running_mean") and block._kwargs.update(momentum=0))
+        with mx.autograd.record():
+            outputs = net(batches[0])
+        outputs.backward()  # which is what sets running statistics
     # Else all images would be of the class with the largest bias.
     logits = mx.nd.concat(*map(net, batches), dim=0).asnumpy()
     scale = 1.5 / logits.std(axis=0).mean()

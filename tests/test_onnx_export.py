@@ -73,9 +73,7 @@ def run(path: str, inputs: np.ndarray) -> list[np.ndarray]:
 
 
 def pictures(count: int, size: int) -> np.ndarray:
-    return np.stack([picture(size, size, 100 + i).transpose(2, 0, 1) for i in range(count)]).astype(
-        np.float32
-    )
+    return np.stack([picture(size, size, i).transpose(2, 0, 1) for i in range(count)]).astype(np.float32)
 
 
 def kinds(path: str) -> list[str]:
@@ -90,25 +88,52 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return model
 
 
+def largest_differences(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[float]:
+    """Of the logits, and of the features, in all batches."""
+    return [max(np.abs(x[i] - y[i]).max() for x, y in zip(a, b)) for i in range(2)]
+
+
+def outputs(net: Any, inputs: np.ndarray) -> list[np.ndarray]:
+    """Logits and features by MXNet."""
+    features = net[1].features(net[0](mx.nd.array(inputs)))
+    return [net[1].output(features).asnumpy(), features.reshape((len(inputs), -1)).asnumpy()]
+
+
+def pass_on(net: Any) -> None:
+    """Let each layer pass on most of what it sees: else rounding errors are all that is left of a deep plain net."""
+    for name, parameter in net.collect_params().items():
+        value = parameter.data().asnumpy()
+        if value.ndim == 4 and value.shape[0] == value.shape[1]:
+            value *= 0.1
+            value[range(len(value)), range(len(value)), 1, 1] += 1
+        elif name.endswith("beta"):
+            value += 2
+        parameter.set_data(mx.nd.array(value))
+
+
 def assert_same_in_onnxruntime(
     folder: pathlib.Path, network: str, size: int, options: dict[str, Any]
 ) -> None:
-    large = network in FULLY_CONNECTED
-    model = make_model(folder, network, size, size, together=1 if large else 4, **options)
+    together = 1 if network in FULLY_CONNECTED else 4
+    prepare = pass_on if re.fullmatch("plain(110|1202)", network) else lambda net: None
+    model = make_model(folder, network, size, size, together=together, prepare=prepare, **options)
     export(model.checkpoint, 3, model.prefix, "onnx")
     onnx.checker.check_model(f"{model.prefix}.onnx", full_check=True)
     # MXNet takes 6 GiB for two images of a PReLU-net.
-    for count in (1,) if network.startswith("prelu_net") else (1, 3):
-        inputs = pictures(count, size)
-        logits, features = run(f"{model.prefix}.onnx", inputs)
-        normalized = model.net[0](mx.nd.array(inputs))
-        expected = model.net[1].features(normalized).reshape((count, -1))
-        np.testing.assert_allclose(
-            features, expected.asnumpy(), rtol=1e-4, atol=1e-4 * expected.max().asscalar()
-        )
-        expected = model.net(mx.nd.array(inputs)).asnumpy()
-        assert expected.std() > 0.1  # 1e-4 means something
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    batches = [pictures(count, size) for count in ((1,) if network.startswith("prelu_net") else (1, 3))]
+    found = [run(f"{model.prefix}.onnx", inputs) for inputs in batches]
+    expected = [outputs(model.net, inputs) for inputs in batches]
+    assert all(logits.std() > 0.1 for logits, _ in expected)  # 1e-4 means something
+    tolerances = [1e-4, 1e-4 * max(features.max() for _, features in expected)]
+    differences = largest_differences(found, expected)
+    if all(a <= b for a, b in zip(differences, tolerances)):
+        return
+    # With random weights, rounding errors grow from layer to layer: MXNet's own are as large then.
+    assert re.search("110|1202", network), differences
+    model.net.cast("float64")
+    exact = [outputs(model.net, inputs) for inputs in batches]
+    ours, mxnets = largest_differences(found, exact), largest_differences(expected, exact)
+    assert all(a <= 2 * b for a, b in zip(ours, mxnets)), (ours, mxnets)
 
 
 @pytest.mark.parametrize(("network", "size", "options"), FAST, ids=describe)
