@@ -99,6 +99,23 @@ def outputs(net: Any, inputs: np.ndarray) -> list[np.ndarray]:
     return [net[1].output(features).asnumpy(), features.reshape((len(inputs), -1)).asnumpy()]
 
 
+def random_statistics(net: Any) -> None:
+    random = np.random.default_rng(5)
+    for name, parameter in net.collect_params().items():
+        if name.endswith("running_mean"):
+            parameter.set_data(mx.nd.array(random.uniform(-0.3, 0.3, parameter.shape)))
+        elif name.endswith("running_var"):
+            parameter.set_data(mx.nd.array(random.uniform(0.7, 1.5, parameter.shape)))
+
+
+def pictures_statistics(net: Any) -> None:
+    """For deep networks, which overflow with any others."""
+    net.apply(lambda block: hasattr(block, "running_mean") and block._kwargs.update(momentum=0))
+    with mx.autograd.record():
+        logits = net(mx.nd.array(pictures(4, 32)))
+    logits.backward()  # which is what sets them
+
+
 def pass_on(net: Any) -> None:
     """Let each layer pass on most of what it sees: else rounding errors are all that is left of a deep plain net."""
     for name, parameter in net.collect_params().items():
@@ -109,13 +126,15 @@ def pass_on(net: Any) -> None:
         elif name.endswith("beta"):
             value += 2
         parameter.set_data(mx.nd.array(value))
+    pictures_statistics(net)
 
 
 def assert_same_in_onnxruntime(
     folder: pathlib.Path, network: str, size: int, options: dict[str, Any]
 ) -> None:
     together = 1 if network in FULLY_CONNECTED else 4
-    prepare = pass_on if re.fullmatch("plain(110|1202)", network) else lambda net: None
+    deep = re.fullmatch("(resnet|plain)(110|1202)", network)
+    prepare = random_statistics if not deep else pass_on if deep[1] == "plain" else pictures_statistics
     model = make_model(folder, network, size, size, together=together, prepare=prepare, **options)
     export(model.checkpoint, 3, model.prefix, "onnx")
     onnx.checker.check_model(f"{model.prefix}.onnx", full_check=True)
@@ -129,11 +148,11 @@ def assert_same_in_onnxruntime(
     if all(a <= b for a, b in zip(differences, tolerances)):
         return
     # With random weights, rounding errors grow from layer to layer: MXNet's own are as large then.
-    assert re.search("110|1202", network), differences
+    assert deep, differences
     model.net.cast("float64")
     exact = [outputs(model.net, inputs) for inputs in batches]
     ours, mxnets = largest_differences(found, exact), largest_differences(expected, exact)
-    assert all(a <= 2 * b for a, b in zip(ours, mxnets)), (ours, mxnets)
+    assert all(a <= 4 * b for a, b in zip(ours, mxnets)), (ours, mxnets)
 
 
 @pytest.mark.parametrize(("network", "size", "options"), FAST, ids=describe)
