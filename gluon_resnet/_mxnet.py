@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 import numpy
 
 from gluon_resnet._cuda_libraries import is_cuda_build, load_cuda_libraries
-from gluon_resnet.environment.processor import processor_quota
+from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
 
@@ -31,9 +30,8 @@ def _set_environment() -> None:
     if "GLUON_RESNET_OMP_THREADS" in os.environ:
         os.environ["OMP_NUM_THREADS"] = os.environ["GLUON_RESNET_OMP_THREADS"]
     # Unset, MXNet takes half of the processors; not a number, it ends the process.
-    # What a container may use of them is less, and more threads than that wait for each other.
-    usable, quota = len(os.sched_getaffinity(0)), processor_quota()
-    threads = os.environ.setdefault("OMP_NUM_THREADS", str(min(usable, math.ceil(quota or usable))))
+    # More threads than a container may use of them would wait for each other.
+    threads = os.environ.setdefault("OMP_NUM_THREADS", str(usable_processors()))
     if not re.fullmatch("[1-9][0-9]{0,3}", threads):
         raise UsageError(f"OMP_NUM_THREADS has to be a number of threads, not {threads!r}")
     if "OMP_WAIT_POLICY" not in os.environ:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
-from gluon_resnet.deploy import export
+from gluon_resnet.deploy.export import export
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import read_arrays, save_parameters, write_arrays
 

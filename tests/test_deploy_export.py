@@ -20,7 +20,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.export import main
-from gluon_resnet.deploy import export
+from gluon_resnet.deploy.export import export
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.units import VARIANTS

@@ -15,7 +15,7 @@ from evaluated import LABELS, NETWORKS, SCALES, answers, dozen, member, write_do
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
-from gluon_resnet.deploy.predictor import load_graph
+from gluon_resnet.deploy.graph import load_graph
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, Member, evaluate
 from gluon_resnet.evaluation.crops import CropScorer

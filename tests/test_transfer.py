@@ -17,7 +17,8 @@ from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
-from gluon_resnet.deploy import Predictor, export
+from gluon_resnet.deploy import Predictor
+from gluon_resnet.deploy.export import export
 from gluon_resnet.errors import GluonResnetError, ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import read_arrays

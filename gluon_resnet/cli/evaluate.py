@@ -25,7 +25,7 @@ from gluon_resnet.cli.evaluate_report import (
 )
 from gluon_resnet.cli.told_card import ToldCard, add_card_options
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
-from gluon_resnet.deploy.predictor import load_graph
+from gluon_resnet.deploy.graph import load_graph
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, Member, evaluate
 from gluon_resnet.evaluation.members import class_names

@@ -9,8 +9,7 @@ from typing import Optional
 
 from gluon_resnet.cli.arguments import epoch
 from gluon_resnet.cli.command import program
-from gluon_resnet.deploy import export
-from gluon_resnet.deploy.export import FORMATS
+from gluon_resnet.deploy.export import FORMATS, export
 from gluon_resnet.models.saved import chosen_epoch
 
 

@@ -1,6 +1,8 @@
-"""From a checkpoint to a program: `export` writes the files of a trained network, `Predictor` uses them."""
+"""From a checkpoint to a program: `export` (in export.py) writes the files of a trained network, `Predictor` uses them.
 
-from gluon_resnet.deploy.export import export
-from gluon_resnet.deploy.predictor import Predictor
+Importing this needs no MXNet, and `Predictor` with the backend 'onnx' neither.
+"""
 
-__all__ = ["Predictor", "export"]
+from gluon_resnet.deploy.predictor import Predictor, Sizes
+
+__all__ = ["Predictor", "Sizes"]

@@ -2,122 +2,253 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
-from itertools import islice
-from typing import Any, Optional, Union
+import threading
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Callable, Optional, TypeVar, Union
 
 import numpy as np
 
-from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform
-from gluon_resnet.deploy.export import INPUT
+from gluon_resnet.data.ten_crops import ten_crops
+from gluon_resnet.deploy.backend import FEATURES, LOGITS, open_backend
+from gluon_resnet.deploy.preparation import prepared
+from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import ImageError, ModelError, UsageError
-from gluon_resnet.models.parameters import check_arrays, read_arrays
 
 Path = Union[str, "os.PathLike[str]"]
 Image = Union[Path, bytes, np.ndarray]
 
+Item = TypeVar("Item")
+
+CROPS = {"1-crop": 1, "10-crop": 10}  # how many images a protocol makes of one
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What has to be known of a model without a card; the mean and the rest are in its graph.
+
+    Attributes:
+        size: side of the centre crop, in pixels.
+        resize: shorter side before the crop, in pixels; None: as it is.
+        classes: their names in the order of the outputs; None: numbers.
+        interpolation: as in `EvalTransform`.
+    """
+
+    size: int
+    resize: Optional[int] = None
+    classes: Optional[tuple[str, ...]] = None
+    interpolation: str = "linear"
+
+    def card(self, outputs: int) -> ModelCard:
+        """For a network with so many outputs."""
+        return ModelCard(
+            network="unknown",
+            classes=self.classes or tuple(map(str, range(outputs))),
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+        )
+
 
 class Predictor:
-    """An exported network, on the CPU; not for several threads at a time.
+    """An exported network on the CPU.
 
-    An image is a path, the bytes of a JPEG or PNG file, or an RGB array of shape (H, W, 3) and dtype uint8.
+    An image is a path, the bytes of a JPEG or PNG file, or an RGB array of shape (H, W, 3) and dtype uint8. What
+    takes images takes any iterable of them, a generator of millions, too: they are read and decoded in threads
+    while the network works on those before, at most two batches ahead. An image that cannot be used ends it, with
+    ImageError for one that cannot be decoded, OSError for a file that cannot be read, and UsageError for an array
+    of another shape or dtype.
+
+    `preprocess` may be called from any number of threads at a time, and so may the rest, but the network then runs
+    for one after the other.
 
     Args:
-        prefix: PREFIX of PREFIX-symbol.json, PREFIX-0000.params and PREFIX-model.json.
+        prefix: PREFIX of PREFIX-model.json and PREFIX-symbol.json with PREFIX-0000.params, or PREFIX.onnx.
+        backend: 'mxnet' or 'onnx', which needs onnxruntime alone.
         batch_size: how many images at most go through the network at once.
+        threads: that decode images, and of onnxruntime; None: one for each processor that this process may use.
+            MXNet has OMP_NUM_THREADS when it is loaded, or the same number.
+        card: instead of PREFIX-model.json.
+
+    Attributes:
+        card: the model's classes and preprocessing.
+        batch_size, threads: as above.
 
     Raises:
-        ModelError: a file is damaged, or the three do not belong together.
+        ModelError: a file is damaged, or they do not belong together.
+        UsageError: an argument is out of range.
+        EnvironmentProblem: the backend's library is missing.
         OSError: a file cannot be read.
     """
 
-    def __init__(self, prefix: Path, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        prefix: Path,
+        *,
+        backend: str = "mxnet",
+        batch_size: int = 16,
+        threads: Optional[int] = None,
+        card: Union[ModelCard, Sizes, None] = None,
+    ) -> None:
         if batch_size < 1:
             raise UsageError(f"a batch has at least one image, not {batch_size}")
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads: expected at least 1, found {threads}")
         prefix = os.fspath(prefix)
-        card_path = f"{prefix}-model.json"
-        self.card = ModelCard.load(card_path)
-        self.batch_size = batch_size
+        self.batch_size, self.threads = batch_size, threads or usable_processors()
+        path = f"{prefix}-model.json"
+        known = ModelCard.load(path) if card is None else card
         try:
-            self._transform = EvalTransform(self.card.resize, self.card.size, self.card.interpolation)
+            self._transforms = {"1-crop": EvalTransform(known.resize, known.size, known.interpolation)}
+            if known.resize is not None and known.resize > known.size:
+                self._transforms["10-crop"] = EvalTransform(known.resize, known.resize, known.interpolation)
         except UsageError as error:
-            raise ModelError(f"{card_path}: {error}", path=card_path) from None
-        self._net = load_graph(f"{prefix}-symbol.json", f"{prefix}-0000.params", self.card)
+            if card is not None:
+                raise
+            raise ModelError(f"{path}: {error}", path=path) from None
+        outputs = None if known.classes is None else len(known.classes)
+        self._network = open_backend(backend, prefix, known.size, outputs, batch_size, self.threads)
+        self.card = known.card(self._network.classes) if isinstance(known, Sizes) else known
+        self._shape = (3, known.size, known.size)
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(self.threads, "gluon_resnet-decode")
 
-    def preprocess(self, image: Image) -> np.ndarray:
-        """The network's input for one image: float32 RGB from 0 to 255, (3, size, size).
+    def preprocess(self, image: Image, crops: str = "1-crop") -> np.ndarray:
+        """The network's input for an image: float32 RGB from 0 to 255, (3, size, size); for ten crops ten of these.
 
-        ImageError, with the path where there is one, for an image that cannot be decoded.
+        Raises:
+            ImageError: it cannot be decoded; with the path where there is one.
+            OSError: the file cannot be read.
+            UsageError: it is an array of another shape or dtype, or there are no such crops for this network.
         """
+        transform = self._transform(crops)
         if not isinstance(image, (str, os.PathLike)):
-            return self._transform(image)
-        path = os.fspath(image)
-        with open(path, "rb") as stream:
-            payload = stream.read()
-        try:
-            return self._transform(payload)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}", path=path) from None
+            pixels = transform(image)
+        else:
+            path = os.fspath(image)
+            with open(path, "rb") as stream:
+                payload = stream.read()
+            try:
+                pixels = transform(payload)
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}", path=path) from None
+        return pixels if crops == "1-crop" else np.stack(list(ten_crops(pixels, self.card.size)))
 
-    def logits(self, images: Sequence[Image]) -> np.ndarray:
-        """The network's outputs before the softmax: float32 (number of images, classes)."""
-        rows = [np.empty((0, len(self.card.classes)), np.float32)]
-        inputs = map(self.preprocess, images)
-        while batch := list(islice(inputs, self.batch_size)):
-            rows.append(self._net(mx.nd.array(np.stack(batch))).asnumpy())
-        return np.concatenate(rows)
+    def forward(self, inputs: np.ndarray) -> np.ndarray:
+        """The outputs before the softmax, float32 (n, classes), for float32 (n, 3, size, size) as of `preprocess`.
+
+        UsageError for an array of another shape or dtype.
+        """
+        return self._run(inputs, LOGITS)
+
+    def logits(self, images: Iterable[Image]) -> np.ndarray:
+        """The outputs before the softmax: float32 (number of images, classes)."""
+        return self._rows(images, self.forward)
+
+    def features(self, images: Iterable[Image]) -> np.ndarray:
+        """What the last fully connected layer takes: float32 (number of images, D).
+
+        ModelError for a network that does not end with one.
+        """
+        return self._rows(images, lambda inputs: self._run(inputs, FEATURES))
+
+    def probabilities(self, images: Iterable[Image], crops: str = "1-crop") -> np.ndarray:
+        """The softmax of the outputs: float64 (number of images, classes).
+
+        Args:
+            crops: '10-crop' averages the probabilities of four corners and the centre, and of these mirrored, as
+                tools/evaluate.py does; UsageError where the card has no `resize` greater than `size`.
+        """
+        return np.exp(self._rows(images, self.scores, crops))
 
     def predict(self, image: Image, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable classes of one image as (name, probability), the best first."""
-        logits = self.logits([image])[0].astype(np.float64)
-        probabilities = np.exp(logits - logits.max())
-        probabilities /= probabilities.sum()
-        best = np.argsort(-probabilities, kind="stable")[:k]
-        return [(self.card.classes[label], float(probabilities[label])) for label in best]
+        return self._named(self.scores(self.preprocess(image)[None])[0], k)
+
+    def top(self, images: Iterable[Image], k: int = 5) -> list[list[tuple[str, float]]]:
+        """`predict` for many images."""
+        return [self._named(row, k) for row in self._rows(images, self.scores)]
+
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        """The logarithms of the probabilities: float64 (n, classes).
+
+        A logarithm keeps the order of classes whose probability float64 cannot hold.
+
+        Args:
+            inputs: float32 (n, 3, size, size), or (n, 10, 3, size, size) for ten crops, as of `preprocess`.
+        """
+        if inputs.ndim != 5:
+            return _log_softmax(self.forward(inputs))
+        views = self.forward(inputs.reshape(-1, *inputs.shape[2:]))
+        logarithms = _log_softmax(views.reshape(*inputs.shape[:2], views.shape[1]))
+        most = logarithms.max(axis=1)
+        return most + np.log(np.exp(logarithms - most[:, None]).mean(axis=1))
+
+    def batches(
+        self, items: Iterable[Item], read: Callable[[Item], Image], crops: str = "1-crop"
+    ) -> Generator[list[tuple[Item, Future[np.ndarray]]], None, None]:
+        """The items in order, as many at a time as go through the network, each with what `preprocess` makes of it.
+
+        `read` gives the image of an item; it is called in a thread, and what it raises is the future's. A PAUSE
+        (see preparation.py) among the items ends a batch.
+        """
+        views = CROPS[crops] if self._transform(crops) else 1
+        return prepared(
+            items,
+            lambda item: self.preprocess(read(item), crops),
+            max(1, self.batch_size // views),
+            self._pool,
+        )
+
+    def _rows(
+        self, images: Iterable[Image], run: Callable[[np.ndarray], np.ndarray], crops: str = "1-crop"
+    ) -> np.ndarray:
+        rows = []
+        with closing(self.batches(images, lambda image: image, crops)) as batches:
+            for batch in batches:
+                rows.append(run(np.stack([future.result() for _, future in batch])))
+        if rows:
+            return np.concatenate(rows)
+        views = () if crops == "1-crop" else (CROPS[crops],)
+        return run(np.empty((0, *views, *self._shape), np.float32))
+
+    def _run(self, inputs: np.ndarray, output: str) -> np.ndarray:
+        if inputs.ndim != 4 or inputs.shape[1:] != self._shape or inputs.dtype != np.float32:
+            expected = "expected float32 inputs of shape (n, {}, {}, {})".format(*self._shape)
+            raise UsageError(f"{expected}, found {inputs.dtype} {inputs.shape}")
+        if not len(inputs):  # the network says how many columns there are
+            return self._run(np.zeros((1, *self._shape), np.float32), output)[:0]
+        with self._lock:
+            return self._network.run(np.ascontiguousarray(inputs), output)
+
+    def _transform(self, crops: str) -> EvalTransform:
+        if crops not in CROPS:
+            raise UsageError(f"crops: expected one of {', '.join(CROPS)}, found {crops!r}")
+        if crops not in self._transforms:
+            raise UsageError(
+                f"ten crops need images larger than the network's input of {self.card.size} pixels, and its card "
+                f"has resize {self.card.resize}: choose 1-crop"
+            )
+        return self._transforms[crops]
+
+    def _named(self, scores: np.ndarray, k: int) -> list[tuple[str, float]]:
+        return [(self.card.classes[label], probability) for label, probability in most_probable(scores, k)]
 
 
-def load_graph(
-    graph_path: str, parameters_path: str, card: ModelCard, contexts: Optional[Sequence[Any]] = None
-) -> Any:
-    """The network of these files, checked: MXNet itself would leave missing parameters 0, for one.
-
-    It is on `contexts` (default: the CPU). ModelError, with the path, where the files do not belong together.
-    """
-    with open(graph_path, "rb") as stream:
-        text = stream.read()
-    try:
-        json.loads(text)  # says better than MXNet what is wrong
-        graph = mx.sym.load_json(text.decode())
-        arguments, states = graph.list_arguments(), graph.list_auxiliary_states()
-        if INPUT not in arguments or len(graph.list_outputs()) != 1:
-            raise _error(graph_path, f"expected a graph with the input {INPUT!r} and one output")
-        shapes, outputs, state_shapes = graph.infer_shape_partial(**{INPUT: (1, 3, card.size, card.size)})
-    except (ValueError, RecursionError) as error:
-        raise _error(graph_path, f"this is not JSON: {error}") from None
-    except mx.base.MXNetError as error:
-        reason = _reason(error)
-        raise _error(graph_path, f"not a graph for {card.size}x{card.size} images: {reason}") from None
-    if outputs != [(1, len(card.classes))]:
-        raise _error(graph_path, f"expected an output of shape {(1, len(card.classes))}, found {outputs}")
-    expected = {f"arg:{name}": shape for name, shape in zip(arguments, shapes) if name != INPUT}
-    expected.update({f"aux:{name}": shape for name, shape in zip(states, state_shapes)})
-    check_arrays(parameters_path, read_arrays(parameters_path), expected)
-    net = gluon.SymbolBlock(graph, mx.sym.var(INPUT, dtype="float32"))
-    net.collect_params().load(parameters_path, ctx=contexts)
-    net.hybridize(static_alloc=True)
-    return net
+def most_probable(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
+    """The `k` most probable classes, the best first, as (label, probability), of one image's logarithms."""
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [(int(label), float(np.exp(scores[label]))) for label in best]
 
 
-def _reason(error: Exception) -> str:
-    """CAUSE in a message with lines like "MXNetError: Check failed: a == b (1 vs. 2) : CAUSE"."""
-    lines = [line for line in str(error).splitlines() if "Error: " in line or "Check failed: " in line]
-    line = lines[-1].split("Check failed: ")[-1] if lines else str(error)
-    return line.partition(": ")[2] or line
-
-
-def _error(path: str, message: str) -> ModelError:
-    return ModelError(f"{path}: {message}", path=path)
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

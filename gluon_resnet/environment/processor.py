@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from typing import NamedTuple, Optional
@@ -38,6 +39,12 @@ def describe_processor() -> Processor:
         len(os.sched_getaffinity(0)),
         processor_quota(),
     )
+
+
+def usable_processors() -> int:
+    """How many threads of work make sense: a container sees all of the machine's processors, whatever it may use."""
+    usable, quota = len(os.sched_getaffinity(0)), processor_quota()
+    return min(usable, math.ceil(quota or usable))
 
 
 def processor_quota(listing: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> Optional[float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
+from gluon_resnet.data.ten_crops import ten_crops
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.evaluation.members import Member
 from gluon_resnet.evaluation.scorer import Images, dealt
@@ -75,12 +76,5 @@ class CropScorer:
             [np.stack([scores.asnumpy() for scores in crops]) for crops in queued], axis=1
         )
 
-    def _crops(self, squares: Any) -> Iterator[Any]:
-        if not self._ten:
-            yield squares
-            return
-        spare = squares.shape[2] - self._size
-        for top, left in ((0, 0), (0, spare), (spare, 0), (spare, spare), (spare // 2, spare // 2)):
-            crop = squares[:, :, top : top + self._size, left : left + self._size]
-            yield crop
-            yield crop.flip(axis=3)
+    def _crops(self, squares: Any) -> Iterable[Any]:
+        return ten_crops(squares, self._size) if self._ten else (squares,)

@@ -1,0 +1,22 @@
+"""The ten crops of an image, by slicing alone, so that arrays of any library can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def ten_crops(squares: Any, size: int) -> Iterator[Any]:
+    """The four corners and the centre of squares, each followed by its mirror image (Krizhevsky et al. 2012, §4.1).
+
+    Args:
+        squares: an array (..., H, W) of at least `size` pixels a side.
+
+    Yields:
+        Ten arrays (..., size, size).
+    """
+    spare = squares.shape[-1] - size
+    for top, left in ((0, 0), (0, spare), (spare, 0), (spare, spare), (spare // 2, spare // 2)):
+        crop = squares[..., top : top + size, left : left + size]
+        yield crop
+        yield crop[..., ::-1]
