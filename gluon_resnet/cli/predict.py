@@ -3,38 +3,139 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Optional
 
+import numpy as np
+
+from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
-from gluon_resnet.deploy import Predictor
-from gluon_resnet.errors import ImageError
+from gluon_resnet.cli.predict_images import NamedImage, named_images
+from gluon_resnet.cli.predict_lines import (
+    json_of_classes,
+    json_of_error,
+    json_of_logits,
+    reason,
+    text_of_classes,
+    text_of_logits,
+)
+from gluon_resnet.data.class_names import read_class_names
+from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.deploy.backend import BACKENDS
+from gluon_resnet.deploy.predictor import CROPS, most_probable
+from gluon_resnet.errors import DataError, UsageError
+
+_EPILOG = """\
+IMAGE is a JPEG or PNG file, a folder (searched through for *.jpg, *.jpeg and *.png) or a record file (*.rec).
+Bad images are reported and the rest goes on; the exit status is then 1."""
+
+_MAX_SIDE = 1 << 14  # pixels, as of a crop
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Predict as `argv` says (default: the command line); 1 if there were bad images, else None."""
-    parser = argparse.ArgumentParser(
+    args = _parser().parse_intermixed_args(argv)
+    if not args.images and not args.stdin:
+        raise UsageError("there are no images: name some, or --stdin")
+    if args.size is None and (args.resize is not None or args.classes is not None):
+        raise UsageError("--resize and --classes are for a model without card: give --size, too")
+    if args.logits and args.protocol != "1-crop":
+        raise UsageError("--logits are those of one crop: leave out --protocol")
+    if args.threads is not None:
+        os.environ["GLUON_RESNET_OMP_THREADS"] = str(args.threads)  # MXNet reads it when it is loaded
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+    card = None
+    if args.size is not None:
+        card = Sizes(args.size, args.resize, read_class_names(args.classes) if args.classes else None)
+    predictor = Predictor(
+        args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=card
+    )
+    run = predictor.forward if args.logits else predictor.scores
+    images, bad = 0, 0
+    named = named_images(args.images, args.stdin)
+    with closing(predictor.batches(named, NamedImage.image, args.protocol)) as batches:
+        for batch in batches:
+            errors = [future.exception() for _, future in batch]
+            inputs = [future.result() for (_, future), error in zip(batch, errors) if not _is_bad(error)]
+            rows = iter(run(np.stack(inputs)) if inputs else ())
+            for (item, _), error in zip(batch, errors):
+                if error is None:
+                    print(_line(item, next(rows), predictor.card.classes, args))
+                    continue
+                cause = reason(error, item.name)
+                print(f"predict: {item.name}: {cause}", file=sys.stderr)
+                if args.json:
+                    print(json_of_error(item.name, item.labels, cause))
+                bad += 1
+            images += len(batch)
+            sys.stdout.flush()
+    if bad:
+        print(f"predict: {bad} of {images} images could not be read", file=sys.stderr)
+    return 1 if bad else None
+
+
+def _is_bad(error: Optional[BaseException]) -> bool:
+    """Whether an image could not be read; raises what is no image's fault."""
+    if error is not None and not isinstance(error, (DataError, OSError)):
+        raise error
+    return error is not None
+
+
+def _line(item: NamedImage, row: np.ndarray, classes: Sequence[str], args: argparse.Namespace) -> str:
+    if args.logits:
+        return json_of_logits(item.name, item.labels, row) if args.json else text_of_logits(item.name, row)
+    best = most_probable(row, args.topk)
+    if args.json:
+        return json_of_classes(item.name, item.labels, classes, best)
+    return text_of_classes(item.name, classes, best)
+
+
+def _parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
         prog=program("predict"),
-        description="Print the five most probable classes of each image.",
-        epilog="Bad images are reported and the rest goes on; the exit status is then 1.",
+        description="Print the most probable classes of each image.",
+        epilog=_EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", required=True, metavar="PREFIX", help="what tools/export.py wrote")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG file")
-    args = parser.parse_args(argv)
-
-    predictor = Predictor(args.model)
-    status = None
-    for path in args.images:
-        try:
-            best = predictor.predict(path)
-        except (ImageError, OSError) as error:
-            reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
-            print(f"predict.py: {reason}", file=sys.stderr)
-            status = 1
-            continue
-        print(path)
-        for name, probability in best:
-            print(f"{100 * probability:7.2f} %  {name}", flush=True)
-    return status
+    whole = number(int, 1, 1 << 30)
+    side = number(int, 1, _MAX_SIDE)
+    result.add_argument("model", metavar="MODEL_PREFIX", help="of the files that tools/export.py wrote")
+    result.add_argument("images", nargs="*", metavar="IMAGE", help="see below")
+    group = result.add_argument_group("images")
+    group.add_argument(
+        "--stdin",
+        action="store_true",
+        help="more names, one a line, on standard input; answered as they come",
+    )
+    group = result.add_argument_group("output")
+    group.add_argument("--topk", type=whole, default=5, metavar="K", help="how many classes (default: 5)")
+    group.add_argument("--json", action="store_true", help="a JSON object for each image, one a line")
+    group.add_argument(
+        "--logits", action="store_true", help="the network's outputs instead, in the order of the classes"
+    )
+    group = result.add_argument_group("work")
+    group.add_argument("--backend", choices=BACKENDS, default="mxnet", help="default: mxnet")
+    group.add_argument(
+        "--protocol",
+        choices=CROPS,
+        default="1-crop",
+        help="the centre; or four corners and the centre, and these mirrored (default: 1-crop)",
+    )
+    group.add_argument("--batch", type=whole, default=16, metavar="N", help="images at once (default: 16)")
+    group.add_argument(
+        "--threads", type=whole, metavar="T", help="default: one for each processor that may be used"
+    )
+    group = result.add_argument_group("a model without PREFIX-model.json")
+    group.add_argument("--size", type=side, metavar="N", help="side of the centre crop, in pixels")
+    group.add_argument(
+        "--resize", type=side, metavar="N", help="shorter side before the crop (default: as it is)"
+    )
+    group.add_argument("--classes", metavar="FILE", help="names, one a line (default: numbers)")
+    return result

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.data.ten_crops import ten_crops
 from gluon_resnet.deploy.backend import FEATURES, LOGITS, open_backend
-from gluon_resnet.deploy.preparation import prepared
+from gluon_resnet.deploy.preparation import Pause, prepared
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import ImageError, ModelError, UsageError
 
@@ -192,11 +192,11 @@ class Predictor:
         return most + np.log(np.exp(logarithms - most[:, None]).mean(axis=1))
 
     def batches(
-        self, items: Iterable[Item], read: Callable[[Item], Image], crops: str = "1-crop"
+        self, items: Iterable[Union[Item, Pause]], read: Callable[[Item], Image], crops: str = "1-crop"
     ) -> Generator[list[tuple[Item, Future[np.ndarray]]], None, None]:
         """The items in order, as many at a time as go through the network, each with what `preprocess` makes of it.
 
-        `read` gives the image of an item; it is called in a thread, and what it raises is the future's. A PAUSE
+        `read` gives the image of an item; it is called in a thread, and what it raises is the future's. A Pause
         (see preparation.py) among the items ends a batch.
         """
         views = CROPS[crops] if self._transform(crops) else 1
@@ -211,7 +211,9 @@ class Predictor:
         self, images: Iterable[Image], run: Callable[[np.ndarray], np.ndarray], crops: str = "1-crop"
     ) -> np.ndarray:
         rows = []
-        with closing(self.batches(images, lambda image: image, crops)) as batches:
+        if isinstance(images, (str, bytes, os.PathLike)):  # whose letters would be taken for images
+            raise UsageError(f"expected a list of images, found one: {images!r:.80}")
+        with closing(self.batches(images, _itself, crops)) as batches:
             for batch in batches:
                 rows.append(run(np.stack([future.result() for _, future in batch])))
         if rows:
@@ -246,6 +248,10 @@ def most_probable(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
     """The `k` most probable classes, the best first, as (label, probability), of one image's logarithms."""
     best = np.argsort(-scores, kind="stable")[:k]
     return [(int(label), float(np.exp(scores[label]))) for label in best]
+
+
+def _itself(image: Any) -> Any:
+    return image
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
