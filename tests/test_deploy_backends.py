@@ -1,0 +1,140 @@
+"""The predictor's backends: what they cost, what they import, and what they say of damaged files."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+from deployed import (
+    DAMAGES,
+    REPOSITORY,
+    WEIGHT,
+    Model,
+    change_arrays,
+    damaged_copy,
+    make_model,
+    truncate,
+    write_images,
+)
+
+from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.deploy.backend import BACKENDS
+from gluon_resnet.deploy.export import export
+from gluon_resnet.errors import EnvironmentProblem, ModelError
+
+BOTH = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("model")
+    model = make_model(folder, "resnet20", 32, 40)
+    export(model.checkpoint, 3, model.prefix, "both")
+    return model
+
+
+@pytest.fixture(scope="module")
+def inputs() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (20, 3, 32, 32)).astype(np.float32)
+
+
+@BOTH
+def test_memory_does_not_grow_over_calls_of_varying_sizes(
+    model: Model, inputs: np.ndarray, backend: str
+) -> None:
+    predictor = Predictor(model.prefix, backend=backend)
+    sizes = [int(size) for size in np.random.default_rng(0).integers(0, 21, 600)]
+    seen = []
+    for size in sizes:
+        predictor.forward(inputs[:size])
+        seen.append(psutil.Process().memory_info().rss)
+    assert max(seen[100:]) - max(seen[:100]) < 20 << 20
+
+
+def test_mxnet_has_few_executors_and_its_operators_are_fused(model: Model, inputs: np.ndarray) -> None:
+    predictor = Predictor(model.prefix, batch_size=16)
+    for size in range(21):
+        predictor.forward(inputs[:size])
+    executors = predictor._network._executors
+    assert sorted(executors) == [1, 4, 16]
+    for executor in executors.values():
+        graph = json.loads(executor.get_optimized_symbol().tojson())
+        operators = [node["op"] for node in graph["nodes"]]
+        assert operators.count("_sg_mkldnn_conv") == 19
+        assert not {"BatchNorm", "Activation", "elemwise_add"} & set(operators)
+
+
+@pytest.mark.parametrize(
+    ("backend", "missing"), [("onnx", ("mxnet", "onnx", "scipy")), ("mxnet", ("onnx", "onnxruntime"))]
+)
+def test_a_prediction_imports_no_other_backend_and_no_training_code(
+    model: Model, tmp_path: pathlib.Path, backend: str, missing: tuple[str, ...]
+) -> None:
+    image = write_images(tmp_path)[0]
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({missing}))  # as if they were not installed
+from gluon_resnet.deploy import Predictor
+predictor = Predictor({model.prefix!r}, backend={backend!r})
+print(len(predictor.predict({image!r})), predictor.probabilities([{image!r}], "10-crop").shape)
+print([name for name in sys.modules if name.startswith(("gluon_resnet.training", "gluon_resnet.evaluation"))])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "5 (1, 12)\n[]\n"
+
+
+def test_without_onnxruntime_a_sentence_says_what_to_install(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "gluon_resnet.deploy.onnx_backend", raising=False)
+    with pytest.raises(EnvironmentProblem, match=r"pip install gluon-resnet\[onnx\]"):
+        Predictor(model.prefix, backend="onnx")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_models(model: Model, tmp_path: pathlib.Path, damage: str) -> None:
+    prefix, fault, words = damaged_copy(model.prefix, tmp_path, damage)
+    with pytest.raises((ModelError, FileNotFoundError)) as caught:
+        Predictor(prefix)
+    assert fault in str(caught.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parameter_of_another_type_is_refused(model: Model, tmp_path: pathlib.Path) -> None:
+    prefix, *_ = damaged_copy(model.prefix, tmp_path, "no card")
+    change_arrays(f"{prefix}-0000.params", {WEIGHT: np.zeros((12, 64))})
+    with pytest.raises(ModelError, match=f"{WEIGHT}: expected float32, found float64") as caught:
+        Predictor(prefix, card=model.card)
+    assert caught.value.path == f"{prefix}-0000.params"
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "onnxruntime says"), (1000, "onnxruntime says"), (-1000, "onnxruntime says")]
+)
+def test_a_damaged_onnx_file(model: Model, tmp_path: pathlib.Path, size: int, words: str) -> None:
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(pathlib.Path(f"{model.prefix}.onnx").read_bytes())
+    truncate(str(path), size)
+    with pytest.raises(ModelError, match=words) as caught:
+        Predictor(tmp_path / "cut", backend="onnx", card=model.card)
+    assert caught.value.path == str(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_onnx_file_of_another_model(model: Model, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.onnx"):
+        Predictor(tmp_path / "none", backend="onnx", card=model.card)
+    with pytest.raises(ModelError, match=r"expected one input, 'data' of shape \(N, 3, 48, 48\)"):
+        Predictor(model.prefix, backend="onnx", card=Sizes(48))
+    with pytest.raises(ModelError, match=r"expected the output 'logits' of shape \(N, 2\)"):
+        Predictor(model.prefix, backend="onnx", card=Sizes(32, classes=("a", "b")))
