@@ -48,7 +48,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     _call(train.main, "train", [*network, *records, *recipe, *schedule])
     exported = os.path.join(args.folder, "digits")
     _call(export.main, "export", ["--model-prefix", prefix, "--output", exported])
-    python_command = ["--model", exported, examples[0]]
+    python_command = [exported, examples[0]]
     _call(predict.main, "predict", python_command)
     command = [args.predictor, f"{exported}-symbol.json", f"{exported}-0000.params", examples[1]]
     print(f"\n$ {shlex.join(command)}", flush=True)

@@ -55,7 +55,7 @@ def reason(error: BaseException, name: str) -> str:
 
 def _json(name: str, labels: Optional[np.ndarray], **values: Any) -> str:
     content: dict[str, Any] = {"image": _utf8(name)}
-    if labels is not None:
+    if labels is not None and labels.size:
         numbers = [int(value) if value.is_integer() else _number(value) for value in labels.tolist()]
         content["label"] = numbers[0] if len(numbers) == 1 else numbers
     return json.dumps({**content, **values}, ensure_ascii=False)
