@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import psutil
 import pytest
+from conftest import picture
 from deployed import (
     DAMAGES,
     REPOSITORY,
@@ -22,10 +24,13 @@ from deployed import (
     write_images,
 )
 
+from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.deploy import Predictor, Sizes
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.export import export
+from gluon_resnet.deploy.graph import load_graph
 from gluon_resnet.errors import EnvironmentProblem, ModelError
+from gluon_resnet.models.parameters import read_arrays
 
 BOTH = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -98,6 +103,46 @@ def test_without_onnxruntime_a_sentence_says_what_to_install(
     monkeypatch.delitem(sys.modules, "gluon_resnet.deploy.onnx_backend", raising=False)
     with pytest.raises(EnvironmentProblem, match=r"pip install gluon-resnet\[onnx\]"):
         Predictor(model.prefix, backend="onnx")
+
+
+@pytest.fixture(scope="module")
+def quantized(model: Model, inputs: np.ndarray) -> tuple[str, np.ndarray]:
+    """The model in INT8 by MXNet's own means, with what MXNet makes of the inputs."""
+    symbol, parameters = f"{model.prefix}-symbol.json", f"{model.prefix}-0000.params"
+    net = gluon.SymbolBlock.imports(symbol, ["data"], parameters)
+    batches = mx.io.NDArrayIter(inputs, batch_size=10)
+    options = {"quantized_dtype": "auto", "calib_mode": "naive", "num_calib_examples": 20, "ctx": mx.cpu()}
+    net = mx.contrib.quantization.quantize_net(net, calib_data=batches, **options)
+    net.hybridize(static_alloc=True, static_shape=True)
+    expected = net(mx.nd.array(inputs)).asnumpy()
+    net.export(f"{model.prefix}-int8")
+    shutil.copy(f"{model.prefix}-model.json", f"{model.prefix}-int8-model.json")
+    return f"{model.prefix}-int8", expected
+
+
+def test_an_int8_model_is_run_as_it_is(
+    model: Model, inputs: np.ndarray, quantized: tuple[str, np.ndarray]
+) -> None:
+    prefix, expected = quantized
+    kinds = {array.dtype for array in read_arrays(f"{prefix}-0000.params").values()}
+    assert {np.dtype("int8"), np.dtype("float32")} <= kinds
+    predictor = Predictor(prefix)
+    np.testing.assert_allclose(predictor.forward(inputs), expected, rtol=0, atol=1e-4)
+    assert np.abs(expected - Predictor(model.prefix).forward(inputs)).max() > 1e-3  # it is another network
+    contexts = [mx.cpu(0), mx.cpu(1)]
+    net = load_graph(f"{prefix}-symbol.json", f"{prefix}-0000.params", model.card, contexts)
+    for context in contexts:
+        found = net(mx.nd.array(inputs, ctx=context)).asnumpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_features_of_an_int8_model_are_near_those_of_the_network(
+    model: Model, quantized: tuple[str, np.ndarray]
+) -> None:
+    pictures = [picture(32, 32, seed) for seed in range(20)]
+    found, expected = (Predictor(prefix).features(pictures) for prefix in (quantized[0], model.prefix))
+    assert found.shape == (20, 64)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

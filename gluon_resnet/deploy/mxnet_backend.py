@@ -13,6 +13,11 @@ from gluon_resnet.deploy.backend import FEATURES, INPUT, LOGITS
 from gluon_resnet.deploy.graph import read_graph
 from gluon_resnet.errors import ModelError
 
+_FULLY_CONNECTED = (
+    "FullyConnected",
+    "_sg_mkldnn_fully_connected",
+)  # the latter where oneDNN has fused the file's graph
+
 
 class MXNetBackend:
     """PREFIX-symbol.json and PREFIX-0000.params; see `Backend`.
@@ -68,8 +73,18 @@ class MXNetBackend:
 
 
 def _features(symbol: Any) -> Optional[Any]:
-    """What the last fully connected layer takes, (N, D), as a symbol; None where the graph does not end with one."""
+    """What the last fully connected layer takes, (N, D), as a symbol; None where the graph does not end with one.
+
+    In an INT8 graph it is what the layer's input is quantized from.
+    """
     graph = json.loads(symbol.tojson())
-    if graph["nodes"][graph["heads"][0][0]]["op"] != "FullyConnected":
+    nodes = graph["nodes"]
+    last = nodes[graph["heads"][0][0]]
+    if last["op"] not in _FULLY_CONNECTED:
         return None
-    return mx.sym.Flatten(symbol.get_children()[0])
+    features = symbol.get_children()[0]
+    if nodes[last["inputs"][0][0]]["op"] == "_contrib_quantize_v2":
+        features = features.get_children()[0]
+    elif last.get("attrs", {}).get("quantized") == "True":  # by layers before
+        return None
+    return mx.sym.Flatten(features)
