@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Optional
 
 import numpy as np
@@ -13,10 +16,7 @@ from gluon_resnet.deploy.backend import FEATURES, INPUT, LOGITS
 from gluon_resnet.deploy.graph import read_graph
 from gluon_resnet.errors import ModelError
 
-_FULLY_CONNECTED = (
-    "FullyConnected",
-    "_sg_mkldnn_fully_connected",
-)  # the latter where oneDNN has fused the file's graph
+_FULLY_CONNECTED = ("FullyConnected", "_sg_mkldnn_fully_connected")  # in a file; fused in that of INT8
 
 
 class MXNetBackend:
@@ -39,6 +39,7 @@ class MXNetBackend:
         features = _features(graph.symbol)
         self._outputs = {LOGITS: 0, FEATURES: 1} if features is not None else {LOGITS: 0}
         self._symbol = graph.symbol if features is None else mx.sym.Group([graph.symbol, features])
+        self._misfused = _is_misfused(self._symbol)
         self._executors: dict[int, Any] = {}
 
     def run(self, inputs: np.ndarray, output: str) -> np.ndarray:
@@ -64,12 +65,41 @@ class MXNetBackend:
             states = {name: self._arrays[name] for name in symbol.list_auxiliary_states()}
             try:
                 # MXNet fuses the operators here, unless the user's MXNET_SUBGRAPH_BACKEND says otherwise.
-                executor = symbol.bind(mx.cpu(), arguments, grad_req="null", aux_states=states)
+                with _without_fusion() if self._misfused else contextlib.nullcontext():
+                    executor = symbol.bind(mx.cpu(), arguments, grad_req="null", aux_states=states)
             except mx.base.MXNetError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise ModelError(f"{self._path}: MXNet says: {reason}", path=self._path) from None
             self._executors[count] = executor
         return self._executors[count]
+
+
+def _is_misfused(symbol: Any) -> bool:
+    """Whether MXNet's fusion would change what the graph computes.
+
+    It takes the batch normalization behind a convolution into it, also where something else reads the convolution.
+    """
+    nodes = json.loads(symbol.tojson())["nodes"]
+    readers = defaultdict(list)
+    for node in nodes:
+        for source, *_ in node["inputs"]:
+            readers[source].append(node["op"])
+    return any(
+        nodes[index]["op"] == "Convolution" and "BatchNorm" in operators and len(operators) > 1
+        for index, operators in readers.items()
+    )
+
+
+@contextlib.contextmanager
+def _without_fusion() -> Iterator[None]:
+    chosen = os.environ.get("MXNET_SUBGRAPH_BACKEND")
+    os.environ["MXNET_SUBGRAPH_BACKEND"] = "default"  # fuses nothing, nor prints that as NONE does
+    try:
+        yield
+    finally:
+        del os.environ["MXNET_SUBGRAPH_BACKEND"]
+        if chosen is not None:
+            os.environ["MXNET_SUBGRAPH_BACKEND"] = chosen
 
 
 def _features(symbol: Any) -> Optional[Any]:
