@@ -54,7 +54,7 @@ def test_memory_does_not_grow_over_calls_of_varying_sizes(
     model: Model, inputs: np.ndarray, backend: str
 ) -> None:
     predictor = Predictor(model.prefix, backend=backend)
-    sizes = [int(size) for size in np.random.default_rng(0).integers(0, 21, 600)]
+    sizes = [int(size) for size in np.random.default_rng(0).integers(0, 21, 500)]
     seen = []
     for size in sizes:
         predictor.forward(inputs[:size])

@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 from conftest import encode, picture
 from deployed import REPOSITORY, Model, damaged_copy, make_model, write_images
-from predict_cases import CASES, Setting, without_a_card
+from predict_cases import (
+    CASES,
+    Setting,
+    batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits,
+    each_name_is_answered_when_standard_input_pauses,
+    interrupted_it_ends,
+    without_a_card,
+)
 
 from gluon_resnet.cli.predict import main
 from gluon_resnet.cli.predict_lines import json_of_classes, json_of_logits, text_of_logits
@@ -25,6 +32,12 @@ from gluon_resnet.deploy.export import export
 from gluon_resnet.errors import UsageError
 
 TOOL = [sys.executable, str(REPOSITORY / "tools" / "predict.py")]
+DEPEND_ON_BACKEND = [
+    batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits,
+    each_name_is_answered_when_standard_input_pauses,
+    interrupted_it_ends,
+    without_a_card,
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +53,22 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_images(tmp_path_factory.mktemp("images"))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_as_the_cpp_program(
-    case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path
-) -> None:
-    case(Setting(TOOL, model.prefix, images, tmp_path))
-
-
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case is not without_a_card], ids=lambda case: case.__name__
 )
-def test_as_the_cpp_program_by_onnxruntime(
+def test_as_the_cpp_program(
     case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path
 ) -> None:
-    case(Setting([*TOOL, "--backend", "onnx"], model.prefix, images, tmp_path))
+    case(Setting([*TOOL, "--backend", "onnx"], model.prefix, images, tmp_path))  # starts sooner
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("case", DEPEND_ON_BACKEND, ids=lambda case: case.__name__)
+def test_as_the_cpp_program_by_mxnet(
+    case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path
+) -> None:
+    case(Setting(TOOL, model.prefix, images, tmp_path))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
