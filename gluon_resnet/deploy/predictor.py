@@ -46,15 +46,8 @@ class Sizes:
 
     def card(self, outputs: int) -> ModelCard:
         """For a network with so many outputs."""
-        return ModelCard(
-            network="unknown",
-            classes=self.classes or tuple(map(str, range(outputs))),
-            size=self.size,
-            resize=self.resize,
-            interpolation=self.interpolation,
-            mean=(0.0, 0.0, 0.0),
-            std=(1.0, 1.0, 1.0),
-        )
+        names = self.classes or tuple(map(str, range(outputs)))
+        return ModelCard.of_graph(names, self.size, self.resize, self.interpolation)
 
 
 class Predictor:
