@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gluon_resnet.data import EvalTransform, Loader, decode
+from gluon_resnet.data import EvalTransform, Loader, decode, image_size
 from gluon_resnet.errors import ImageError, UsageError
 
 
@@ -112,6 +112,19 @@ def test_an_image_cut_short_is_an_error(extension: str) -> None:
     for part in (0.1, 0.5, 0.9, 0.99):
         with pytest.raises(ImageError, match="bad (JPEG|PNG)"):
             decode(payload[: int(len(payload) * part)])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_the_size_is_that_of_the_upright_image(form: str) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for options in ({}, {"exif": turned}):
+        payload = to_bytes(Image.fromarray(picture(300, 200)), format=form, **options)
+        height, width, _ = decode(payload).shape
+        assert image_size(payload) == (width, height)
+    for broken in (b"", b"GIF89a", payload[:20]):
+        with pytest.raises(ImageError):
+            image_size(broken)
 
 
 def test_a_progressive_jpeg_cut_short_is_an_error() -> None:

@@ -16,7 +16,7 @@ from gluon_resnet.data.records import Header, Record, RecordFile
 from gluon_resnet.data.sources import Folder
 from gluon_resnet.data.statistics import PixelStatistics, pixel_statistics
 from gluon_resnet.data.tar_archive import TarArchive
-from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode
+from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode, image_size
 
 __all__ = [
     "BadImagesError",
@@ -38,6 +38,7 @@ __all__ = [
     "check",
     "cifar10_sources",
     "decode",
+    "image_size",
     "mxnet_iter",
     "pack",
     "pixel_statistics",

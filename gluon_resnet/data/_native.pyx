@@ -373,6 +373,20 @@ def decode(payload, colour="rgb", *, libjpeg=False):
     return out
 
 
+def image_size(payload):
+    """See gluon_resnet.data.image_size."""
+    cdef const uint8_t[::1] view = payload
+    cdef size_t size = view.shape[0]
+    cdef const uint8_t* data = &view[0] if size else NULL
+    cdef DecodeOptions options
+    cdef unique_ptr[Decoder] decoder
+    cdef ImageSize found
+    decoder.reset(new Decoder(options))
+    with nogil:
+        found = decoder.get().open(data, size)
+    return found.width, found.height
+
+
 cdef extern from "loader/batch.h" namespace "gluon_resnet" nogil:
     cdef cppclass BatchMemory:
         uint8_t* raw "data.get"()

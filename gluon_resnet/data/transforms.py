@@ -31,6 +31,14 @@ def decode(payload: bytes, colour: str = "rgb") -> np.ndarray:
     return _native.decode(payload, colour)
 
 
+def image_size(payload: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a JPEG or PNG, upright; no pixel is decoded.
+
+    ImageError where the header is broken, of another format, or claims more than 2^28 pixels.
+    """
+    return _native.image_size(payload)
+
+
 @dataclasses.dataclass(frozen=True)
 class ColourJitter:
     """Random changes of colour, applied in this order; all 0 by default, which changes nothing.
