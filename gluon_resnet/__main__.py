@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "test trained networks on record files",
     "export": "write the files that predictors read",
     "predict": "name what is in images",
+    "serve": "serve a network: a web page and a JSON endpoint",
     "convert": "read the weights of other projects, and write ours as theirs",
     "summary": "show what networks consist of and cost",
     "card": "print what is known of a trained network",

@@ -1,0 +1,154 @@
+"""The routes: page, predictions, model card, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gluon_resnet.card import ModelCard
+from gluon_resnet.errors import ImageError
+from gluon_resnet.serving.batcher import Batcher, TooManyPixels
+from gluon_resnet.serving.limits import Bodies, ClientGone, Limits
+from gluon_resnet.serving.metrics import Metrics
+from gluon_resnet.serving.page import page_response
+from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk
+from gluon_resnet.serving.refusal import Refusal
+from gluon_resnet.serving.uploads import check_type, images_of
+from gluon_resnet.serving.watched import Watched
+
+Value = TypeVar("Value")
+
+CLIENT_GONE = 499  # nginx's number for it; only the metrics see it
+
+
+class Service:
+    """Answers requests. For one event loop."""
+
+    def __init__(self, card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher) -> None:
+        self._card = card
+        self._limits = limits
+        self._metrics = metrics
+        self._batcher = batcher
+        self._bodies = Bodies(limits)
+        self._started = time.time()
+
+    @contextlib.asynccontextmanager
+    async def running(self, _: Starlette) -> AsyncIterator[None]:
+        """While the server runs; what is begun ends before it does."""
+        batches = asyncio.create_task(self._batcher.run())
+        try:
+            yield
+        finally:
+            batches.cancel()
+            self._batcher.close()
+
+    async def page(self, _: Request) -> Response:
+        return page_response()
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse(
+            {
+                "status": "ok",
+                "model": self._card.network,
+                "classes": len(self._card.classes),
+                "seconds": round(time.time() - self._started, 1),
+            }
+        )
+
+    async def model(self, _: Request) -> Response:
+        return JSONResponse(dataclasses.asdict(self._card))
+
+    async def metrics(self, _: Request) -> Response:
+        return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def predict(self, request: Request) -> Response:
+        # What can be refused without the body is.
+        topk = parse_topk(request.query_params.get("topk", str(DEFAULT_TOPK)))
+        content_type = request.headers.get("content-type", "")
+        check_type(content_type)
+        self._batcher.require_room()
+        async with self._bodies.read(request) as body:
+            results = await _while_connected(request, self._results(content_type, body))
+        for result in results:
+            if isinstance(result, ImageError):
+                self._metrics.refused("pixels" if isinstance(result, TooManyPixels) else "image")
+            else:
+                self._metrics.images.inc()
+        return JSONResponse(answer(self._card, results, topk))
+
+    async def _results(self, content_type: str, body: bytes) -> Any:
+        images = await self._batcher.in_decoder(images_of, content_type, body, self._limits.images)
+        return await self._batcher.logits(images)
+
+    async def refusal(self, _: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        if error.reason:
+            self._metrics.refused(error.reason)
+        return JSONResponse(error.content, error.status, error.headers)
+
+    async def gone(self, _request: Request, _error: Exception) -> Response:
+        self._metrics.refused("gone")
+        return Response(status_code=CLIENT_GONE)
+
+    async def http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = f"{request.url.path[:80]}: {error.detail}"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
+
+    async def internal_error(self, _request: Request, _error: Exception) -> Response:
+        self._metrics.refused("internal")  # Starlette raises it again, and the server prints it
+        return JSONResponse({"error": "the server failed; its log says why"}, 500)
+
+
+def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher) -> Watched:
+    """The ASGI application that serves a batcher's network."""
+    service = Service(card, limits, metrics, batcher)
+    routes = [
+        Route("/", service.page),
+        Route("/predict", service.predict, methods=["POST"]),
+        Route("/model", service.model),
+        Route("/health", service.health),
+        Route("/metrics", service.metrics),
+    ]
+    app = Starlette(
+        routes=routes,
+        lifespan=service.running,
+        exception_handlers={
+            Refusal: service.refusal,
+            ClientGone: service.gone,
+            HTTPException: service.http_error,
+            Exception: service.internal_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    return Watched(app, {route.path for route in routes}, metrics)
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, Value]) -> Value:
+    """The result of `work`, which is cancelled when the client goes away: ClientGone."""
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(disconnected())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise ClientGone
+        return tasks[0].result()  # type: ignore[return-value]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

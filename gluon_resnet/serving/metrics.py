@@ -1,0 +1,69 @@
+"""What is counted and timed, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+# Why a request or an image of one was not answered, or not as it was hoped.
+REASONS = (
+    "body",  # larger than --max-body
+    "type",  # a Content-Type that is none of ours
+    "malformed",  # HTTP, a form, JSON or a query that says nothing
+    "image",  # broken, or of another format
+    "pixels",  # more than --max-pixels
+    "slow",  # the client took longer than --timeout
+    "busy",  # the queue, the memory for bodies or the connections were full
+    "gone",  # the client went away
+    "internal",  # our fault: see standard error
+)
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Of one server; nothing is global, so that tests can have several."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time, open files
+        self.requests = Counter(
+            "gluon_resnet_requests",
+            "Requests that were answered.",
+            ("path", "status"),
+            registry=self.registry,
+        )
+        self.images = Counter("gluon_resnet_images", "Images that were named.", registry=self.registry)
+        self.errors = Counter(
+            "gluon_resnet_errors",
+            "Requests, and images of requests, that were refused.",
+            ("reason",),
+            registry=self.registry,
+        )
+        for reason in REASONS:
+            self.errors.labels(reason)  # 0 is seen, too
+        self.waiting = Gauge(
+            "gluon_resnet_waiting_images", "Images that were taken and not answered.", registry=self.registry
+        )
+        self.request_seconds = self._histogram(
+            "request_seconds", "From a request's headers to its answer.", ("path",)
+        )
+        self.decode_seconds = self._histogram("decode_seconds", "Decoding and scaling of an image.")
+        self.queue_seconds = self._histogram("queue_seconds", "From a decoded image to the network.")
+        self.network_seconds = self._histogram("network_seconds", "The network, for a batch.")
+        self.batch_images = self._histogram("batch_images", "Images of a batch.", buckets=_IMAGES)
+
+    def _histogram(
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...] = (),
+        buckets: tuple[float, ...] = _SECONDS,
+    ) -> Histogram:
+        return Histogram(
+            f"gluon_resnet_{name}", documentation, labels, buckets=buckets, registry=self.registry
+        )
+
+    def refused(self, reason: str) -> None:
+        """Count a request or an image that was not answered."""
+        self.errors.labels(reason).inc()

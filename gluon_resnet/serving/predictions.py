@@ -1,0 +1,44 @@
+"""What is answered: logits as the most probable classes, and errors, as values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Union
+
+import numpy as np
+
+from gluon_resnet.card import ModelCard
+from gluon_resnet.errors import ImageError
+from gluon_resnet.serving.refusal import Refusal
+
+DEFAULT_TOPK = 5
+
+
+def parse_topk(text: str) -> int:
+    """The K of ?topk=K; Refusal when it is none."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        raise Refusal(400, "malformed", f"topk: expected a number from 1 up, found {text[:80]!r}")
+    return int(text[:9])
+
+
+def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], topk: int) -> dict[str, Any]:
+    """{"predictions": [...], "model": NAME}; Refusal, with 422, when no image could be decoded."""
+    predictions = [
+        {"error": str(result)} if isinstance(result, ImageError) else {"classes": _best(card, result, topk)}
+        for result in results
+    ]
+    content = {"predictions": predictions, "model": card.network}
+    if all(isinstance(result, ImageError) for result in results):
+        message = str(results[0]) if len(results) == 1 else f"none of the {len(results)} images can be read"
+        raise Refusal(422, None, message, content=content)
+    return content
+
+
+def _best(card: ModelCard, logits: np.ndarray, topk: int) -> list[dict[str, Any]]:
+    logits = logits.astype(np.float64)
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    return [
+        {"label": int(label), "name": card.classes[label], "probability": float(probabilities[label])}
+        for label in np.argsort(-probabilities, kind="stable")[:topk]
+    ]

@@ -1,0 +1,81 @@
+"""The server: from a free port to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import socket
+from typing import Callable, Optional
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gluon_resnet.serving.limits import Limits
+from gluon_resnet.serving.metrics import Metrics
+from gluon_resnet.serving.protocol import PatientProtocol
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that nobody can connect to yet; port 0 is any free one. OSError that says HOST:PORT."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
+    return listener
+
+
+def url(listener: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    limits: Limits,
+    metrics: Metrics,
+    grace: int,
+    ready: Callable[[], None],
+) -> None:
+    """Answer requests until SIGTERM or SIGINT, then those that were begun, for at most `grace` seconds.
+
+    Args:
+        ready: called when clients can connect.
+    """
+    config = uvicorn.Config(
+        app,
+        http=functools.partial(PatientProtocol, limits=limits, refused=metrics.refused),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",  # each client that speaks nonsense would be a warning
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=grace,
+    )
+    # uvicorn raises a signal again after it has stopped: a stop that was asked for is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    asyncio.run(_Server(config, ready).serve([listener]))
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
