@@ -9,7 +9,7 @@ REASONS = (
     "body",  # larger than --max-body
     "type",  # a Content-Type that is none of ours
     "malformed",  # HTTP, a form, JSON or a query that says nothing
-    "image",  # broken, or of another format
+    "image",  # broken, of another format, or of more pixels than are ever decoded
     "pixels",  # more than --max-pixels
     "slow",  # the client took longer than --timeout
     "busy",  # the queue, the memory for bodies or the connections were full

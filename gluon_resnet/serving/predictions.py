@@ -23,7 +23,7 @@ def parse_topk(text: str) -> int:
 
 def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], topk: int) -> dict[str, Any]:
     """{"predictions": [...], "model": NAME}; Refusal, with 422, when no image could be decoded."""
-    predictions = [
+    predictions: list[dict[str, Any]] = [
         {"error": str(result)} if isinstance(result, ImageError) else {"classes": _best(card, result, topk)}
         for result in results
     ]

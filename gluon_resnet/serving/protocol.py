@@ -23,8 +23,8 @@ class PatientProtocol(H11Protocol):
         super().__init__(*arguments, **options)
         self._limits = limits
         self._refused = refused
-        self._headers_timer: Optional[asyncio.TimerHandle] = None
-        self._writing_timer: Optional[asyncio.TimerHandle] = None
+        self._headers = _Timer(self.loop, limits.timeout, self._headers_are_late)
+        self._answer = _Timer(self.loop, limits.timeout, self._answer_is_not_read)
         self._heard = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -40,16 +40,16 @@ class PatientProtocol(H11Protocol):
         self._watch_headers()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self._headers_timer = _stopped(self._headers_timer)
-        self._writing_timer = _stopped(self._writing_timer)
+        self._headers.stop()
+        self._answer.stop()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing_timer = self.loop.call_later(self._limits.timeout, self._reader_is_slow)
+        self._answer.start()
 
     def resume_writing(self) -> None:
-        self._writing_timer = _stopped(self._writing_timer)
+        self._answer.stop()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -60,10 +60,10 @@ class PatientProtocol(H11Protocol):
 
     def _watch_headers(self) -> None:
         """From the first byte of a request on, its headers have one limit, however often a byte comes."""
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-            self._headers_timer = _stopped(self._headers_timer)
-        elif self._headers_timer is None:
-            self._headers_timer = self.loop.call_later(self._limits.timeout, self._headers_are_late)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._headers.start()
+        else:
+            self._headers.stop()
 
     def _headers_are_late(self) -> None:
         if not self._heard:  # browsers open connections that they may need
@@ -72,7 +72,7 @@ class PatientProtocol(H11Protocol):
         seconds = f"{self._limits.timeout:g} seconds"
         self._refuse(408, "slow", f"the request's headers were not complete after {seconds}")
 
-    def _reader_is_slow(self) -> None:
+    def _answer_is_not_read(self) -> None:
         self._refused("slow")
         self.transport.abort()
 
@@ -97,6 +97,19 @@ class PatientProtocol(H11Protocol):
         self.transport.close()
 
 
-def _stopped(timer: Optional[asyncio.TimerHandle]) -> None:
-    if timer is not None:
-        timer.cancel()
+class _Timer:
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._ring = ring
+        self._handle: Optional[asyncio.TimerHandle] = None
+
+    def start(self) -> None:
+        """Nothing where it runs already."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._ring)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Collection
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gluon_resnet.serving.metrics import Metrics
@@ -38,6 +39,8 @@ class Watched:
         names = dict(scope["headers"])
         sending = b"transfer-encoding" in names or names.get(b"content-length", b"0") != b"0"
 
+        answering = False
+
         async def receive_body() -> Message:
             nonlocal sending
             message = await receive()
@@ -50,6 +53,8 @@ class Watched:
                 left -= len((await receive_body()).get("body", b""))
 
         async def send_answer(message: Message) -> None:
+            nonlocal answering
+            answering = True
             if message["type"] == "http.response.start":
                 self._metrics.requests.labels(path, message["status"]).inc()
                 if sending:
@@ -65,4 +70,9 @@ class Watched:
                         await asyncio.wait_for(discard(), LINGER)
                     await send({"type": "http.response.body"})
 
-        await self._app(scope, receive_body, send_answer)
+        try:
+            await self._app(scope, receive_body, send_answer)
+        except asyncio.CancelledError:  # the server stops, and its grace is over
+            if not answering:
+                response = JSONResponse({"error": "the server stops"}, 503, {"Connection": "close"})
+                await response(scope, receive, send)

@@ -1,0 +1,129 @@
+"""For tests of serving: a network that needs no MXNet, and a server with it as a process of its own.
+
+PYTHONPATH=. python tests/served.py [--gate FILE] [--grace S] [LIMIT=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import numpy as np
+import psutil
+
+from gluon_resnet.card import ModelCard
+from gluon_resnet.data import EvalTransform
+from gluon_resnet.serving.app import make_app
+from gluon_resnet.serving.batcher import Batcher
+from gluon_resnet.serving.limits import Limits
+from gluon_resnet.serving.metrics import Metrics
+from gluon_resnet.serving.server import bind, serve, url
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CLASSES = ("<script>document.title='hacked'</script>", *(f"class {label}" for label in range(1, 12)))
+SIDE = 8
+
+
+class FakeNetwork:
+    """Tells the gray level of an image: 20 K is of class K. Remembers its batches' sizes."""
+
+    def __init__(self, gate: Optional[str] = None) -> None:
+        self.card = ModelCard("fake", CLASSES, SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        self.gate = gate  # a file that the first batch waits for
+        self.decoded = 0
+        self.batches: list[int] = []
+        self.error: Optional[Exception] = None
+        self._transform = EvalTransform(None, SIDE)
+
+    def preprocess(self, image: bytes) -> np.ndarray:
+        self.decoded += 1
+        return self._transform(image)
+
+    def forward(self, inputs: np.ndarray) -> np.ndarray:
+        while self.gate and not os.path.exists(self.gate):
+            time.sleep(0.01)
+        if self.error:
+            raise self.error
+        self.batches.append(len(inputs))
+        levels = inputs.mean(axis=(1, 2, 3)) / 20
+        return -((levels[:, None] - np.arange(len(CLASSES))) ** 2).astype(np.float32)
+
+
+def make_parts(
+    network: FakeNetwork, limits: Optional[Limits] = None, **options: Any
+) -> tuple[Any, Batcher, Metrics]:
+    """The application, with what it is made of."""
+    limits, metrics = limits or Limits(), Metrics()
+    batcher = Batcher(network, limits, metrics, **options)
+    return make_app(network.card, limits, metrics, batcher), batcher, metrics
+
+
+class Server:
+    """A started server: its address, and its process."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        self.line = process.stdout.readline()
+        assert self.line, process.communicate()
+        self.url = self.line.rpartition(" ")[2].strip()
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        self.address = (host, int(port))
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """The exit status, and what came on standard error."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.send_signal(number)
+        _, stderr = self.process.communicate(timeout=60)
+        return self.process.returncode, stderr
+
+
+@contextlib.contextmanager
+def started(*command: object) -> Iterator[Server]:
+    """A server of this command; it is ended with the block, and must have had nothing to complain about."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        server = Server(process)
+        yield server
+        if process.returncode is None:
+            assert server.stop() == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fake_server(*arguments: str) -> contextlib.AbstractContextManager[Server]:
+    return started("tests/served.py", *arguments)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--grace", type=int, default=30)
+    parser.add_argument("--gate")
+    parser.add_argument("limits", nargs="*")
+    args = parser.parse_args()
+    values = dict(text.split("=") for text in args.limits)
+    limits = Limits(
+        **{name: float(text) if name == "timeout" else int(text) for name, text in values.items()}
+    )
+    app, _, metrics = make_parts(FakeNetwork(args.gate), limits, threads=2)
+    with bind("127.0.0.1", 0) as listener:
+        serve(app, listener, limits, metrics, args.grace, lambda: print("fake on", url(listener), flush=True))
+
+
+if __name__ == "__main__":
+    main()
