@@ -19,7 +19,8 @@ from starlette.routing import Route
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.batcher import Batcher, TooManyPixels
-from gluon_resnet.serving.limits import Bodies, ClientGone, Limits
+from gluon_resnet.serving.bodies import Bodies, ClientGone
+from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.page import page_response
 from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk

@@ -125,9 +125,9 @@ class Batcher:
                     image.logits.set_result(row)
 
     def warm_up(self) -> None:
-        """Run the smallest and the largest batch, so that the first clients do not pay for what MXNet prepares."""
+        """Run batches of several sizes, so that the first clients do not pay for what MXNet prepares for each."""
         size = self._network.card.size
-        for count in {1, self._batch_size}:
+        for count in {self._batch_size >> shift for shift in range(self._batch_size.bit_length())}:
             self._network.forward(np.zeros((count, 3, size, size), np.float32))
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ Counted = Callable[[str], None]  # is told the reason of a refusal: see metrics.
 
 
 class PatientProtocol(H11Protocol):
-    """One connection. The limits of a body are the application's: see `limits.Bodies`."""
+    """One connection. The limits of a body are the application's: see `bodies.Bodies`."""
 
     def __init__(self, *arguments: Any, limits: Limits, refused: Counted, **options: Any) -> None:
         super().__init__(*arguments, **options)
