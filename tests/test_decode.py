@@ -133,6 +133,16 @@ def test_a_progressive_jpeg_cut_short_is_an_error() -> None:
         decode(payload[: len(payload) // 2])
 
 
+def test_a_progressive_jpeg_of_scans_without_end_is_refused() -> None:
+    """Each costs a pass over all pixels, and 14 bytes."""
+    payload = to_bytes(Image.new("L", (16, 16), 128), format="JPEG", progressive=True)
+    last = payload[payload.rindex(b"\xff\xda") : -2]
+    few, many = (payload[:-2] + last * count + payload[-2:] for count in (20, 70_000))
+    assert (decode(few) == decode(payload)).all()
+    with pytest.raises(ImageError, match="too many scans for its 16x16 pixels"):
+        decode(many)
+
+
 @pytest.mark.parametrize(
     ("payload", "words"),
     [

@@ -51,6 +51,7 @@ class JpegDecoder {
   int orientation_ = 1;
   jpeg_decompress_struct codec_;
   JpegErrors errors_;
+  jpeg_progress_mgr progress_;
   JpegEntropyDecoder entropy_;
   std::vector<uint8_t> row_bytes_;
   std::array<JSAMPROW, 4> rows_;  // more libjpeg does not give at once
