@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import pathlib
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from conftest import encode, picture
 from deployed import DAMAGES, Model, damaged_copy, make_model, write_images
 from served import ROOT, Server, started
 from test_serve_clients import metric
@@ -62,6 +66,21 @@ def test_many_clients_get_what_the_predictor_says(
         list(pool.map(ask, range(50)))
     assert metric(server, "images_total") == 50
     assert metric(server, "batch_images_bucket", le="4.0") == metric(server, "batch_images_count")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
+def test_the_guides_questions_are_answered(server: Server, tmp_path: pathlib.Path) -> None:
+    guide = (ROOT / "docs" / "serving.md").read_text()
+    block = next(block for block in re.findall("```bash\n(.*?)```", guide, re.DOTALL) if "curl" in block)
+    (tmp_path / "cat.jpg").write_bytes(encode(picture(60, 80)))
+    (tmp_path / "dog.png").write_bytes(encode(picture(90, 70), ".png"))
+    found = []
+    for line in block.replace("http://127.0.0.1:8080", server.url).splitlines():
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, stdout=subprocess.PIPE, timeout=60, check=True
+        )
+        found.append([len(p["classes"]) for p in json.loads(done.stdout)["predictions"]])
+    assert found == [[5], [3, 3], [5]]
 
 
 @pytest.mark.parametrize("damage", ["no params", "params cut in the middle", "card cut", "graph cut"])

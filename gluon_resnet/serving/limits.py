@@ -15,7 +15,7 @@ class Limits:
 
     body: int = 16 * MIB  # bytes of one request's body
     bodies: int = 512 * MIB  # bytes of the bodies of all requests that are being answered
-    pixels: int = 50_000_000  # of one image; up to 9 bytes each while it is decoded, in each thread that does
+    pixels: int = 50_000_000  # of one image; up to 12 bytes each while it is decoded, in each thread that does
     images: int = 256  # that were taken and not answered
     timeout: float = (
         20.0  # seconds that a client has for its headers, for its body, and for taking the answer
