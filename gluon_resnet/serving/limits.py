@@ -15,11 +15,9 @@ class Limits:
 
     body: int = 16 * MIB  # bytes of one request's body
     bodies: int = 512 * MIB  # bytes of the bodies of all requests that are being answered
-    pixels: int = 50_000_000  # of one image; up to 12 bytes each while it is decoded, in each thread that does
+    pixels: int = 50_000_000  # of an image; each takes up to 12 bytes while it is decoded
     images: int = 256  # that were taken and not answered
-    timeout: float = (
-        20.0  # seconds that a client has for its headers, for its body, and for taking the answer
-    )
+    timeout: float = 20.0  # seconds for the headers, for the body, and for taking the answer
     connections: int = 900  # most systems give a process 1024 files
 
     def __post_init__(self) -> None:
