@@ -33,6 +33,9 @@ class Metrics:
             ("path", "status"),
             registry=self.registry,
         )
+        self.open_requests = Gauge(
+            "gluon_resnet_open_requests", "Requests that were not answered yet.", registry=self.registry
+        )
         self.images = Counter("gluon_resnet_images", "Images that were named.", registry=self.registry)
         self.errors = Counter(
             "gluon_resnet_errors",

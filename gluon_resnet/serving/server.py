@@ -77,5 +77,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            self._ready()
+        if self.started and self.should_exit:  # a signal came meanwhile: uvicorn would leave without a word
+            await self.shutdown(sockets)
+
+    async def main_loop(self) -> None:
+        self._ready()
+        await super().main_loop()

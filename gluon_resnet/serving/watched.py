@@ -71,7 +71,8 @@ class Watched:
                     await send({"type": "http.response.body"})
 
         try:
-            await self._app(scope, receive_body, send_answer)
+            with self._metrics.open_requests.track_inprogress():
+                await self._app(scope, receive_body, send_answer)
         except asyncio.CancelledError:  # the server stops, and its grace is over
             if not answering:
                 response = JSONResponse({"error": "the server stops"}, 503, {"Connection": "close"})
