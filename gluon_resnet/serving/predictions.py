@@ -36,9 +36,10 @@ def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], to
 
 def _best(card: ModelCard, logits: np.ndarray, topk: int) -> list[dict[str, Any]]:
     logits = logits.astype(np.float64)
+    best = np.argsort(-logits, kind="stable")[:topk]  # which knows an order where a probability is 0
     probabilities = np.exp(logits - logits.max())
     probabilities /= probabilities.sum()
     return [
         {"label": int(label), "name": card.classes[label], "probability": float(probabilities[label])}
-        for label in np.argsort(-probabilities, kind="stable")[:topk]
+        for label in best
     ]
