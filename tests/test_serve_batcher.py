@@ -10,8 +10,8 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
+from serve_clients import shade
 from served import FakeNetwork
-from test_serve_routes import shade
 
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.batcher import Batcher

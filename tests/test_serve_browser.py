@@ -10,8 +10,8 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from serve_clients import shade
 from served import CLASSES, Server, fake_server
-from test_serve_routes import shade
 
 DRIVER = shutil.which("chromedriver")
 

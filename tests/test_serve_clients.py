@@ -6,60 +6,15 @@ import concurrent.futures
 import contextlib
 import json
 import pathlib
-import signal
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Optional
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from serve_clients import HEAD, closed, connected, form, labels, metric, read_answer, shade, wait_for
 from served import Server, fake_server
-from test_serve_routes import form, labels, shade
-
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
-
-
-@contextlib.contextmanager
-def connected(server: Server) -> Iterator[socket.socket]:
-    with socket.create_connection(server.address, timeout=60) as client:
-        yield client
-
-
-def read_answer(client: socket.socket) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and JSON; all of the answer, before the server closes the connection."""
-    stream = client.makefile("rb")
-    status = int(stream.readline().split()[1])
-    headers = {}
-    while line := stream.readline().strip():
-        name, _, value = line.decode().partition(": ")
-        headers[name.lower()] = value
-    body = stream.read(int(headers["content-length"]))
-    return status, headers, json.loads(body)
-
-
-def closed(client: socket.socket) -> bool:
-    """Whether the server closes the connection, waiting for it."""
-    try:
-        while client.recv(65536):
-            pass
-    except ConnectionError:
-        pass
-    return True
-
-
-def metric(server: Server, name: str, **wanted: str) -> float:
-    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
-    samples = (s for family in families for s in family.samples)
-    return sum(s.value for s in samples if s.name == f"gluon_resnet_{name}" and s.labels == wanted)
-
-
-def wait_for(server: Server, value: float, name: str, **labels: str) -> None:
-    deadline = time.monotonic() + 60
-    while metric(server, name, **labels) != value:
-        assert time.monotonic() < deadline, f"{name} {labels}: {metric(server, name, **labels)}, not {value}"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -292,38 +247,3 @@ def test_bodies_share_a_limit_of_memory() -> None:
             client.sendall(b"x")
             assert read_answer(client)[0] == 422
         assert httpx.post(f"{server.url}/predict", **form(shade(3))).status_code == 200
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_answers_what_was_begun_and_takes_nothing_new(number: int, tmp_path: pathlib.Path) -> None:
-    gate = tmp_path / "gate"
-    with fake_server("--gate", str(gate)) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        with connected(server) as idle, connected(server) as half:
-            half.sendall(b"GET / HT")
-            idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert read_answer(idle)[0] == 200
-            begun = pool.submit(httpx.post, f"{server.url}/predict", timeout=60, **form(shade(1), shade(9)))
-            wait_for(server, 2, "waiting_images")
-            server.process.send_signal(number)
-            assert closed(idle)
-            assert closed(half)
-            with pytest.raises(ConnectionError):
-                socket.create_connection(server.address, timeout=60)
-            gate.touch()
-            answer = begun.result(60)
-            assert labels(answer) == [1, 9]
-            _, stderr = server.process.communicate(timeout=60)
-            assert (server.process.returncode, stderr) == (0, "")
-
-
-def test_a_stop_waits_no_longer_than_its_grace() -> None:
-    with fake_server("--grace", "1", "timeout=1000") as server:
-        with connected(server) as client:
-            client.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
-            wait_for(server, 2, "open_requests")  # with the one that asks for it
-            status, stderr = server.stop()
-            assert (status, stderr.count("\n")) == (0, 1)
-            assert "graceful" in stderr
-            status, _, content = read_answer(client)
-            assert (status, content) == (503, {"error": "the server stops"})
-            assert closed(client)

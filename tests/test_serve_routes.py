@@ -8,12 +8,12 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import encode
 from prometheus_client.parser import text_string_to_metric_families
+from serve_clients import form, labels, shade
 from served import CLASSES, FakeNetwork, make_parts
 from starlette.testclient import TestClient
 
@@ -21,11 +21,6 @@ from gluon_resnet.serving.limits import Limits
 
 LIMITS = Limits(body=100_000, images=12, pixels=10_000)
 PNG = {"Content-Type": "image/png"}
-
-
-def shade(label: int, extension: str = ".png", side: int = 16) -> bytes:
-    """An image that the fake network takes for class `label`."""
-    return encode(np.full((side, side, 3), 20 * label, np.uint8), extension)
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -46,11 +41,6 @@ def client(network: FakeNetwork) -> Iterator[TestClient]:
     app, _, _ = make_parts(network, LIMITS, threads=2, batch_size=4)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
-
-
-def labels(answer: Any) -> list[Optional[int]]:
-    """The best label of each image, None for an error."""
-    return [p["classes"][0]["label"] if "classes" in p else None for p in answer.json()["predictions"]]
 
 
 def counted(client: TestClient) -> dict[str, float]:
@@ -100,10 +90,6 @@ def test_a_topk_that_is_no_number_is_refused(client: TestClient, topk: str) -> N
     answer = client.post("/predict", params={"topk": topk}, content=shade(3), headers=PNG)
     assert answer.status_code == 400
     assert "topk" in answer.json()["error"]
-
-
-def form(*images: bytes) -> dict[str, Any]:
-    return {"files": [("image", (f"{i}.png", image)) for i, image in enumerate(images)]}
 
 
 def instances(*images: bytes) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from conftest import encode, picture
 from deployed import DAMAGES, Model, damaged_copy, make_model, write_images
+from serve_clients import metric
 from served import ROOT, Server, started
-from test_serve_clients import metric
 
 from gluon_resnet.deploy import Predictor
 
