@@ -111,6 +111,8 @@ class Batcher:
             try:
                 inputs = [image.input for image in batch]
                 rows = await loop.run_in_executor(self._runner, self._forward, inputs)
+                if len(rows) != len(batch):
+                    raise RuntimeError(f"the network gave {len(rows)} rows for {len(batch)} images")
             except Exception as error:
                 # It is told to those who wait; the next batch may do better.
                 for image in batch:

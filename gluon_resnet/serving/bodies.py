@@ -35,12 +35,13 @@ class Bodies:
             raise _too_large(self._limits.body)
         body = bytearray()
         try:
-            # One deadline for all of the body: a client that sends a byte now and then is slow, too.
-            await asyncio.wait_for(self._receive(request, body), self._limits.timeout)
+            try:
+                # One deadline for all of the body: a client that sends a byte now and then is slow, too.
+                await asyncio.wait_for(self._receive(request, body), self._limits.timeout)
+            except asyncio.TimeoutError:
+                seconds = self._limits.timeout
+                raise Refusal(408, "slow", f"the body was not complete after {seconds:g} seconds") from None
             yield bytes(body)
-        except asyncio.TimeoutError:
-            seconds = self._limits.timeout
-            raise Refusal(408, "slow", f"the body was not complete after {seconds:g} seconds") from None
         finally:
             self.held -= len(body)
 
