@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a network on record files",
     "evaluate": "test trained networks on record files",
     "export": "write the files that predictors read",
+    "quantize": "make the INT8 network of an exported one",
     "predict": "name what is in images",
     "serve": "serve a network: a web page and a JSON endpoint",
     "convert": "read the weights of other projects, and write ours as theirs",

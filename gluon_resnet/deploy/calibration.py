@@ -1,0 +1,74 @@
+"""The images that an INT8 network is calibrated on, as its float32 network sees them in an evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Optional
+
+import numpy as np
+
+from gluon_resnet.card import ModelCard
+from gluon_resnet.data import EvalTransform, Loader, RecordFile, decode
+from gluon_resnet.errors import DataError
+
+
+class Calibration:
+    """Some images of a record file, drawn at random, the same ones each time.
+
+    Args:
+        path: of the record file.
+        card: of the network.
+        batches, batch_size: how many images; fewer where the file has not so many.
+        threads: that decode; None: one for each processor.
+
+    Attributes:
+        file: the name of the record file, without its folder.
+        fingerprint: as of `Loader`.
+        batch_size: of each batch.
+        images: how many all batches have.
+
+    Raises:
+        DataError: there are no images, or they are not for a network that takes them as they are.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(
+        self, path: str, card: ModelCard, batches: int, batch_size: int, threads: Optional[int]
+    ) -> None:
+        records = RecordFile(path)
+        found = len(records.images)
+        if not found:
+            raise DataError(f"{path}: there are no images to calibrate on")
+        if card.resize is None:
+            height, width = decode(records[records.images[0]].payload).shape[:2]
+            if (height, width) != (card.size, card.size):
+                raise DataError(
+                    f"{path}: its first image has {width}x{height} pixels, and this network takes images of "
+                    f"{card.size}x{card.size} as they are"
+                )
+        self.file = os.path.basename(path)
+        self.batch_size = min(batch_size, found)
+        self.images = min(batches, found // self.batch_size) * self.batch_size
+        self._path, self._classes = path, len(card.classes)
+        self._loader = Loader(
+            records,
+            self.batch_size,
+            EvalTransform(card.resize, card.size, card.interpolation),
+            shuffle=True,  # records are often sorted by class
+            threads=threads,
+            last_batch="discard",
+        )
+        self.fingerprint = self._loader.fingerprint
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The batches: float32 (batch_size, 3, size, size). DataError for a bad record, or a label of no class."""
+        for _, batch in zip(range(self.images // self.batch_size), self._loader):
+            labels = batch.label
+            if labels.size != len(batch) or not np.isin(labels, np.arange(self._classes)).all():
+                raise DataError(
+                    f"{self._path}: expected one label for each image, from 0 to {self._classes - 1} as the classes "
+                    f"of this network, found {labels.min():g} to {labels.max():g}"
+                )
+            yield batch.data.copy()
+            batch.release()

@@ -1,0 +1,214 @@
+"""From the exported files of a float32 network to those of the same network in INT8, by MXNet's oneDNN quantization.
+
+Between the layers, activations have 8 bits. The weights of convolutions stay float32 in the file, beside their batch
+normalization: oneDNN folds and quantizes them, for each channel, when the network is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+
+from gluon_resnet._mxnet import mx
+from gluon_resnet.card import ModelCard
+from gluon_resnet.deploy.backend import INPUT
+from gluon_resnet.deploy.calibration import Calibration
+from gluon_resnet.deploy.graph import Graph, read_graph
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.files import temporary_name
+from gluon_resnet.models.parameters import write_arrays
+
+Path = Union[str, "os.PathLike[str]"]
+
+MODES = ("entropy", "naive", "none")
+
+_BACKEND = "MKLDNN_QUANTIZE"
+_LAYERS = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
+
+
+class Quantized(NamedTuple):
+    """What has been made.
+
+    Attributes:
+        layers: how many convolutions and fully connected layers have become INT8.
+        float_layers: the names of those that have not.
+        same: for how many images of the last calibration batch both networks give the same class.
+        compared: how many images that batch has; 0 without calibration.
+    """
+
+    layers: int
+    float_layers: tuple[str, ...]
+    same: int
+    compared: int
+
+
+def quantize(
+    model: Path,
+    output: Path,
+    records: Optional[Path],
+    *,
+    mode: str = "entropy",
+    batches: int = 10,
+    batch_size: int = 32,
+    exclude: Sequence[str] = (),
+    threads: Optional[int] = None,
+) -> Quantized:
+    """Write OUTPUT-symbol.json, OUTPUT-0000.params and OUTPUT-model.json from the exported files of `model`.
+
+    The input stays float32 RGB from 0 to 255, and is normalized in float32. The new network runs on any x86-64
+    processor; where that has AVX-512 VNNI it is faster than the one in float32. Its card tells how it was made, and
+    has no errors: those were measured in float32.
+
+    Args:
+        model: PREFIX of what `export` wrote.
+        output: beginning of the names of the new files; its folder is made when it does not exist.
+        records: a record file of images to calibrate on, as `Calibration` reads it; unused where nothing is.
+        mode: which number of a layer's outputs becomes the largest of INT8. 'entropy': where the distribution of 8
+            bits differs least from that of float32 (Kullback-Leibler divergence); 'naive': the largest one seen;
+            'none': no calibration, the largest one of each batch, which has to be looked for in each prediction.
+        batches, batch_size: of calibration; fewer where there are not so many images.
+        exclude: names of layers that stay float32: resnet20_conv0 for one whose weight is resnet20_conv0_weight.
+        threads: that decode; None: one for each processor.
+
+    Raises:
+        UsageError: an argument is out of range, the network is one of INT8 already, or it would be overwritten.
+        DataError: a record is damaged, or the records are not for this network.
+        ModelError: a file of the model is damaged, or MXNet cannot quantize it.
+        OSError: a file cannot be read or written.
+    """
+    model, output = os.fspath(model), os.fspath(output)
+    if mode not in MODES:
+        raise UsageError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}")
+    if min(batches, batch_size) < 1:
+        raise UsageError(f"expected at least 1 batch of 1 image, found {batches} of {batch_size}")
+    if os.path.realpath(f"{model}-0000.params") == os.path.realpath(f"{output}-0000.params"):
+        raise UsageError(f"the INT8 network would overwrite {model}-0000.params: choose another output")
+    card = ModelCard.load(f"{model}-model.json")
+    path = f"{model}-symbol.json"
+    graph = read_graph(path, f"{model}-0000.params", card.size, len(card.classes))
+    if card.quantization is not None or '"op": "_contrib_quantize' in graph.symbol.tojson():
+        raise UsageError(f"{path}: this network is one of INT8 already")
+    calibration = None
+    if mode != "none":
+        if records is None:
+            raise UsageError(f"mode {mode!r} needs records to calibrate on")
+        calibration = Calibration(os.fspath(records), card, batches, batch_size, threads)
+
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else it says on standard error what it fuses
+    try:
+        symbol, arrays, result = _quantized(graph, card.size, mode, calibration, exclude)
+    except mx.base.MXNetError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ModelError(f"{path}: MXNet cannot quantize it: {reason}", path=path) from None
+    if not result.layers:
+        raise ModelError(f"{path}: no layer of this network could become INT8", path=path)
+    how: dict[str, Any] = {
+        "dtype": "int8",
+        "mode": mode,
+        "int8_layers": result.layers,
+        "float_layers": list(result.float_layers),
+    }
+    if calibration:
+        how["calibration"] = {
+            "file": calibration.file,
+            "fingerprint": calibration.fingerprint,
+            "images": calibration.images,
+            "batch_size": calibration.batch_size,
+        }
+    exported = card.exported and replace(card.exported, formats=_without_onnx(card.exported.formats))
+    _write(output, symbol, arrays, replace(card, errors=(), exported=exported, quantization=how))
+    return result
+
+
+def _quantized(
+    graph: Graph, size: int, mode: str, calibration: Optional[Iterable[np.ndarray]], exclude: Sequence[str]
+) -> tuple[Any, dict[str, np.ndarray], Quantized]:
+    """The INT8 graph, its parameters as its file names them, and the result."""
+    from mxnet.contrib import quantization
+
+    fused = graph.symbol.get_backend_symbol(_BACKEND)
+    layers = _layers(fused)
+    unknown = [name for name in exclude if name not in layers]
+    if unknown:
+        raise UsageError(f"there is no layer {unknown[0]!r} to exclude: its layers are {', '.join(layers)}")
+    arguments, states = (
+        {name: mx.nd.array(graph.arrays[name]) for name in names if name != INPUT}
+        for names in (fused.list_arguments(), fused.list_auxiliary_states())
+    )
+    symbol, new_arguments, _, collector = quantization.quantize_graph(
+        fused,
+        arguments,
+        states,
+        excluded_sym_names=[layers[name] for name in exclude],
+        calib_mode=mode,
+        # uint8 behind a ReLU, int8 elsewhere.
+        quantized_dtype="auto",
+        # Whole chains of layers: no way to and from float32 for a single pooling.
+        quantize_mode="smart",
+    )
+    inputs, logits = np.zeros((1, 3, size, size), np.float32), np.empty((0, graph.classes), np.float32)
+    if calibration is not None:
+        executor = None
+        for inputs in calibration:
+            if executor is None:
+                pixels = mx.nd.empty(inputs.shape)
+                executor = fused.bind(
+                    mx.cpu(), {**arguments, INPUT: pixels}, grad_req="null", aux_states=states
+                )
+                executor.set_monitor_callback(collector.collect, monitor_all=True)
+            pixels[:] = inputs
+            logits = executor.forward(is_train=False)[0].asnumpy()
+        symbol, new_arguments, _ = quantization.calib_graph(
+            symbol, arguments, states, collector, calib_mode=mode, quantized_dtype="auto", logger=None
+        )
+    symbol = symbol.get_backend_symbol(_BACKEND)  # now the ways to INT8 and back are fused, too
+    floats = tuple(_layers(symbol, quantized=False))
+    states = {name: states[name] for name in symbol.list_auxiliary_states()}
+    new_arguments = {name: new_arguments[name] for name in symbol.list_arguments() if name != INPUT}
+    # Run it, though nothing may be there to compare: some operators refuse only then.
+    pixels = mx.nd.array(inputs)
+    executor = symbol.bind(mx.cpu(), {**new_arguments, INPUT: pixels}, grad_req="null", aux_states=states)
+    answers = executor.forward(is_train=False)[0].asnumpy().argmax(axis=1)
+    same = int((answers == logits.argmax(axis=1)).sum()) if len(logits) else 0
+    arrays = {f"arg:{name}": array.asnumpy() for name, array in new_arguments.items()}
+    arrays.update({f"aux:{name}": array.asnumpy() for name, array in states.items()})
+    return symbol, arrays, Quantized(len(_layers(symbol)) - len(floats), floats, same, len(logits))
+
+
+def _layers(symbol: Any, quantized: bool = True) -> dict[str, str]:
+    """Of convolutions and fully connected layers: the name of the weight without its end, and that of the node.
+
+    Args:
+        quantized: False: those alone that compute in float32.
+    """
+    nodes = json.loads(symbol.tojson())["nodes"]
+    names = {}
+    for node in nodes:
+        if node["op"] in _LAYERS and (quantized or _attribute(node, "quantized") != "true"):
+            weight = nodes[node["inputs"][1][0]]["name"]
+            names[weight[: weight.rindex("_weight")]] = node["name"]
+    return names
+
+
+def _attribute(node: dict[str, Any], name: str) -> str:
+    return str(node.get("attrs", {}).get(name)).lower()  # MXNet writes True and true
+
+
+def _without_onnx(formats: dict[str, str]) -> dict[str, str]:
+    return {name: number for name, number in formats.items() if name != "onnx"}
+
+
+def _write(output: str, symbol: Any, arrays: dict[str, np.ndarray], card: ModelCard) -> None:
+    os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+    # All three are complete before the first one is renamed.
+    with temporary_name(f"{output}-model.json") as card_path:
+        card.save(card_path)
+        with temporary_name(f"{output}-symbol.json") as graph_path:
+            symbol.save(graph_path)
+            with temporary_name(f"{output}-0000.params") as arrays_path:
+                write_arrays(arrays_path, arrays)
