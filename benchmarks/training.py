@@ -21,9 +21,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Optional
+from typing import Any, Callable, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -32,9 +33,8 @@ from training_runs import OURS, PARTS, RUNS, Job
 MISSING = 3  # exit status of a worker whose library is not installed
 
 
-def work(name: str, job: Job) -> None:
-    """A worker: for each line on standard input, a number of seconds, train so long; see Worker.measure."""
-    steps = RUNS[name](job)
+def work(steps: Iterator[None]) -> None:
+    """A worker: for each line on standard input, a number of seconds, make steps so long; see Worker.measure."""
     for _ in range(4):
         next(steps)
     print("ready", flush=True)
@@ -48,14 +48,14 @@ def work(name: str, job: Job) -> None:
 
 
 class Worker:
-    """A process that trains when it is told to."""
+    """A process that makes steps when it is told to: `script` with --worker, see `is_worker`."""
 
-    def __init__(self, name: str, job: Job) -> None:
+    def __init__(self, name: str, job: Any, script: str) -> None:
         self._name = name
         self._process = subprocess.Popen(
             [
                 sys.executable,
-                os.path.abspath(__file__),
+                os.path.abspath(script),
                 "--worker",
                 json.dumps({"name": name, **asdict(job)}),
             ],
@@ -96,12 +96,16 @@ class Worker:
 Measured = dict[str, list[tuple[float, float]]]
 
 
-def compare(job: Job, names: list[str], rounds: int, seconds: float) -> Measured:
-    """What Worker.measure gives for each of `names` that is installed, in each round."""
+def compare(job: Any, names: list[str], rounds: int, seconds: float, script: str = __file__) -> Measured:
+    """What Worker.measure gives for each of `names` that is installed, in each round.
+
+    Args:
+        job: a dataclass with the number of `threads`.
+    """
     with contextlib.ExitStack() as stack:
         workers = {}
         for name in names:
-            worker = Worker(name, job)
+            worker = Worker(name, job, script)
             stack.callback(worker.close)
             if worker.ready():
                 workers[name] = worker
@@ -127,9 +131,9 @@ def show(job: Job, measured: Measured) -> None:
     print(flush=True)
 
 
-def versions() -> dict[str, Optional[str]]:
+def versions(*more: str) -> dict[str, Optional[str]]:
     found: dict[str, Optional[str]] = {"python": platform.python_version()}
-    for package in ("mxnet", "torch", "numpy"):
+    for package in ("mxnet", "torch", "numpy", *more):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -143,14 +147,21 @@ def processor() -> str:
     return f"{len(os.sched_getaffinity(0))} x {match[1] if match else platform.machine()}"
 
 
+def is_worker(runs: dict[str, Callable[[Any], Iterator[None]]], job: Callable[..., Any]) -> bool:
+    """Whether `Worker` has started this process; then its work is done."""
+    if sys.argv[1:2] != ["--worker"]:
+        return False
+    given = json.loads(sys.argv[2])
+    try:
+        work(runs[given.pop("name")](job(**given)))
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        sys.exit(MISSING)
+    return True
+
+
 def main() -> None:
-    if sys.argv[1:2] == ["--worker"]:
-        given = json.loads(sys.argv[2])
-        try:
-            work(given.pop("name"), Job(**given))
-        except ImportError as error:
-            print(error, file=sys.stderr)
-            sys.exit(MISSING)
+    if is_worker(RUNS, Job):
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -28,6 +28,7 @@ Path = Union[str, "os.PathLike[str]"]
 MODES = ("entropy", "naive", "none")
 
 _BACKEND = "MKLDNN_QUANTIZE"
+_ORDER = ("Pooling", "Pad", "expand_dims", "squeeze")  # what they give is negative where what they take is
 _LAYERS = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 
 
@@ -144,7 +145,7 @@ def _quantized(
         fused,
         arguments,
         states,
-        excluded_sym_names=[layers[name] for name in exclude],
+        excluded_sym_names=[*(layers[name] for name in exclude), *_sums_of_unsigned(fused)],
         calib_mode=mode,
         # uint8 behind a ReLU, int8 elsewhere.
         quantized_dtype="auto",
@@ -193,6 +194,30 @@ def _layers(symbol: Any, quantized: bool = True) -> dict[str, str]:
             weight = nodes[node["inputs"][1][0]]["name"]
             names[weight[: weight.rindex("_weight")]] = node["name"]
     return names
+
+
+def _sums_of_unsigned(symbol: Any) -> list[str]:
+    """The nodes of convolutions that add what comes out of a ReLU and give negative numbers as well.
+
+    MXNet lets oneDNN add in place, and reads the uint8 of the one as the int8 of the other: in float32 they are right.
+    A network with pre-activation has such a layer in its first unit.
+    """
+    nodes = json.loads(symbol.tojson())["nodes"]
+
+    def is_unsigned(node: dict[str, Any]) -> bool:
+        while node["op"] in _ORDER:
+            node = nodes[node["inputs"][0][0]]
+        if _attribute(node, "with_sum") == "true":
+            return _attribute(node, "with_postsum_act") == "true"
+        return _attribute(node, "with_act") == "true" or _attribute(node, "act_type") == "relu"
+
+    return [
+        node["name"]
+        for node in nodes
+        if _attribute(node, "with_sum") == "true"
+        and _attribute(node, "with_postsum_act") != "true"
+        and is_unsigned(nodes[node["inputs"][-1][0]])
+    ]
 
 
 def _attribute(node: dict[str, Any], name: str) -> str:
