@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
 import pathlib
 import shutil
+import subprocess
+import time
+from typing import Callable
 
 import numpy as np
+import psutil
 import pytest
-from conftest import encode, picture
-from deployed import DAMAGES, Model, change_arrays, damaged_copy, make_model, run_program, write_images
+from deployed import (
+    DAMAGES,
+    Model,
+    change_arrays,
+    damaged_copy,
+    make_model,
+    program,
+    run_program,
+    write_images,
+)
+from predict_cases import CASES, PATIENCE, Setting, read_line
 
-from gluon_resnet.cli.predict import main as predict
+from gluon_resnet.environment.processor import processor_quota
 
 
 @pytest.fixture(scope="module")
@@ -20,76 +35,33 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture(scope="module")
-def files(model: Model) -> tuple[str, str]:
-    return f"{model.prefix}-symbol.json", f"{model.prefix}-0000.params"
-
-
-@pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_images(tmp_path_factory.mktemp("images"))
 
 
-def test_prints_what_the_python_tool_prints(
-    model: Model, files: tuple[str, str], images: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_as_tools_predict_py(
+    case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path
 ) -> None:
-    done = run_program(*files, *images)
-    assert (done.returncode, done.stderr) == (0, "")
-    predict(["--model", model.prefix, *images])
-    theirs = capsys.readouterr().out.splitlines()
-    ours = done.stdout.splitlines()
-    assert len(ours) == len(theirs) == 60
-    for our, their in zip(ours, theirs):
-        if "%" not in their:
-            assert our == their
-            continue
-        (our_probability, our_name), (probability, name) = our.split(" %  "), their.split(" %  ")
-        assert abs(float(our_probability) - float(probability)) < 0.011  # rounded to 0.01
-        assert our_name == name
-        assert len(our_probability) == len(probability) == 7
-
-
-def test_topk(files: tuple[str, str], images: list[str]) -> None:
-    assert len(run_program("--topk", "1", *files, images[0]).stdout.splitlines()) == 2
-    assert len(run_program(*files, images[0], "--topk=99").stdout.splitlines()) == 13
-
-
-def test_bad_images_are_reported_and_the_rest_goes_on(
-    files: tuple[str, str], images: list[str], tmp_path: pathlib.Path
-) -> None:
-    contents = {
-        "cut.jpg": encode(picture(60, 60))[:500],
-        "empty.png": b"",
-        "a.gif": b"GIF89a",
-        "text.jpg": b"hello",
-    }
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    bad = [*(str(tmp_path / name) for name in contents), str(tmp_path / "none.jpg"), str(tmp_path)]
-    good = run_program(*files, images[0], images[1])
-    done = run_program(*files, images[0], *bad, images[1])
-    assert done.returncode == 1
-    assert done.stdout == good.stdout
-    reasons = done.stderr.splitlines()
-    assert len(reasons) == len(bad)
-    assert all(line.startswith(f"predict: {path}: ") for path, line in zip(bad, reasons))
+    case(Setting([program()], model.prefix, images, tmp_path))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_models(model: Model, images: list[str], tmp_path: pathlib.Path, damage: str) -> None:
     prefix, fault, words = damaged_copy(model.prefix, tmp_path, damage)
-    done = run_program(f"{prefix}-symbol.json", f"{prefix}-0000.params", images[0])
+    done = run_program(prefix, images[0])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"predict: error: {fault}: ")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_what_mxnet_says_is_cut_to_one_line(
-    files: tuple[str, str], images: list[str], tmp_path: pathlib.Path
-) -> None:
-    params = shutil.copy(files[1], tmp_path)
+def test_what_mxnet_says_is_cut_to_one_line(model: Model, images: list[str], tmp_path: pathlib.Path) -> None:
+    for end in ("-symbol.json", "-0000.params", "-model.json"):
+        shutil.copy(model.prefix + end, tmp_path / f"copy{end}")
+    params = str(tmp_path / "copy-0000.params")
     change_arrays(params, {"arg:resnet20_dense0_bias": np.zeros(12, "d")})
-    done = run_program(files[0], params, images[0])
+    done = run_program(str(tmp_path / "copy"), images[0])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"predict: error: {params}: MXNet says: ")
     assert done.stderr.endswith("expected float32, got float64\n")
@@ -97,76 +69,85 @@ def test_what_mxnet_says_is_cut_to_one_line(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "variables", "threads"),
     [
-        [],
-        ["SYMBOL", "PARAMS"],
-        ["--unknown", "SYMBOL", "PARAMS", "IMAGE"],
-        ["-x", "SYMBOL", "PARAMS", "IMAGE"],
-        ["SYMBOL", "PARAMS", "IMAGE", "--topk"],
-        ["--topk", "0", "SYMBOL", "PARAMS", "IMAGE"],
-        ["--topk", "five", "SYMBOL", "PARAMS", "IMAGE"],
-        ["--topk", "99999999999999999999", "SYMBOL", "PARAMS", "IMAGE"],
-        ["--logits=yes", "SYMBOL", "PARAMS", "IMAGE"],
-        ["--resize", "40", "SYMBOL", "PARAMS", "IMAGE"],
-        ["--classes", "names", "SYMBOL", "PARAMS", "IMAGE"],
-        ["--size", "32", "--resize", "31", "SYMBOL", "PARAMS", "IMAGE"],
-        ["PARAMS", "SYMBOL", "IMAGE"],
+        ((), {}, None),
+        (("--threads", "3"), {}, 3),
+        (("--threads", "8"), {}, 4),  # each of two predictors
+        (("--threads", "8"), {"OMP_NUM_THREADS": "3"}, 3),
+        ((), {"GLUON_RESNET_OMP_THREADS": "5"}, 5),
     ],
-    ids=" ".join,
-)
-def test_wrong_arguments(files: tuple[str, str], images: list[str], arguments: list[str]) -> None:
-    names = {"SYMBOL": files[0], "PARAMS": files[1], "IMAGE": images[0]}
-    done = run_program(*(names.get(argument, argument) for argument in arguments))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("predict: error: ")
-    assert done.stderr.count("\n") == 1
-
-
-def test_help() -> None:
-    done = run_program("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--topk" in done.stdout
-
-
-def test_without_card(
-    model: Model, files: tuple[str, str], images: list[str], tmp_path: pathlib.Path
-) -> None:
-    prefix, *_ = damaged_copy(model.prefix, tmp_path, "no card")
-    with_card = run_program("--logits", *files, images[1])
-    alone = (f"{prefix}-symbol.json", f"{prefix}-0000.params", images[1])
-    done = run_program("--logits", "--size", "32", "--resize", "40", *alone)
-    assert (done.returncode, done.stdout) == (0, with_card.stdout)
-
-    named = run_program(*files, images[1]).stdout
-    (tmp_path / "names").write_text("".join(f"class {label}\n" for label in range(12)))
-    classes = ("--size", "32", "--resize", "40", "--classes", str(tmp_path / "names"))
-    assert run_program(*classes, *alone).stdout == named
-    assert run_program(*classes[:4], *alone).stdout == named.replace("class ", "")
-
-    (tmp_path / "names").write_text("one\ntwo\n")
-    done = run_program(*classes, *alone)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "expected shape (1, 2) of the output, found (1, 12)" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("variables", "threads"),
-    [({}, None), ({"OMP_NUM_THREADS": "3"}, 3), ({"GLUON_RESNET_OMP_THREADS": "5"}, 5)],
 )
 def test_number_of_threads_is_set_before_mxnet_is_loaded(
-    files: tuple[str, str], images: list[str], variables: dict[str, str], threads: int
+    model: Model, images: list[str], arguments: tuple[str, ...], variables: dict[str, str], threads: int
 ) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
-    done = run_program(*files, images[0], env={**environment, **variables, "OMP_DISPLAY_ENV": "verbose"})
+    environment = {**environment, **variables, "OMP_DISPLAY_ENV": "verbose"}
+    done = run_program(*arguments, model.prefix, images[0], env=environment)
     assert done.returncode == 0
-    threads = threads or len(os.sched_getaffinity(0))
+    if threads is None:
+        quota = processor_quota()
+        usable = len(os.sched_getaffinity(0))
+        usable = min(usable, math.ceil(quota or usable))
+        predictors = math.ceil(usable / 4)
+        threads = math.ceil(usable / predictors)
     assert f"OMP_NUM_THREADS = '{threads}'" in done.stderr
     assert "GOMP_SPINCOUNT = '1000'" in done.stderr
 
 
-def test_full_disk(files: tuple[str, str], images: list[str]) -> None:
-    with open("/dev/full", "w") as full:
-        done = run_program(*files, images[0], stdout=full)
-    assert done.returncode == 1
-    assert "No space left on device" in done.stderr
+def test_affinity_limits_the_threads(model: Model, images: list[str]) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    one = min(os.sched_getaffinity(0))
+    done = subprocess.run(
+        ["taskset", "-c", str(one), program(), model.prefix, images[0]],
+        env={**environment, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "OMP_NUM_THREADS = '1'" in done.stderr
+
+
+def test_libmxnet_is_where_a_variable_says(model: Model, images: list[str], tmp_path: pathlib.Path) -> None:
+    mxnet = importlib.util.find_spec("mxnet").submodule_search_locations[0]
+    elsewhere = tmp_path / "moved" / "libmxnet.so"
+    variables = {**os.environ, "GLUON_RESNET_MXNET_LIBRARY": str(elsewhere)}
+    done = run_program(model.prefix, images[0], env=variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{elsewhere}: cannot open" in done.stderr
+    assert "GLUON_RESNET_MXNET_LIBRARY" in done.stderr
+    elsewhere.parent.symlink_to(mxnet)
+    done = run_program(model.prefix, images[0], env=variables)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_memory_does_not_grow_with_a_list_without_end(model: Model, images: list[str]) -> None:
+    setting = Setting([program()], model.prefix, images, pathlib.Path())
+    with setting.started("--stdin", "--batch", "3", "--threads", "2", "--topk", "1") as process:
+        names = "".join(f"{image}\n" for image in images).encode()
+
+        def resident_after(rounds: int) -> int:
+            for _ in range(rounds):
+                process.stdin.write(names)
+                for _ in range(2 * len(images)):
+                    read_line(process)
+            return psutil.Process(process.pid).memory_info().rss
+
+        before = resident_after(20)  # by then MXNet's own pools are full
+        assert resident_after(100) - before < 8 << 20
+
+
+def test_names_wait_while_nobody_takes_the_answers(model: Model, images: list[str]) -> None:
+    setting = Setting([program()], model.prefix, images, pathlib.Path())
+    with setting.started("--stdin", "--topk", "12") as process:
+        os.set_blocking(process.stdin.fileno(), False)
+        names = f"{images[0]}\n".encode() * 64
+        deadline = time.monotonic() + PATIENCE
+        idle = 0
+        while idle < 20 and time.monotonic() < deadline:
+            try:
+                idle = 0 if process.stdin.write(names) else idle + 1
+            except BlockingIOError:
+                idle += 1
+            time.sleep(0.05)
+        assert idle == 20, "it reads on and on"

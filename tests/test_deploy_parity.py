@@ -106,7 +106,7 @@ def test_python_gives_the_logits_of_the_trained_network(
 def test_program_gives_the_logits_of_the_trained_network(
     model: Model, images: list[str], expected: np.ndarray
 ) -> None:
-    done = run_program("--logits", f"{model.prefix}-symbol.json", f"{model.prefix}-0000.params", *images)
+    done = run_program("--logits", model.prefix, *images)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[::2] == images

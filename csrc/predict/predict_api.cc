@@ -1,26 +1,43 @@
 #include "predict/predict_api.h"
 
 #include <dlfcn.h>
-#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <mutex>
 
 #include "predict/predict_error.h"
+#include "predict/predictor.h"
+#include "predict/processors.h"
 
 namespace gluon_resnet {
 namespace {
 
+struct Sharing {
+  std::mutex mutex;
+  bool loaded = false;
+  int predictors = 1;
+  int threads_each = 0;  // 0: all processors
+};
+
+Sharing& sharing() {
+  static Sharing sharing;
+  return sharing;
+}
+
 void set_environment() {
+  Sharing& shared = sharing();
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  shared.loaded = true;
   if (const char* const threads = std::getenv("GLUON_RESNET_OMP_THREADS")) {
     ::setenv("OMP_NUM_THREADS", threads, 1);
   }
-  cpu_set_t processors;
-  CPU_ZERO(&processors);
-  if (::sched_getaffinity(0, sizeof(processors), &processors) == 0) {
-    // Unset, MXNet takes half of the machine.
-    ::setenv("OMP_NUM_THREADS", std::to_string(CPU_COUNT(&processors)).c_str(), 0);
-  }
+  // Unset, MXNet takes half of the machine.
+  const int threads = shared.threads_each > 0 ? shared.threads_each : usable_processors();
+  ::setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
+  // The engine's threads; by default one, for which all predictors wait.
+  ::setenv("MXNET_CPU_WORKER_NTHREADS", std::to_string(shared.predictors).c_str(), 0);
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
     ::setenv("GOMP_SPINCOUNT", "1000", 0);  // spinning threads cost up to 100x beside other work
   }
@@ -29,11 +46,15 @@ void set_environment() {
 
 PredictApi load() {
   set_environment();
-  void* const library = ::dlopen(MXNET_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  const char* const chosen = std::getenv("GLUON_RESNET_MXNET_LIBRARY");
+  const char* const path = chosen != nullptr ? chosen : MXNET_LIBRARY;
+  void* const library = ::dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
+    const bool there = ::access(path, F_OK) == 0;
     throw Error(ErrorKind::kSystem,
                 concat("MXNet cannot be loaded: ", ::dlerror(),
-                       " (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"));
+                       there ? " (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"
+                             : " (GLUON_RESNET_MXNET_LIBRARY says where it is)"));
   }
   const auto find = [&](auto* function, const char* name) {
     *function = reinterpret_cast<std::decay_t<decltype(*function)>>(::dlsym(library, name));
@@ -47,6 +68,7 @@ PredictApi load() {
   find(&api.MXPredForward, "MXPredForward");
   find(&api.MXPredFree, "MXPredFree");
   find(&api.MXPredGetOutput, "MXPredGetOutput");
+  find(&api.MXPredReshape, "MXPredReshape");
   find(&api.MXPredSetInput, "MXPredSetInput");
   find(&api.MXSymbolCreateFromJSON, "MXSymbolCreateFromJSON");
   find(&api.MXSymbolFree, "MXSymbolFree");
@@ -80,6 +102,20 @@ std::string cause(const std::string& message) {
 
 void PredictApi::check(int status, const std::string& path) const {
   if (status != 0) fail_model(path, "MXNet says: " + cause(MXGetLastError()));
+}
+
+void share_processors(int predictors, int threads_each) {
+  if (predictors < 1 || threads_each < 1) {
+    throw Error(ErrorKind::kUsage, concat("processors are not shared out to ", predictors,
+                                          " predictors of ", threads_each, " threads"));
+  }
+  Sharing& shared = sharing();
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  if (shared.loaded) {
+    throw Error(ErrorKind::kUsage, "MXNet is loaded: share_processors() has to come before");
+  }
+  shared.predictors = predictors;
+  shared.threads_each = threads_each;
 }
 
 const PredictApi& predict_api() {

@@ -23,6 +23,7 @@ struct PredictApi {
   decltype(&::MXPredForward) MXPredForward;
   decltype(&::MXPredFree) MXPredFree;
   decltype(&::MXPredGetOutput) MXPredGetOutput;
+  decltype(&::MXPredReshape) MXPredReshape;
   decltype(&::MXPredSetInput) MXPredSetInput;
   decltype(&::MXSymbolCreateFromJSON) MXSymbolCreateFromJSON;
   decltype(&::MXSymbolFree) MXSymbolFree;
@@ -35,9 +36,10 @@ struct PredictApi {
   void check(int status, const std::string& path) const;
 };
 
-// Loads the library where that has not been done. First it sets OMP_NUM_THREADS, if that is unset,
-// to the number of processors that this process may use (GLUON_RESNET_OMP_THREADS overrides both),
-// and the time that its threads spin: as gluon_resnet/_mxnet.py does.
+// Loads the library where that has not been done: the one that was there at build time, or that of
+// GLUON_RESNET_MXNET_LIBRARY. First it sets, where they are unset, the variables for the number of
+// threads (see share_processors(); GLUON_RESNET_OMP_THREADS overrides OMP_NUM_THREADS) and for the
+// time that they spin: as gluon_resnet/_mxnet.py does.
 const PredictApi& predict_api();
 
 }  // namespace gluon_resnet

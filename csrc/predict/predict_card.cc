@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -22,15 +23,22 @@ constexpr std::pair<const char*, Interpolation> kInterpolations[] = {
     {"lanczos", Interpolation::kLanczos},
 };
 
+std::optional<Interpolation> find_interpolation(const std::string& name) {
+  const auto found = std::find_if(std::begin(kInterpolations), std::end(kInterpolations),
+                                  [&](const auto& entry) { return name == entry.first; });
+  if (found == std::end(kInterpolations)) return std::nullopt;
+  return found->second;
+}
+
 // Turns JSON into a card; each value is checked before it is used.
 class Parser {
  public:
   explicit Parser(const std::string& path) : path_(path) {}
 
-  PredictCard parse(const json& content) const {
+  ModelCard parse(const json& content) const {
     const json& format = content.at("format");
     expect(format == kFormat, "format", kFormat, format);
-    PredictCard card;
+    ModelCard card;
     const json& classes = content.at("classes");
     expect(classes.is_array() && !classes.empty(), "classes", "at least one name", classes);
     for (const json& name : classes) {
@@ -41,16 +49,14 @@ class Parser {
     const json& preprocessing = content.at("preprocessing");
     const json& channels = preprocessing.at("channels");
     expect(channels == "RGB", "channels", "RGB", channels);
-    TransformPlan& plan = card.transform;
-    plan.size = pixels(preprocessing.at("size"), "size");
+    card.size = pixels(preprocessing.at("size"), "size");
     const json& resize = preprocessing.at("resize");
-    plan.resize = resize.is_null() ? 0 : pixels(resize, "resize");
-    expect(plan.resize == 0 || plan.resize >= plan.size, "resize", "null or at least size", resize);
+    card.resize = resize.is_null() ? 0 : pixels(resize, "resize");
+    expect(card.resize == 0 || card.resize >= card.size, "resize", "null or at least size", resize);
     const json& name = preprocessing.at("interpolation");
-    const auto known = std::find_if(std::begin(kInterpolations), std::end(kInterpolations),
-                                    [&](const auto& entry) { return name == entry.first; });
-    expect(known != std::end(kInterpolations), "interpolation", "linear, cubic, area, ...", name);
-    plan.interpolation = known->second;
+    expect(name.is_string() && find_interpolation(name), "interpolation",
+           "linear, cubic, area, ...", name);
+    card.interpolation = name;
     return card;
   }
 
@@ -72,7 +78,7 @@ class Parser {
 
 }  // namespace
 
-PredictCard read_card(const std::string& path) {
+ModelCard read_card(const std::string& path) {
   const std::string text = read_file(path);
   try {
     return Parser(path).parse(json::parse(text));
@@ -80,6 +86,22 @@ PredictCard read_card(const std::string& path) {
     const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
     fail_model(path, "this is not a model card: " + what.substr(what.find("] ") + 2));
   }
+}
+
+TransformPlan evaluation_transform(const ModelCard& card) {
+  const std::optional<Interpolation> interpolation = find_interpolation(card.interpolation);
+  const bool good = interpolation && card.size >= 1 && card.size <= kMaxSide &&
+                    (card.resize == 0 || (card.resize >= card.size && card.resize <= kMaxSide));
+  if (!good) {
+    throw Error(ErrorKind::kUsage,
+                concat("no evaluation transform has size ", card.size, ", resize ", card.resize,
+                       " and interpolation ", card.interpolation));
+  }
+  TransformPlan plan;
+  plan.size = card.size;
+  plan.resize = card.resize;
+  plan.interpolation = *interpolation;
+  return plan;
 }
 
 std::vector<std::string> read_classes(const std::string& path) {

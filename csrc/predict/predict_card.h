@@ -1,4 +1,4 @@
-// What a predictor has to know about a model besides its graph and parameters.
+// How a model card is read, and the transform that it describes.
 #ifndef GLUON_RESNET_PREDICT_CARD_H_
 #define GLUON_RESNET_PREDICT_CARD_H_
 
@@ -6,19 +6,15 @@
 #include <vector>
 
 #include "images/augment.h"
+#include "predict/predictor.h"
 
 namespace gluon_resnet {
 
 constexpr int kMaxSide = 1 << 14;  // of an image, in pixels
 
-struct PredictCard {
-  std::vector<std::string> classes;  // names, in the order of the outputs
-  TransformPlan transform;           // without mean and std: these are in the graph
-};
-
-// Reads PREFIX-model.json (gluon_resnet/card.py). Throws Error(kSystem) with the path for
-// anything that does not describe an evaluation transform and classes.
-PredictCard read_card(const std::string& path);
+// The card's resize and crop, without mean and std: these are in the graph. Throws Error(kUsage)
+// for a card with impossible values.
+TransformPlan evaluation_transform(const ModelCard& card);
 
 // One name per line, as in the .classes file beside a record file.
 std::vector<std::string> read_classes(const std::string& path);

@@ -1,79 +1,153 @@
 #include "predict/predictor.h"
 
 #include <algorithm>
-#include <array>
-#include <climits>
 #include <cmath>
+#include <mutex>
 #include <numeric>
 
 #include "base/read_file.h"
+#include "images/image_pipeline.h"
+#include "predict/bound_graph.h"
 #include "predict/predict_api.h"
+#include "predict/predict_card.h"
 #include "predict/predict_error.h"
 #include "predict/predict_graph.h"
 
 namespace gluon_resnet {
+namespace {
 
-void Predictor::Free::operator()(void* handle) const { predict_api().MXPredFree(handle); }
-
-Predictor::Predictor(const std::string& symbol_path, const std::string& params_path,
-                     PredictCard card)
-    : symbol_path_(symbol_path), card_(std::move(card)) {
-  const std::string symbol = read_file(symbol_path);
-  const std::string params = read_file(params_path);
-  const GraphShapes shapes = infer_shapes(symbol_path, symbol, card_.transform.size);
-  std::vector<std::string>& classes = card_.classes;
-  if (classes.empty() && shapes.output.size() == 2) {
-    for (int64_t i = 0; i < shapes.output[1]; ++i) classes.push_back(std::to_string(i));
+// Image pipelines, of which each thread takes one for a while: there are never more than threads.
+class PipelinePool {
+ public:
+  std::unique_ptr<ImagePipeline> take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (idle_.empty()) return std::make_unique<ImagePipeline>();
+    std::unique_ptr<ImagePipeline> pipeline = std::move(idle_.back());
+    idle_.pop_back();
+    return pipeline;
   }
-  const Shape expected{1, static_cast<int64_t>(classes.size())};
-  if (classes.empty() || shapes.output != expected) {
-    fail_model(symbol_path, concat("expected shape ", to_string(expected), " of the output, found ",
-                                   to_string(shapes.output)));
+
+  void give_back(std::unique_ptr<ImagePipeline> pipeline) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle_.push_back(std::move(pipeline));
   }
-  check_shapes(params_path, shapes.parameters, read_shapes(params_path, params));
-  if (params.size() > INT_MAX) fail_model(params_path, "MXNet's C API takes at most 2 GiB");
 
-  const PredictApi& api = predict_api();
-  const char* input = kGraphInput;
-  const auto size = static_cast<uint32_t>(card_.transform.size);
-  const std::array<uint32_t, 2> offsets{0, 4};
-  const std::array<uint32_t, 4> shape{1, 3, size, size};
-  constexpr int kCpu = 1;
-  void* handle = nullptr;
-  api.check(api.MXPredCreate(symbol.c_str(), params.data(), static_cast<int>(params.size()), kCpu,
-                             0, 1, &input, offsets.data(), shape.data(), &handle),
-            params_path);
-  handle_.reset(handle);
-}
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<ImagePipeline>> idle_;
+};
 
-std::vector<float> Predictor::preprocess(const std::string& file) {
-  const TransformPlan& plan = card_.transform;
-  Random random(0, 0, 0);  // the evaluation transform draws nothing
-  std::vector<float> input(size_t{3} * plan.size * plan.size);
-  pipeline_.run(plan, reinterpret_cast<const uint8_t*>(file.data()), file.size(), &random,
-                DType::kFloat32, Layout::kNchw, input.data());
+}  // namespace
+
+class Predictor::Impl {
+ public:
+  Impl(const std::string& symbol_path, const std::string& params_path, ModelCard card,
+       size_t batch_size)
+      : card_(std::move(card)),
+        plan_(evaluation_transform(card_)),
+        graph_(bind(symbol_path, params_path, batch_size)) {}
+
+  const ModelCard& card() const { return card_; }
+  size_t batch_size() const { return graph_.batch_size(); }
+  size_t input_size() const { return size_t{3} * card_.size * card_.size; }
+
+  void preprocess(const void* file, size_t size, float* input) {
+    std::unique_ptr<ImagePipeline> pipeline = pipelines_.take();
+    Random random(0, 0, 0);  // the evaluation transform draws nothing
+    pipeline->run(plan_, static_cast<const uint8_t*>(file), size, &random, DType::kFloat32,
+                  Layout::kNchw, input);
+    pipelines_.give_back(std::move(pipeline));  // after a bad image it is dropped
+  }
+
+  void logits(const float* inputs, size_t images, float* outputs) {
+    while (images > 0) {
+      const size_t count = std::min(images, batch_size());
+      graph_.forward(inputs, count, outputs);
+      inputs += count * input_size();
+      outputs += count * card_.classes.size();
+      images -= count;
+    }
+  }
+
+ private:
+  BoundGraph bind(const std::string& symbol_path, const std::string& params_path,
+                  size_t batch_size) {
+    const std::string symbol = read_file(symbol_path);
+    const std::string params = read_file(params_path);
+    const GraphShapes shapes = infer_shapes(symbol_path, symbol, card_.size);
+    std::vector<std::string>& classes = card_.classes;
+    if (classes.empty() && shapes.output.size() == 2) {
+      for (int64_t i = 0; i < shapes.output[1]; ++i) classes.push_back(std::to_string(i));
+    }
+    const Shape expected{1, static_cast<int64_t>(classes.size())};
+    if (classes.empty() || shapes.output != expected) {
+      fail_model(symbol_path, concat("expected shape ", to_string(expected),
+                                     " of the output, found ", to_string(shapes.output)));
+    }
+    check_shapes(params_path, shapes.parameters, read_shapes(params_path, params));
+    return BoundGraph({symbol_path, symbol}, {params_path, params}, card_.size, classes.size(),
+                      batch_size);
+  }
+
+  ModelCard card_;
+  TransformPlan plan_;
+  BoundGraph graph_;
+  PipelinePool pipelines_;
+};
+
+Predictor::Predictor(const std::string& prefix, size_t batch_size)
+    : Predictor(prefix, read_card(prefix + "-model.json"), batch_size) {}
+
+Predictor::Predictor(const std::string& prefix, ModelCard card, size_t batch_size)
+    : Predictor(prefix + "-symbol.json", prefix + "-0000.params", std::move(card), batch_size) {}
+
+Predictor::Predictor(const std::string& symbol_path, const std::string& params_path, ModelCard card,
+                     size_t batch_size)
+    : impl_(std::make_unique<Impl>(symbol_path, params_path, std::move(card), batch_size)) {}
+
+Predictor::~Predictor() = default;
+Predictor::Predictor(Predictor&&) noexcept = default;
+Predictor& Predictor::operator=(Predictor&&) noexcept = default;
+
+const ModelCard& Predictor::card() const { return impl_->card(); }
+size_t Predictor::batch_size() const { return impl_->batch_size(); }
+size_t Predictor::input_size() const { return impl_->input_size(); }
+
+std::vector<float> Predictor::preprocess(const std::string& file) const {
+  std::vector<float> input(input_size());
+  impl_->preprocess(file.data(), file.size(), input.data());
   return input;
 }
 
-std::vector<float> Predictor::logits(const std::vector<float>& input) {
-  const PredictApi& api = predict_api();
-  const auto input_size = static_cast<uint32_t>(input.size());
-  api.check(api.MXPredSetInput(handle_.get(), kGraphInput, input.data(), input_size), symbol_path_);
-  api.check(api.MXPredForward(handle_.get()), symbol_path_);
-  std::vector<float> output(card_.classes.size());
-  const auto output_size = static_cast<uint32_t>(output.size());
-  api.check(api.MXPredGetOutput(handle_.get(), 0, output.data(), output_size), symbol_path_);
-  return output;
+void Predictor::preprocess(const void* file, size_t size, float* input) const {
+  impl_->preprocess(file, size, input);
+}
+
+std::vector<float> Predictor::logits(const std::vector<float>& inputs) {
+  const size_t images = inputs.size() / input_size();
+  if (inputs.size() % input_size() != 0) {
+    throw Error(ErrorKind::kUsage, concat("expected images of ", input_size(), " values, found ",
+                                          inputs.size(), " values"));
+  }
+  std::vector<float> outputs(images * card().classes.size());
+  impl_->logits(inputs.data(), images, outputs.data());
+  return outputs;
+}
+
+void Predictor::logits(const float* inputs, size_t images, float* outputs) {
+  impl_->logits(inputs, images, outputs);
 }
 
 std::vector<std::pair<size_t, double>> most_probable(const std::vector<float>& logits,
                                                      size_t count) {
   std::vector<size_t> labels(logits.size());
   std::iota(labels.begin(), labels.end(), size_t{0});
-  std::stable_sort(labels.begin(), labels.end(),
-                   [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+  // Not a number comes last, so that there is an order.
+  std::stable_sort(labels.begin(), labels.end(), [&](size_t a, size_t b) {
+    return logits[a] > logits[b] || (std::isnan(logits[b]) && !std::isnan(logits[a]));
+  });
   double sum = 0;
-  const double largest = logits[labels[0]];
+  const double largest = logits.empty() ? 0 : logits[labels[0]];
   for (const float logit : logits) sum += std::exp(logit - largest);
   std::vector<std::pair<size_t, double>> result;
   for (size_t i = 0; i < std::min(count, labels.size()); ++i) {

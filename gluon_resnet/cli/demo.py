@@ -50,7 +50,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     _call(export.main, "export", ["--model-prefix", prefix, "--output", exported])
     python_command = [exported, examples[0]]
     _call(predict.main, "predict", python_command)
-    command = [args.predictor, f"{exported}-symbol.json", f"{exported}-0000.params", examples[1]]
+    command = [args.predictor, exported, examples[1]]
     print(f"\n$ {shlex.join(command)}", flush=True)
     if subprocess.run(command, check=False).returncode:
         raise GluonResnetError(f"{args.predictor} failed; make predict builds it")

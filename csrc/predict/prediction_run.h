@@ -1,0 +1,90 @@
+// Many images through the network: read, decoded and computed in threads, given back in order.
+#ifndef GLUON_RESNET_PREDICTION_RUN_H_
+#define GLUON_RESNET_PREDICTION_RUN_H_
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "predict/image_source.h"
+#include "predict/predictor.h"
+
+namespace gluon_resnet {
+
+struct Prediction {
+  std::string name;
+  std::vector<float> labels;  // a record's own
+  std::string error;          // not empty: why the image could not be read
+  std::vector<float> logits;
+};
+
+// One thread asks the source, `threads` of them decode and compute. At most so many images are on
+// their way as fill the predictors' batches twice, however slowly the results are taken.
+//
+// A batch is full, but at the end and when the source waits for input: what is there is computed
+// then.
+class PredictionRun {
+ public:
+  // Makes one predictor at once, and others, `predictors` at most, when there is work for them.
+  PredictionRun(ImageSource* source, std::function<Predictor()> make_predictor, size_t predictors,
+                size_t threads);
+  ~PredictionRun();  // does not wait for what is left
+  PredictionRun(const PredictionRun&) = delete;
+  PredictionRun& operator=(const PredictionRun&) = delete;
+
+  const ModelCard& card() const { return first_->card(); }
+
+  // The next image's, in the source's order; nothing at the end. Throws what ended a thread.
+  std::optional<Prediction> next();
+
+ private:
+  enum class State { kNamed, kReading, kDecoded, kComputing, kDone };
+  struct Slot {
+    State state = State::kNamed;
+    ImageName image;
+    Prediction prediction;
+    std::vector<float> input;
+  };
+  using Lock = std::unique_lock<std::mutex>;
+
+  void stop();
+  void start(void (PredictionRun::*body)());
+  void ask();
+  void work();
+  void read(Slot* slot, RecordBuffer* buffer) const;
+  bool can_compute() const;
+  void compute(Lock* lock);
+  size_t count(State state) const;
+  Slot* first(State state);
+
+  ImageSource* const source_;
+  const std::function<Predictor()> make_predictor_;
+  const size_t predictors_;
+  std::unique_ptr<Predictor> first_;
+  const size_t batch_size_;
+  const size_t capacity_;
+
+  std::mutex mutex_;  // of all below
+  std::condition_variable changed_;
+  std::deque<Slot> slots_;         // in order
+  std::vector<Predictor*> idle_;   // predictors
+  std::vector<Predictor> others_;  // never grows beyond what was reserved
+  size_t made_ = 1;                // predictors, those being made included
+  bool paused_ = false;            // the source waits for input
+  bool ended_ = false;             // the source has no more
+  bool stopped_ = false;
+  std::exception_ptr failure_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_PREDICTION_RUN_H_
