@@ -1,0 +1,102 @@
+"""The installed C++ library, as programs outside of this repository use it."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+from deployed import REPOSITORY, Model, make_model, program, run_program, write_images
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return make_model(tmp_path_factory.mktemp("model"), "resnet20", 32, 40)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+def run(*command: object) -> str:
+    """What a command that must succeed prints."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The prefix where the library stands, moved after it was installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    run("cmake", "--install", pathlib.Path(program()).parent, "--prefix", folder / "before")
+    (folder / "before").rename(folder / "after")
+    return folder / "after"
+
+
+@pytest.fixture(scope="module")
+def check(installed: pathlib.Path) -> pathlib.Path:
+    """tests/native/predictor_check.cc, built with the installed header and library alone."""
+    target = installed.parent / "predictor_check"
+    library = next(installed.glob("lib*/**/libgluon_resnet_predictor.so")).parent
+    source = REPOSITORY / "tests" / "native" / "predictor_check.cc"
+    options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{installed / 'include'}"]
+    run(
+        "g++",
+        *options,
+        source,
+        "-o",
+        target,
+        f"-L{library}",
+        "-lgluon_resnet_predictor",
+        f"-Wl,-rpath,{library}",
+    )
+    return target
+
+
+def test_the_example_is_built_from_outside_and_names_images(
+    installed: pathlib.Path, model: Model, images: list[str], tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(REPOSITORY / "examples" / "cpp", tmp_path / "source")
+    build = tmp_path / "build"
+    run("cmake", "-S", tmp_path / "source", "-B", build, f"-DCMAKE_PREFIX_PATH={installed}")
+    run("cmake", "--build", build)
+    named = run(build / "name_images", model.prefix, *images).splitlines()
+    expected = run_program("--topk", "1", model.prefix, *images).stdout.splitlines()
+    assert [line.partition(": ")[0] for line in named] == images == expected[::2]
+    assert [line.split(": ")[1].split(",")[0] for line in named] == [
+        line.split(" %  ")[1] for line in expected[1::2]
+    ]
+    done = subprocess.run(
+        [build / "name_images", model.prefix, "none.jpg"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_the_header_needs_the_standard_library_alone(installed: pathlib.Path) -> None:
+    assert [path.name for path in (installed / "include").rglob("*.h")] == ["predictor.h"]
+    header = (installed / "include" / "gluon_resnet" / "predictor.h").read_text()
+    includes = [line for line in header.splitlines() if line.startswith("#include")]
+    assert includes == [f"#include <{name}>" for name in ("cstddef", "memory", "string", "utility", "vector")]
+
+
+def test_only_the_interface_is_exported(installed: pathlib.Path) -> None:
+    library = next(installed.glob("lib*/**/libgluon_resnet_predictor.so"))
+    symbols = run("nm", "--dynamic", "--defined-only", "--demangle", library).splitlines()
+    ours = {line.split(" ", 2)[2].split("(")[0] for line in symbols if " gluon_resnet::" in line}
+    names = {name.removeprefix("gluon_resnet::") for name in ours}
+    assert {name for name in names if "::" not in name and " " not in name} == {
+        "most_probable",
+        "read_card",
+        "share_processors",
+    }
+    assert {name for name in names if "::" in name and not name.startswith("Predictor::")} == set()
+
+
+@pytest.mark.parametrize("what", ["threads", pytest.param("reshape", marks=pytest.mark.slow), "misuse"])
+def test_as_a_program_of_others_uses_it(
+    what: str, check: pathlib.Path, model: Model, images: list[str]
+) -> None:
+    run(check, model.prefix, images[1], what)
