@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 from deployed import REPOSITORY, Model, make_model, program, run_program, write_images
@@ -20,9 +21,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_images(tmp_path_factory.mktemp("images"))
 
 
-def run(*command: object) -> str:
+def run(*command: object, timeout: int = 300) -> str:
     """What a command that must succeed prints."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, timeout=timeout
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -100,3 +103,12 @@ def test_as_a_program_of_others_uses_it(
     what: str, check: pathlib.Path, model: Model, images: list[str]
 ) -> None:
     run(check, model.prefix, images[1], what)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_sanitizers_and_valgrind_find_nothing() -> None:
+    if shutil.which("valgrind") is None:
+        pytest.skip("valgrind is not installed")
+    said = run(REPOSITORY / "scripts" / "check_predict.sh", sys.executable, "300", timeout=1200)
+    assert said.count("resident after 30 and 300 predictions") == 2

@@ -24,8 +24,10 @@ from deployed import (
     run_program,
     write_images,
 )
-from predict_cases import CASES, PATIENCE, Setting, read_line
+from predict_cases import CASES, PATIENCE, TOLERANCE, Setting, read_line
 
+from gluon_resnet._mxnet import gluon, mx
+from gluon_resnet.data import EvalTransform
 from gluon_resnet.environment.processor import processor_quota
 
 
@@ -66,6 +68,31 @@ def test_what_mxnet_says_is_cut_to_one_line(model: Model, images: list[str], tmp
     assert done.stderr.startswith(f"predict: error: {params}: MXNet says: ")
     assert done.stderr.endswith("expected float32, got float64\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_an_int8_model(model: Model, images: list[str], tmp_path: pathlib.Path) -> None:
+    files = f"{model.prefix}-symbol.json", f"{model.prefix}-0000.params"
+    net = gluon.SymbolBlock.imports(files[0], ["data"], files[1])
+    transform = EvalTransform(model.card.resize, model.card.size)
+    inputs = np.stack([transform(pathlib.Path(path).read_bytes()) for path in images])
+    net = mx.contrib.quantization.quantize_net(
+        net,
+        quantized_dtype="auto",
+        calib_data=mx.io.NDArrayIter(inputs, batch_size=5),
+        calib_mode="naive",
+        num_calib_examples=10,
+        ctx=mx.cpu(),
+    )
+    net.hybridize(static_alloc=True, static_shape=True)
+    expected = net(mx.nd.array(inputs)).asnumpy()
+    assert np.abs(expected - model.net(mx.nd.array(inputs)).asnumpy()).max() > 1e-3  # it is another network
+    net.export(str(tmp_path / "int8"))
+    shutil.copy(f"{model.prefix}-model.json", tmp_path / "int8-model.json")
+    setting = Setting([program()], str(tmp_path / "int8"), images, tmp_path)
+    for batch in ("1", "7", "16"):
+        names, found = setting.logits("--batch", batch, *images)
+        assert names == images
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <climits>
 #include <mutex>
 
@@ -15,6 +16,8 @@ namespace {
 // Of MXPredCreate and MXPredReshape: the passes that fuse a graph keep it in objects of the whole
 // process.
 std::mutex binding;
+
+std::atomic<int> bound{0};  // graphs
 
 // The network's only input, as both of them want it.
 struct InputShape {
@@ -55,6 +58,16 @@ BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t 
                              input.offsets.data(), input.shape.data(), &handle),
             params.path);
   handle_.reset(handle);
+  ++bound;
+}
+
+// MXNet frees arrays in threads of its own: a process that ends before they are done destroys what
+// they need, and 1 of 200 ended in std::terminate. Where other predictors are left they may never
+// be done.
+BoundGraph::~BoundGraph() {
+  smaller_.clear();
+  handle_.reset();
+  if (--bound == 0) predict_api().MXNDArrayWaitAll();
 }
 
 void* BoundGraph::handle_for(size_t images) {

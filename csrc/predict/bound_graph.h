@@ -22,6 +22,10 @@ class BoundGraph {
   // The files have been checked. `size` is the side of an image, in pixels.
   BoundGraph(const File& symbol, const File& params, int size, size_t classes, size_t batch_size);
 
+  ~BoundGraph();
+  BoundGraph(const BoundGraph&) = delete;
+  BoundGraph& operator=(const BoundGraph&) = delete;
+
   size_t batch_size() const { return batch_size_; }
 
   // From `images` images, at least 1 and at most batch_size(), to as many rows of logits.

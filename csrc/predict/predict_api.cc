@@ -64,6 +64,7 @@ PredictApi load() {
   };
   PredictApi api;
   find(&api.MXGetLastError, "MXGetLastError");
+  find(&api.MXNDArrayWaitAll, "MXNDArrayWaitAll");
   find(&api.MXPredCreate, "MXPredCreate");
   find(&api.MXPredForward, "MXPredForward");
   find(&api.MXPredFree, "MXPredFree");

@@ -19,6 +19,7 @@ namespace gluon_resnet {
 
 struct PredictApi {
   decltype(&::MXGetLastError) MXGetLastError;
+  decltype(&::MXNDArrayWaitAll) MXNDArrayWaitAll;
   decltype(&::MXPredCreate) MXPredCreate;
   decltype(&::MXPredForward) MXPredForward;
   decltype(&::MXPredFree) MXPredFree;
