@@ -65,20 +65,12 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     write_model(str(folder / "tiny"))
     names = write_images(folder)
-    options = [
-        "--stdin",
-        "--json",
-        "--batch",
-        "7",
-        "--threads",
-        "5",
-        "--size",
-        str(SIZE),
-        str(folder / "tiny"),
-    ]
-    with subprocess.Popen(
-        [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    options = ["--stdin", "--json", "--batch=7", "--threads=5", f"--size={SIZE}", str(folder / "tiny")]
+    pipe = subprocess.PIPE
+    with (
+        open(folder / "errors", "w+") as errors,
+        subprocess.Popen([*command, *options], stdin=pipe, stdout=pipe, stderr=errors, text=True) as process,
+    ):
         first: dict[str, str] = {}
         tenth = None
         for done in range(0, predictions, ROUND):
@@ -88,7 +80,8 @@ def main() -> int:
             for name in asked:
                 answer = json.loads(process.stdout.readline() or "null")
                 if answer is None:
-                    break
+                    print((folder / "errors").read_text(), end="")
+                    return 1
                 best = answer["error"] if "error" in answer else answer["classes"][0]["name"]
                 if answer["image"] != name or first.setdefault(name, best) != best:
                     print(f"{name}: expected {first.get(name)}, found {answer}")
@@ -96,13 +89,16 @@ def main() -> int:
             resident = psutil.Process(process.pid).memory_info().rss >> 10
             if tenth is None and done + ROUND >= predictions // 10:
                 tenth = resident
-        _, errors = process.communicate()
+        process.stdin.close()
+        process.wait()
+        errors.seek(0)
+        said = errors.read().splitlines()
     bad = predictions // ROUND * sum(name in names[-2:] for name in asked)
     expected = f"predict: {bad} of {predictions} images could not be read"
-    others = [line for line in errors.splitlines() if not line.startswith(f"predict: {folder}")]
-    print("\n".join(line for line in others if line != expected), end="")
+    others = [line for line in said if not line.startswith(f"predict: {folder}")]
+    print("".join(f"{line}\n" for line in others if line != expected), end="")
     print(f"resident after {predictions // 10} and {predictions} predictions: {tenth} and {resident} KiB")
-    return 0 if process.returncode == 1 and expected in others else 1
+    return 0 if process.returncode == 1 and others == [expected] else 1
 
 
 if __name__ == "__main__":
