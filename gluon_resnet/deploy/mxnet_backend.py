@@ -25,7 +25,8 @@ class MXNetBackend:
     An executor runs one shape only, and keeps the weights once more in the order that oneDNN wants. So there are
     few, each made when it is first needed: for batches of `batch_size`, a quarter of it and so on, and of 1. A batch
     of another size is run in such pieces. With ResNet-50 an image takes an executor as long in a batch of 1 as in
-    one of 16, 74 ms on one core; a hybridized block, which takes any shape, needs 25 ms more for each call.
+    one of 16, 77 ms on one core. A hybridized block, which takes any shape, needs 25 ms more for each change of the
+    batch size, when it orders the weights again, and without static_shape for each call.
     """
 
     def __init__(self, prefix: str, size: int, classes: Optional[int], batch_size: int) -> None:
