@@ -10,7 +10,7 @@ PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
 # MXNet takes half of the cores in every test process unless told otherwise.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 CSRC := $(wildcard csrc/*/*.h csrc/*/*.cc)
-NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc)
+NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
 # Of each of the two sanitized programs, and of each of the two fuzzers.
 SANITIZE_SECONDS ?= 30
 FUZZ_SECONDS ?= 60

@@ -6,16 +6,20 @@ import importlib.util
 import math
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import sys
 import time
 from typing import Callable
 
 import numpy as np
 import psutil
 import pytest
+from conftest import write_records
 from deployed import (
     DAMAGES,
+    REPOSITORY,
     Model,
     change_arrays,
     damaged_copy,
@@ -46,6 +50,29 @@ def test_as_tools_predict_py(
     case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path
 ) -> None:
     case(Setting([program()], model.prefix, images, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--topk", "2"], ["--json"], ["--logits"], ["--json", "--logits"]], ids=str
+)
+def test_prints_what_the_python_tool_prints(
+    model: Model, images: list[str], tmp_path: pathlib.Path, options: list[str]
+) -> None:
+    contents = [pathlib.Path(path).read_bytes() for path in images[:4]]
+    records = write_records(tmp_path / "a.rec", [*contents, b""], [1, 2.5, [3, 4.25], 1e9, 0.1])
+    (tmp_path / 'a"b\\\x01\xe9.png').write_bytes(contents[0])
+    arguments = [*options, model.prefix, *images, records, str(tmp_path), "none.jpg", "none.rec"]
+    ours = run_program(*arguments)
+    tool = [sys.executable, str(REPOSITORY / "tools" / "predict.py"), *arguments]
+    theirs = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert ours.returncode == theirs.returncode == 1
+    assert ours.stderr == theirs.stderr
+    number = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+    assert number.sub("#", ours.stdout) == number.sub("#", theirs.stdout)
+    found, expected = ([float(n) for n in number.findall(text)] for text in (ours.stdout, theirs.stdout))
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=0.011 if options in ([], ["--topk", "2"]) else 1e-4
+    )
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -19,7 +19,8 @@ from deployed import Model, make_model, read_json
 
 from gluon_resnet import __version__
 from gluon_resnet._mxnet import mx
-from gluon_resnet.deploy import export, onnx_export
+from gluon_resnet.deploy import onnx_export
+from gluon_resnet.deploy.export import export
 from gluon_resnet.deploy.onnx_export import write_onnx
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import model_names
@@ -415,7 +416,7 @@ def test_vgg_19_is_exported_in_four_times_its_size(tmp_path: pathlib.Path) -> No
     save_network(tmp_path / "run", 1, card, net)
     code = """
 import resource, sys
-from gluon_resnet.deploy import export
+from gluon_resnet.deploy.export import export
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 before = peak()
 export(sys.argv[1], 1, sys.argv[2], "onnx")

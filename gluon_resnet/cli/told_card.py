@@ -13,7 +13,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.data.class_names import read_class_names
-from gluon_resnet.deploy.export import INPUT
+from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.build import describe_network
 from gluon_resnet.models.parameters import read_arrays

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
+from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import sha256, temporary_name, whole_file
 from gluon_resnet.models import build_network
@@ -21,7 +22,6 @@ from gluon_resnet.provenance import Exported
 
 Path = Union[str, "os.PathLike[str]"]
 
-INPUT = "data"  # the name of the graph's input: float32 RGB from 0 to 255, (N, 3, size, size)
 FORMATS = {"mxnet": ("mxnet",), "onnx": ("onnx",), "both": ("mxnet", "onnx")}
 _ENDINGS = {"mxnet": ("-symbol.json", "-0000.params"), "onnx": (".onnx",)}  # of the names of the files
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gluon_resnet import __version__
+from gluon_resnet.deploy.backend import FEATURES, LOGITS
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
 try:
@@ -27,7 +28,6 @@ from gluon_resnet.deploy.onnx_operators import TRANSLATIONS, Node, OnnxGraph
 
 OPSET = 13  # onnxruntime knows it since 1.6 of 2020, and no operator here gains by a later one
 IR_VERSION = 7  # that of this opset's time; from 4 on, weights need not be inputs
-LOGITS, FEATURES = "logits", "features"
 
 _DESCRIPTION = (
     "Input: float32 RGB from 0 to 255, NCHW; the normalization is inside. Outputs: the logits, before the softmax; "
