@@ -134,10 +134,10 @@ def assert_same_in_onnxruntime(
     folder: pathlib.Path, network: str, size: int, options: dict[str, Any]
 ) -> None:
     together = 1 if network in FULLY_CONNECTED else 4
-    deep = re.fullmatch("resnet(110|1202)|plain(32|44|56|110|1202)", network)
-    prepare = (
-        random_statistics if not deep else pass_on if network.startswith("plain") else pictures_statistics
-    )
+    deep = re.fullmatch("resnet(110|152|1202)|plain(32|44|56|110|1202)", network)
+    prepare = random_statistics
+    if deep and network in CIFAR:
+        prepare = pass_on if network.startswith("plain") else pictures_statistics
     model = make_model(folder, network, size, size, together=together, prepare=prepare, **options)
     export(model.checkpoint, 3, model.prefix, "onnx")
     onnx.checker.check_model(f"{model.prefix}.onnx", full_check=True)
