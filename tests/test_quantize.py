@@ -223,9 +223,8 @@ def test_the_command_line(
 ) -> None:
     prefix = str(tmp_path / "int8")
     arguments = ["--model", model.prefix, "--output", prefix]
-    assert (
-        main([*arguments, "--calib-data", records, "--num-calib-batches", "1", "--batch-size", "8"]) is None
-    )
+    calibration = ["--calib-data", records, "--calib-mode", "naive", "--num-calib-batches", "1"]
+    assert main([*arguments, *calibration, "--batch-size", "8"]) is None
     out = capsys.readouterr().out
     assert out.startswith(f"quantized {LAYERS} layers to {prefix}-symbol.json, {prefix}-0000.params")
     assert "of 8 calibration images" in out
