@@ -63,7 +63,9 @@ def mxnet(job: Job, fused: bool) -> Iterator[None]:
     """The exported files as MXNet's documentation has it: SymbolBlock, hybridized; or with oneDNN's fusion."""
     from gluon_resnet._mxnet import gluon, mx
 
-    net = gluon.SymbolBlock.imports(f"{job.prefix}-symbol.json", ["data"], f"{job.prefix}-0000.params")
+    # As SymbolBlock.imports, which warns that it does not know the input's dtype.
+    net = gluon.SymbolBlock(mx.sym.load(f"{job.prefix}-symbol.json"), mx.sym.var("data", dtype="float32"))
+    net.collect_params().load(f"{job.prefix}-0000.params")
     array = _array(job)
     net.hybridize(static_alloc=True, static_shape=True)
     if fused:
