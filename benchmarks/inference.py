@@ -53,35 +53,8 @@ def prepare(network: str, records: str, folder: str) -> None:
         net(mx.nd.array(noise))
     prefix = os.path.join(folder, network)
     save_network(f"{prefix}-run", 0, card, net)
-    export(f"{prefix}-run", 0, prefix)
-    write_onnx(prefix, size)
+    export(f"{prefix}-run", 0, prefix, "both")
     quantize(prefix, f"{prefix}-int8", records, mode="naive", batches=2, batch_size=16)
-
-
-def write_onnx(prefix: str, size: int) -> None:
-    """PREFIX.onnx by MXNet's exporter."""
-    import numpy as np
-    import onnx
-    from mxnet import onnx as exporter
-
-    exporter.export_model(
-        f"{prefix}-symbol.json",
-        f"{prefix}-0000.params",
-        in_shapes=[(1, 3, size, size)],
-        in_types=[np.float32],
-        onnx_file_path=f"{prefix}.onnx",
-        dynamic=True,
-        dynamic_input_shapes=[("batch", 3, size, size)],
-    )
-    model = onnx.load(f"{prefix}.onnx")
-    names = {value.name for value in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in names]  # constants are folded only so
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.graph.output[0].name, old = "logits", model.graph.output[0].name
-    for node in model.graph.node:
-        node.output[:] = ["logits" if name == old else name for name in node.output]
-    onnx.save(model, f"{prefix}.onnx")
 
 
 def write_images(records: str, folder: str, most: int) -> None:
