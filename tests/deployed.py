@@ -88,6 +88,24 @@ def make_model(
     return Model(card, net, checkpoint, prefix)
 
 
+def write_convolution_read_twice(folder: pathlib.Path) -> str:
+    """The prefix of a network without card, of 8x8 images, which MXNet's fusion changes."""
+    convolution = mx.sym.Convolution(mx.sym.var("data"), kernel=(3, 3), pad=(1, 1), num_filter=4, name="c")
+    normalized = mx.sym.BatchNorm(convolution, fix_gamma=False, name="b")
+    pooled = mx.sym.mean(mx.sym.relu(normalized) + convolution, axis=(2, 3))
+    symbol = mx.sym.FullyConnected(pooled, num_hidden=5, name="d")
+    random = np.random.default_rng(0)
+    shapes, _, state_shapes = symbol.infer_shape(data=(1, 3, 8, 8))
+    arrays = {f"arg:{n}": random.normal(size=s) for n, s in zip(symbol.list_arguments(), shapes)}
+    del arrays["arg:data"]
+    states = zip(symbol.list_auxiliary_states(), state_shapes)
+    arrays.update((f"aux:{name}", random.uniform(1, 2, shape)) for name, shape in states)
+    prefix = str(folder / "twice")
+    symbol.save(f"{prefix}-symbol.json")
+    write_arrays(f"{prefix}-0000.params", {name: array.astype(np.float32) for name, array in arrays.items()})
+    return prefix
+
+
 def write_images(folder: pathlib.Path) -> list[str]:
     """Ten files of different kinds and sizes, one of them narrow, one smaller than a CIFAR crop."""
 

@@ -22,6 +22,7 @@ from deployed import (
     damaged_copy,
     make_model,
     truncate,
+    write_convolution_read_twice,
     write_images,
 )
 
@@ -31,7 +32,7 @@ from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.export import export
 from gluon_resnet.deploy.graph import load_graph
 from gluon_resnet.errors import EnvironmentProblem, ModelError
-from gluon_resnet.models.parameters import read_arrays, write_arrays
+from gluon_resnet.models.parameters import read_arrays
 
 BOTH = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -113,23 +114,11 @@ def test_a_convolution_that_is_read_twice_is_not_fused_wrongly(
     """GluonCV's CIFAR v2 nets have one; MXNet's fusion gives the shortcut the normalized values."""
     if chosen:
         monkeypatch.setenv("MXNET_SUBGRAPH_BACKEND", chosen)
-    convolution = mx.sym.Convolution(mx.sym.var("data"), kernel=(3, 3), pad=(1, 1), num_filter=4, name="c")
-    normalized = mx.sym.BatchNorm(convolution, fix_gamma=False, name="b")
-    pooled = mx.sym.mean(mx.sym.relu(normalized) + convolution, axis=(2, 3))
-    symbol = mx.sym.FullyConnected(pooled, num_hidden=5, name="d")
-    random = np.random.default_rng(0)
-    shapes, _, state_shapes = symbol.infer_shape(data=(1, 3, 8, 8))
-    arrays = {f"arg:{n}": random.normal(size=s) for n, s in zip(symbol.list_arguments(), shapes)}
-    del arrays["arg:data"]
-    states = zip(symbol.list_auxiliary_states(), state_shapes)
-    arrays.update((f"aux:{name}", random.uniform(1, 2, shape)) for name, shape in states)
-    graph, parameters = str(tmp_path / "twice-symbol.json"), str(tmp_path / "twice-0000.params")
-    symbol.save(graph)
-    write_arrays(parameters, {name: array.astype(np.float32) for name, array in arrays.items()})
-
-    predictor = Predictor(tmp_path / "twice", card=Sizes(8))
-    inputs = random.uniform(0, 1, (2, 3, 8, 8)).astype(np.float32)
-    expected = load_graph(graph, parameters, predictor.card)(mx.nd.array(inputs)).asnumpy()
+    prefix = write_convolution_read_twice(tmp_path)
+    predictor = Predictor(prefix, card=Sizes(8))
+    inputs = np.random.default_rng(1).uniform(0, 1, (2, 3, 8, 8)).astype(np.float32)
+    net = load_graph(f"{prefix}-symbol.json", f"{prefix}-0000.params", predictor.card)
+    expected = net(mx.nd.array(inputs)).asnumpy()
     np.testing.assert_allclose(predictor.forward(inputs), expected, rtol=0, atol=1e-4)
     assert os.environ.get("MXNET_SUBGRAPH_BACKEND") == chosen
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -59,6 +60,29 @@ GraphShapes infer_shapes(const std::string& path, const std::string& json, int s
   }
   for (size_t i = 0; i < states.size(); ++i) result.parameters["aux:" + states[i]] = auxiliary[i];
   return result;
+}
+
+void check_fusion(const std::string& path, const std::string& json) {
+  const char* const chosen = std::getenv("MXNET_SUBGRAPH_BACKEND");
+  if (chosen != nullptr && std::string(chosen) != "MKLDNN") return;
+  const nlohmann::json nodes = nlohmann::json::parse(json).value("nodes", nlohmann::json::array());
+  std::vector<int> readers(nodes.size());
+  std::vector<bool> normalized(nodes.size());
+  for (const auto& node : nodes) {
+    for (const auto& input : node.at("inputs")) {
+      const auto source = input.at(0).get<size_t>();
+      ++readers.at(source);
+      if (node.at("op") == "BatchNorm") normalized.at(source) = true;
+    }
+  }
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i].at("op") == "Convolution" && normalized[i] && readers[i] > 1) {
+      fail_model(path,
+                 concat("MXNet would fuse the convolution ", nodes[i].at("name").get<std::string>(),
+                        ", which is read twice, and compute something else; set "
+                        "MXNET_SUBGRAPH_BACKEND=default, or export the network again"));
+    }
+  }
 }
 
 }  // namespace gluon_resnet

@@ -75,6 +75,7 @@ class Predictor::Impl {
     const std::string symbol = read_file(symbol_path);
     const std::string params = read_file(params_path);
     const GraphShapes shapes = infer_shapes(symbol_path, symbol, card_.size);
+    check_fusion(symbol_path, symbol);
     std::vector<std::string>& classes = card_.classes;
     if (classes.empty() && shapes.output.size() == 2) {
       for (int64_t i = 0; i < shapes.output[1]; ++i) classes.push_back(std::to_string(i));
