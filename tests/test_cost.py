@@ -175,7 +175,7 @@ def test_layers_say_what_they_are():
         "relu",
         "3x3 max pooling, stride 2",
     ]
-    assert kinds[-2:] == ["global avg pooling", "fully connected"]
+    assert kinds[-3:] == ["global avg pooling", "flatten", "fully connected"]
     assert layers_of(nn.Conv2D(8, (1, 3), (1, 2), groups=4), (8, 9, 9))[0].kind == (
         "1x3 convolution, stride 1x2, 4 groups"
     )

@@ -201,3 +201,14 @@ def test_an_onnx_file_of_another_model(model: Model, tmp_path: pathlib.Path) -> 
         Predictor(model.prefix, backend="onnx", card=Sizes(48))
     with pytest.raises(ModelError, match=r"expected the output 'logits' of shape \(N, 2\)"):
         Predictor(model.prefix, backend="onnx", card=Sizes(32, classes=("a", "b")))
+
+
+@pytest.mark.parametrize("network", ["resnet18", "resnet34"])
+def test_maps_of_one_pixel(tmp_path: pathlib.Path, network: str) -> None:
+    """MXNet's fused graph of pooling and a fully connected layer behind them fails at its second pass."""
+    model = make_model(tmp_path, network, 32, 32)
+    predictor = Predictor(model.prefix, batch_size=4)
+    inputs = np.random.default_rng(0).uniform(0, 255, (7, 3, 32, 32)).astype(np.float32)
+    expected = model.net(mx.nd.array(inputs)).asnumpy()
+    for count in (4, 1, 7, 4):
+        np.testing.assert_allclose(predictor.forward(inputs[:count]), expected[:count], rtol=0, atol=1e-4)

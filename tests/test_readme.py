@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 
 import pytest
 from conftest import encode, picture
@@ -28,6 +30,11 @@ def commands() -> list[list[str]]:
     """The indented command lines of the README, as words."""
     lines = re.findall(r"^    ((?:python|make|build/)(?:[^\n]*\\\n)*[^\n]*)", README, re.MULTILINE)
     return [shlex.split(line.replace("\\\n", " ")) for line in lines]
+
+
+def snippets() -> list[str]:
+    """The README's Python code."""
+    return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def write_foreign_weights(path: pathlib.Path) -> None:
@@ -60,9 +67,24 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
+def answers(folder: pathlib.Path, server: list[str], environment: dict[str, str]) -> bool:
+    """Whether the server takes the README's picture, and stops when it is asked to."""
+    with subprocess.Popen(
+        [*server, "--port", "0"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        url = re.fullmatch(r"serving \w+ on (http://\S+)\n", process.stdout.readline())[1]
+        body = (folder / "picture.jpg").read_bytes()
+        request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": "image/jpeg"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            (prediction,) = json.load(response)["predictions"]
+        process.terminate()
+        return process.wait(60) == 0 and len(prediction["classes"]) > 0
+
+
 @pytest.mark.timeout(600)
 def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
     def run(program: list[str]) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -77,6 +99,10 @@ def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
         if not words:
             continue
         program = [sys.executable, *words[1:]] if words[0] == "python" else words
+        if "tools/serve.py" in words:
+            assert answers(folder, program, environment)
+            ran.append(words)
+            continue
         if any(word.endswith("train.py") for word in words):
             program += SHORT[2:] if "--benchmark" in words else SHORT
         done = run(program)
@@ -96,11 +122,17 @@ def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
         "mean.py",
         "export.py",
         "predict.py",
+        "card.py",
+        "quantize.py",
+        "serve.py",
         "compare.py",
         "launch.py",
     }
     assert ["python", "-m", "gluon_resnet", "doctor"] in ran
     assert any(words[0].startswith("build/") for words in ran)
+    (snippet,) = [code for code in snippets() if "Predictor" in code]
+    done = run([sys.executable, "-c", f"{snippet}\nprint(predictor.features(['picture.jpg']).shape)"])
+    assert (done.returncode, done.stdout) == (0, "(1, 512)\n"), done.stderr
 
 
 def test_the_loader_snippet_of_the_readme(folder: pathlib.Path) -> None:
@@ -108,7 +140,7 @@ def test_the_loader_snippet_of_the_readme(folder: pathlib.Path) -> None:
     from conftest import write_records
 
     write_records(folder / "train.rec", [encode(picture(32, 32))] * 3)
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (snippet,) = [code for code in snippets() if "Loader" in code]
     names: dict = {"torch": torch}
     code = snippet.replace("range(90)", "range(2)").replace('"train.rec"', repr(str(folder / "train.rec")))
     exec(code, names)

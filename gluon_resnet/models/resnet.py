@@ -98,7 +98,12 @@ class ResNet(Classifier):
                 self.features.add(stage)
             if variant.preactivated:
                 self.features.add(normalization(channels), gluon.nn.Activation("relu"))
-            self.features.add(gluon.nn.GlobalAvgPool2D() if architecture.pooled_stem else _SmallPool())
+            if architecture.pooled_stem:
+                # Flatten, or a graph that oneDNN has fused fails at its second pass behind maps of 1x1 (ResNet-18 on
+                # 32x32 pixels): "We can't generate TBlob for MKLDNN data".
+                self.features.add(gluon.nn.GlobalAvgPool2D(), gluon.nn.Flatten())
+            else:
+                self.features.add(_SmallPool())
             self.output = dense(channels, classes)
 
 
