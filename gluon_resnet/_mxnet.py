@@ -31,9 +31,11 @@ def _set_environment() -> None:
         os.environ["OMP_NUM_THREADS"] = os.environ["GLUON_RESNET_OMP_THREADS"]
     # Unset, MXNet takes half of the processors; not a number, it ends the process.
     # More threads than a container may use of them would wait for each other.
-    threads = os.environ.setdefault("OMP_NUM_THREADS", str(usable_processors()))
-    if not re.fullmatch("[1-9][0-9]{0,3}", threads):
-        raise UsageError(f"OMP_NUM_THREADS has to be a number of threads, not {threads!r}")
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_processors()))
+    for name in ("OMP_NUM_THREADS", "MXNET_CPU_WORKER_NTHREADS"):
+        threads = os.environ.get(name, "1")
+        if not re.fullmatch("[1-9][0-9]{0,3}", threads):
+            raise UsageError(f"{name} has to be a number of threads, not {threads!r}")
     if "OMP_WAIT_POLICY" not in os.environ:
         # How long a thread spins before it sleeps. A ResNet-20 step (batch 128, 2 cores) alone and beside a
         # busy process: default 0.18 and 1 to 9 s, OMP_WAIT_POLICY=passive 0.9 and 1.4 to 3, this 0.2 and 0.8.

@@ -122,6 +122,15 @@ class ModelCard:
         """The card of one network of a run, as it was after so many epochs, with its own errors."""
         return replace(self, epoch=epoch, errors=tuple(e for e in self.errors if e.epoch == epoch))
 
+    def require_format(self, name: str, path: str) -> None:
+        """ModelError where the card, read from `path`, is of an export without the files of this format.
+
+        Such files may be there all the same, from an earlier export of another network.
+        """
+        if self.exported is not None and name not in self.exported.formats:
+            found = ", ".join(self.exported.formats) or "none"
+            raise ModelError(f"{path}: exported: expected the format {name}, found {found}", path=path)
+
     def with_error(self, error: MeasuredError) -> ModelCard:
         """The card with one more error, in the place of that of the same test."""
         others = tuple(e for e in self.errors if not e.same_test(error))

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, Union
 
+from gluon_resnet.errors import UsageError
+
 
 @contextlib.contextmanager
 def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
@@ -60,6 +62,14 @@ def sha256(path: Union[str, os.PathLike[str]]) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def require_prefix(path: str) -> None:
+    """UsageError unless `path` can be the beginning of files' names: a folder would give them none of their own."""
+    if not os.path.basename(path) or os.path.isdir(path):
+        raise UsageError(
+            f"{path or 'the working directory'} is a folder: add the beginning of the files' names"
+        )
 
 
 def remove_leftovers(path: Union[str, os.PathLike[str]]) -> None:

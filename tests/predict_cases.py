@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import select
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -287,9 +288,63 @@ def without_a_card(setting: Setting) -> None:
     assert (status(done), done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
 
+    names.write_text("".join(f"class {label}\r\n" for label in range(12)), newline="")
+    assert setting.run(*classes, *alone).stdout == named
+
+    for content, words in ((b"", "expected names"), (b"caf\xe9\n" * 12, "not in UTF-8")):
+        names.write_bytes(content)
+        done = setting.run(*classes, *alone)
+        assert (status(done), done.stdout) == (1, "")
+        assert f"{names}: {words}" in done.stderr
+
     done = setting.run(*alone)
     assert (status(done), done.stdout) == (1, "")
     assert f"{alone[0]}-model.json" in done.stderr
+
+
+def a_file_without_end_is_a_bad_image(setting: Setting) -> None:
+    done = setting.predict(setting.images[0], "/dev/zero", "--threads", "1")
+    assert status(done) == 1
+    assert done.stdout.startswith(setting.images[0])
+    assert "predict: /dev/zero: expected at most 536870912 bytes\n" in done.stderr
+
+
+def streams_that_are_closed_from_the_start_are_told(setting: Setting) -> None:
+    for closed, arguments, name in (
+        ("<&-", ["--stdin"], "standard input"),
+        (">&-", [setting.images[0]], "standard output"),
+    ):
+        command = shlex.join([*setting.command, setting.prefix, *arguments])
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"],
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE,
+            check=False,
+        )
+        assert (status(done), done.stdout) == (1, "")
+        assert f"error: {name}: " in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def variables_that_would_end_the_process_are_refused(setting: Setting) -> None:
+    for name in ("OMP_NUM_THREADS", "GLUON_RESNET_OMP_THREADS", "MXNET_CPU_WORKER_NTHREADS"):
+        for value in ("two", "0", "-1", "", "100000000"):
+            done = setting.predict(setting.images[0], env={**os.environ, name: value})
+            assert (status(done), done.stdout) == (2, "")
+            assert f"has to be a number of threads, not '{value}'\n" in done.stderr
+
+
+def files_of_a_format_that_the_card_does_not_name_are_not_used(setting: Setting) -> None:
+    for end in ("-symbol.json", "-0000.params"):  # of an earlier export
+        (setting.folder / f"later{end}").symlink_to(os.path.abspath(setting.prefix + end))
+    card = json.loads(pathlib.Path(f"{setting.prefix}-model.json").read_text())
+    card["exported"]["formats"] = {"onnx": "opset 13"}
+    path = setting.folder / "later-model.json"
+    path.write_text(json.dumps(card))
+    done = setting.run(str(setting.folder / "later"), setting.images[0])
+    assert (status(done), done.stdout) == (1, "")
+    assert f"error: {path}: exported: expected the format mxnet, found " in done.stderr
 
 
 def wrong_arguments_are_refused_at_once(setting: Setting) -> None:
@@ -303,6 +358,8 @@ def wrong_arguments_are_refused_at_once(setting: Setting) -> None:
         ["--topk", "five", "MODEL", "IMAGE"],
         ["--topk", "99999999999999999999", "MODEL", "IMAGE"],
         ["--batch", "0", "MODEL", "IMAGE"],
+        ["--batch", "65537", "MODEL", "IMAGE"],
+        ["--threads", "1025", "MODEL", "IMAGE"],
         ["--threads", "-1", "MODEL", "IMAGE"],
         ["--logits=yes", "MODEL", "IMAGE"],
         ["--resize", "40", "MODEL", "IMAGE"],
@@ -323,6 +380,11 @@ def help_names_the_options(setting: Setting) -> None:
         assert option in done.stdout
 
 
+MXNET_CASES = [  # not for another backend
+    without_a_card,
+    variables_that_would_end_the_process_are_refused,
+    files_of_a_format_that_the_card_does_not_name_are_not_used,
+]
 CASES = [
     batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits,
     bad_images_in_the_middle_are_told_and_counted,
@@ -338,7 +400,9 @@ CASES = [
     interrupted_it_ends,
     topk_and_text,
     json_of_classes,
-    without_a_card,
+    a_file_without_end_is_a_bad_image,
+    streams_that_are_closed_from_the_start_are_told,
     wrong_arguments_are_refused_at_once,
     help_names_the_options,
+    *MXNET_CASES,
 ]

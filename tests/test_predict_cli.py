@@ -17,11 +17,11 @@ from conftest import encode, picture
 from deployed import REPOSITORY, Model, damaged_copy, make_model, write_images
 from predict_cases import (
     CASES,
+    MXNET_CASES,
     Setting,
     batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits,
     each_name_is_answered_when_standard_input_pauses,
     interrupted_it_ends,
-    without_a_card,
 )
 
 from gluon_resnet.cli.predict import main
@@ -36,7 +36,7 @@ DEPEND_ON_BACKEND = [
     batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits,
     each_name_is_answered_when_standard_input_pauses,
     interrupted_it_ends,
-    without_a_card,
+    *MXNET_CASES,
 ]
 
 
@@ -55,7 +55,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case is not without_a_card], ids=lambda case: case.__name__
+    "case", [case for case in CASES if case not in MXNET_CASES], ids=lambda case: case.__name__
 )
 def test_as_the_cpp_program(
     case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path

@@ -177,6 +177,9 @@ def test_a_network_is_quantized_once_and_not_onto_itself(
     prefix, int8 = copied(model, tmp_path), str(tmp_path / "int8")
     with pytest.raises(UsageError, match="would overwrite"):
         quantize(prefix, tmp_path / "." / "copy", records)
+    for folder in ("", str(tmp_path), f"{tmp_path}/"):
+        with pytest.raises(UsageError, match="is a folder: add the beginning of the files' names"):
+            quantize(prefix, folder, None, mode="none")
     with pytest.raises(UsageError, match="needs records"):
         quantize(prefix, int8, None)
     quantize(prefix, int8, None, mode="none")

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 
 #include "predict/predict_error.h"
@@ -26,6 +27,15 @@ Sharing& sharing() {
   return sharing;
 }
 
+// What is no number would end the process in MXNet, and too many threads in OpenMP.
+void require_threads(const char* name, const char* value) {
+  const size_t digits = std::strspn(value, "0123456789");
+  if (digits < 1 || digits > 4 || value[digits] != '\0' || value[0] == '0') {
+    throw Error(ErrorKind::kUsage,
+                concat(name, " has to be a number of threads, not '", value, "'"));
+  }
+}
+
 void set_environment() {
   Sharing& shared = sharing();
   const std::lock_guard<std::mutex> lock(shared.mutex);
@@ -38,6 +48,9 @@ void set_environment() {
   ::setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
   // The engine's threads; by default one, for which all predictors wait.
   ::setenv("MXNET_CPU_WORKER_NTHREADS", std::to_string(shared.predictors).c_str(), 0);
+  for (const char* const name : {"OMP_NUM_THREADS", "MXNET_CPU_WORKER_NTHREADS"}) {
+    require_threads(name, std::getenv(name));
+  }
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
     ::setenv("GOMP_SPINCOUNT", "1000", 0);  // spinning threads cost up to 100x beside other work
   }

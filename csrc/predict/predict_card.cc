@@ -57,6 +57,12 @@ class Parser {
     expect(name.is_string() && find_interpolation(name), "interpolation",
            "linear, cubic, area, ...", name);
     card.interpolation = name;
+    // Files of another format may be there all the same, from an earlier export of another network.
+    const auto exported = content.find("exported");
+    if (exported != content.end() && !exported->is_null()) {
+      const json& formats = exported->at("formats");
+      expect(formats.contains("mxnet"), "exported", "the format mxnet", formats);
+    }
     return card;
   }
 
@@ -107,7 +113,16 @@ TransformPlan evaluation_transform(const ModelCard& card) {
 std::vector<std::string> read_classes(const std::string& path) {
   std::istringstream text(read_file(path));
   std::vector<std::string> classes;
-  for (std::string line; std::getline(text, line);) classes.push_back(line);
+  for (std::string line; std::getline(text, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    try {
+      json(line).dump();
+    } catch (const json::exception&) {
+      fail_model(path, "not in UTF-8");
+    }
+    classes.push_back(line);
+  }
+  if (classes.empty()) fail_model(path, "expected names, one a line, found none");
   return classes;
 }
 

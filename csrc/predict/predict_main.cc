@@ -1,4 +1,7 @@
 // The program `predict`: names what is in images.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -24,7 +27,14 @@ void print(const std::string& text) {
   if (!good || std::fflush(stdout) != 0) throw_system_error("standard output", "cannot write");
 }
 
+// A file that is opened later would get the number of a closed stream.
+void require_open(int descriptor, const char* name) {
+  if (::fcntl(descriptor, F_GETFD) == -1) throw_system_error(name, "cannot use");
+}
+
 int predict(const CommandLine& line) {
+  if (line.standard_input) require_open(STDIN_FILENO, "standard input");
+  require_open(STDOUT_FILENO, "standard output");
   const int threads = line.threads > 0 ? line.threads : usable_processors();
   const int predictors = (threads + kThreadsEach - 1) / kThreadsEach;
   share_processors(predictors, (threads + predictors - 1) / predictors);

@@ -7,6 +7,11 @@
 #include "base/read_file.h"
 
 namespace gluon_resnet {
+namespace {
+
+constexpr size_t kMostImageBytes = size_t{1} << 29;  // as of a record
+
+}  // namespace
 
 PredictionRun::PredictionRun(ImageSource* source, std::function<Predictor()> make_predictor,
                              size_t predictors, size_t threads)
@@ -141,7 +146,7 @@ void PredictionRun::read(Slot* slot, RecordBuffer* buffer) const {
       prediction.labels.assign(record.labels, record.labels + record.num_labels);
       first_->preprocess(record.payload, record.payload_size, slot->input.data());
     } else {
-      const std::string file = read_file(image.name);
+      const std::string file = read_file(image.name, kMostImageBytes);
       first_->preprocess(file.data(), file.size(), slot->input.data());
     }
   } catch (const Error& error) {

@@ -40,7 +40,8 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
     """
     try:
         status = main(None) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by who started us
+            sys.stdout.flush()
     except KeyboardInterrupt as error:
         status = exit_status(error)
     except BrokenPipeError:  # the reader of our output went away: nothing is left to say to it

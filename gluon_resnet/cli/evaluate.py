@@ -154,6 +154,7 @@ def _load(
     if exported:
         graph = f"{prefix}-symbol.json"
         card = told.of_graph(graph) if told else ModelCard.load(f"{prefix}-model.json")
+        card.require_format("mxnet", f"{prefix}-model.json")
         net = load_graph(graph, path, card, contexts)
     else:
         card, net = load_network(prefix, chosen, contexts, told.of_checkpoint(path) if told else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -33,7 +34,9 @@ _EPILOG = """\
 IMAGE is a JPEG or PNG file, a folder (searched through for *.jpg, *.jpeg and *.png) or a record file (*.rec).
 Bad images are reported and the rest goes on; the exit status is then 1."""
 
+# As in csrc/predict/command_line.cc.
 _MAX_SIDE = 1 << 14  # pixels, as of a crop
+_MOST_CLASSES, _MOST_IMAGES, _MOST_THREADS = 1 << 30, 1 << 16, 1 << 10
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -47,6 +50,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise UsageError("--logits are those of one crop: leave out --protocol")
     if args.threads is not None:
         os.environ["GLUON_RESNET_OMP_THREADS"] = str(args.threads)  # MXNet reads it when it is loaded
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -104,7 +109,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    whole = number(int, 1, 1 << 30)
     side = number(int, 1, _MAX_SIDE)
     result.add_argument("model", metavar="MODEL_PREFIX", help="of the files that tools/export.py wrote")
     result.add_argument("images", nargs="*", metavar="IMAGE", help="see below")
@@ -115,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
         help="more names, one a line, on standard input; answered as they come",
     )
     group = result.add_argument_group("output")
-    group.add_argument("--topk", type=whole, default=5, metavar="K", help="how many classes (default: 5)")
+    most = number(int, 1, _MOST_CLASSES)
+    group.add_argument("--topk", type=most, default=5, metavar="K", help="how many classes (default: 5)")
     group.add_argument("--json", action="store_true", help="a JSON object for each image, one a line")
     group.add_argument(
         "--logits", action="store_true", help="the network's outputs instead, in the order of the classes"
@@ -128,9 +133,11 @@ def _parser() -> argparse.ArgumentParser:
         default="1-crop",
         help="the centre; or four corners and the centre, and these mirrored (default: 1-crop)",
     )
-    group.add_argument("--batch", type=whole, default=16, metavar="N", help="images at once (default: 16)")
+    most = number(int, 1, _MOST_IMAGES)
+    group.add_argument("--batch", type=most, default=16, metavar="N", help="images at once (default: 16)")
+    most = number(int, 1, _MOST_THREADS)
     group.add_argument(
-        "--threads", type=whole, metavar="T", help="default: one for each processor that may be used"
+        "--threads", type=most, metavar="N", help="default: one for each processor that may be used"
     )
     group = result.add_argument_group("a model without PREFIX-model.json")
     group.add_argument("--size", type=side, metavar="N", help="side of the centre crop, in pixels")

@@ -55,6 +55,10 @@ def named_images(names: Iterable[str], stdin: bool) -> Iterator[Union[NamedImage
 def _lines(descriptor: int) -> Iterator[Union[bytes, Pause]]:
     """The lines of a file as they come, without their ends; a Pause where the next is not there yet."""
     rest = b""
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard input") from None
     while True:
         if not select.select([descriptor], [], [], 0)[0]:
             yield Pause.HERE

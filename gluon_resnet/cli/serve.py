@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from typing import Optional
 
@@ -17,13 +16,15 @@ from gluon_resnet.serving.limits import MIB, Limits
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Serve as `argv` says (default: the command line), until SIGTERM or Ctrl-C."""
     args = _parser().parse_args(argv)
-    if importlib.util.find_spec("uvicorn") is None:
-        raise EnvironmentProblem("this needs a web server: pip install gluon-resnet[serve]")
-
-    from gluon_resnet.serving.app import make_app
-    from gluon_resnet.serving.batcher import Batcher
-    from gluon_resnet.serving.metrics import Metrics
-    from gluon_resnet.serving.server import bind, serve, url
+    try:
+        from gluon_resnet.serving.app import make_app
+        from gluon_resnet.serving.batcher import Batcher
+        from gluon_resnet.serving.metrics import Metrics
+        from gluon_resnet.serving.server import bind, serve, url
+    except ModuleNotFoundError as error:
+        raise EnvironmentProblem(
+            f"this needs a web server: pip install gluon-resnet[serve] ({error})"
+        ) from None
 
     limits = Limits(
         body=int(args.max_body * MIB),

@@ -14,10 +14,13 @@ def classes_path(records: Path) -> str:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """The lines of a .classes file; DataError, naming it, where it is not in UTF-8."""
+    """The lines of a .classes file; DataError, naming it, where there are none, or it is not in UTF-8."""
     path = os.fspath(path)
     try:
         with open(path, encoding="utf-8") as stream:
-            return tuple(stream.read().splitlines())
+            names = tuple(line.rstrip("\n") for line in stream)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None
+    if not names:
+        raise DataError(f"{path}: expected names, one a line, found none", path)
+    return names

@@ -14,7 +14,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import sha256, temporary_name, whole_file
+from gluon_resnet.files import require_prefix, sha256, temporary_name, whole_file
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import check_arrays, read_arrays, write_arrays
 from gluon_resnet.models.saved import load_card, parameters_path
@@ -63,8 +63,7 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
     model_prefix, output = os.fspath(model_prefix), os.fspath(output)
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}: choose one of {', '.join(FORMATS)}")
-    if not os.path.basename(output) or os.path.isdir(output):
-        raise UsageError(f"{output} is a folder: add the beginning of the files' names")
+    require_prefix(output)
     checkpoint = parameters_path(model_prefix, epoch)
     paths = [output + ending for kind in FORMATS[format] for ending in _ENDINGS[kind]]
     if any(os.path.realpath(checkpoint) == os.path.realpath(path) for path in paths):

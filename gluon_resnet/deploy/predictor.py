@@ -25,6 +25,8 @@ Image = Union[Path, bytes, np.ndarray]
 
 Item = TypeVar("Item")
 
+_MOST_BYTES = 1 << 29  # of an image's file, as of a record
+
 CROPS = {"1-crop": 1, "10-crop": 10}  # how many images a protocol makes of one
 
 
@@ -97,7 +99,11 @@ class Predictor:
         prefix = os.fspath(prefix)
         self.batch_size, self.threads = batch_size, threads or usable_processors()
         path = f"{prefix}-model.json"
-        known = ModelCard.load(path) if card is None else card
+        known = card
+        if known is None:
+            known = ModelCard.load(path)
+            if backend in BACKENDS:
+                known.require_format(backend, path)
         try:
             self._transforms = {"1-crop": EvalTransform(known.resize, known.size, known.interpolation)}
             if known.resize is not None and known.resize > known.size:
@@ -132,7 +138,9 @@ class Predictor:
         else:
             path = os.fspath(image)
             with open(path, "rb") as stream:
-                payload = stream.read()
+                payload = stream.read(_MOST_BYTES + 1)  # /dev/zero has no end
+            if len(payload) > _MOST_BYTES:
+                raise ImageError(f"{path}: expected at most {_MOST_BYTES} bytes", path=path)
             try:
                 pixels = transform(payload)
             except ImageError as error:

@@ -20,7 +20,7 @@ from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.calibration import Calibration
 from gluon_resnet.deploy.graph import Graph, read_graph
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import temporary_name
+from gluon_resnet.files import require_prefix, temporary_name
 from gluon_resnet.models.parameters import write_arrays
 
 Path = Union[str, "os.PathLike[str]"]
@@ -89,7 +89,9 @@ def quantize(
         raise UsageError(f"expected at least 1 batch of 1 image, found {batches} of {batch_size}")
     if os.path.realpath(f"{model}-0000.params") == os.path.realpath(f"{output}-0000.params"):
         raise UsageError(f"the INT8 network would overwrite {model}-0000.params: choose another output")
+    require_prefix(output)
     card = ModelCard.load(f"{model}-model.json")
+    card.require_format("mxnet", f"{model}-model.json")
     path = f"{model}-symbol.json"
     graph = read_graph(path, f"{model}-0000.params", card.size, len(card.classes))
     if card.quantization is not None or '"op": "_contrib_quantize' in graph.symbol.tojson():
