@@ -119,8 +119,12 @@ class ModelCard:
         return cls(UNKNOWN, tuple(classes), size, nothing, one, resize, interpolation, decoder=None)
 
     def at_epoch(self, epoch: int) -> ModelCard:
-        """The card of one network of a run, as it was after so many epochs, with its own errors."""
-        return replace(self, epoch=epoch, errors=tuple(e for e in self.errors if e.epoch == epoch))
+        """The card of one network of a run, as it was after so many epochs, with its own errors.
+
+        How long converted weights were trained is not known: theirs are the parameters of epoch 0.
+        """
+        known = None if self.source and epoch == 0 else epoch
+        return replace(self, epoch=known, errors=tuple(e for e in self.errors if e.epoch == epoch))
 
     def require_format(self, name: str, path: str) -> None:
         """ModelError where the card, read from `path`, is of an export without the files of this format.

@@ -412,6 +412,12 @@ def test_the_card_of_an_epoch_has_its_errors_alone():
     assert card.at_epoch(7) == dataclasses.replace(CARD, epoch=7, errors=())
 
 
+def test_how_long_converted_weights_were_trained_is_not_known() -> None:
+    converted = dataclasses.replace(CARD, epoch=None, errors=())  # it has a source
+    assert converted.at_epoch(0) == converted
+    assert converted.at_epoch(2).epoch == 2  # trained on
+
+
 def test_the_time_of_a_measurement_is_utc(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()

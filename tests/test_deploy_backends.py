@@ -19,6 +19,7 @@ from deployed import (
     WEIGHT,
     Model,
     change_arrays,
+    change_json,
     damaged_copy,
     make_model,
     truncate,
@@ -212,3 +213,14 @@ def test_maps_of_one_pixel(tmp_path: pathlib.Path, network: str) -> None:
     expected = model.net(mx.nd.array(inputs)).asnumpy()
     for count in (4, 1, 7, 4):
         np.testing.assert_allclose(predictor.forward(inputs[:count]), expected[:count], rtol=0, atol=1e-4)
+
+
+def test_onnx_files_of_an_earlier_export_are_not_taken_for_the_cards_network(
+    model: Model, tmp_path: pathlib.Path
+) -> None:
+    output = str(tmp_path / "net")
+    export(model.checkpoint, 3, output, "both")
+    change_json(f"{output}-model.json", {"exported.formats": {"mxnet": "1.9.1"}})  # another network's
+    with pytest.raises(ModelError, match="net-model.json: exported: expected the format onnx, found mxnet"):
+        Predictor(output, backend="onnx")
+    Predictor(output)

@@ -129,7 +129,10 @@ def test_a_missing_model_is_told_in_one_line(images: list[str], tmp_path: pathli
         [*TOOL, str(tmp_path / "none"), images[0]], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"predict.py: error: {tmp_path}/none-model.json: No such file or directory\n"
+    assert done.stderr == (
+        f"predict.py: error: {tmp_path}/none-model.json: No such file or directory: "
+        "name what tools/export.py wrote, or give --size\n"
+    )
 
 
 def test_a_damaged_model_is_told_in_one_line(model: Model, images: list[str], tmp_path: pathlib.Path) -> None:

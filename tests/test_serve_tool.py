@@ -96,6 +96,18 @@ def test_a_model_that_is_missing_or_damaged_is_told_in_one_sentence(
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
 
 
+def test_a_model_without_card_needs_its_size(model: Model, tmp_path: pathlib.Path) -> None:
+    for end in ("-symbol.json", "-0000.params"):
+        (tmp_path / f"alone{end}").symlink_to(model.prefix + end)
+    alone = tmp_path / "alone"
+    done = run("--model", alone, "--port", 0)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"serve.py: error: {alone}-model.json: No such file or directory: ")
+    assert "--size" in done.stderr
+    with started("tools/serve.py", "--model", alone, "--port", 0, "--size", model.card.size) as server:
+        assert httpx.get(f"{server.url}/health").json()["classes"] == 12
+
+
 def test_a_port_that_is_in_use_is_told_in_one_sentence(model: Model) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -116,6 +128,8 @@ def test_a_host_that_does_not_exist_is_told_in_one_sentence(model: Model) -> Non
     [
         [],
         ["--model", "x", "--batch", "0"],
+        ["--model", "x", "--batch", "1025"],  # terabytes of images
+        ["--model", "x", "--resize", "40"],
         ["--model", "x", "--port", "65536"],
         ["--model", "x", "--timeout", "nan"],
     ],

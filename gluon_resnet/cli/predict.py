@@ -24,8 +24,8 @@ from gluon_resnet.cli.predict_lines import (
     text_of_classes,
     text_of_logits,
 )
-from gluon_resnet.data.class_names import read_class_names
-from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
+from gluon_resnet.deploy import Predictor
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.predictor import CROPS, most_probable
 from gluon_resnet.errors import DataError, UsageError
@@ -35,7 +35,6 @@ IMAGE is a JPEG or PNG file, a folder (searched through for *.jpg, *.jpeg and *.
 Bad images are reported and the rest goes on; the exit status is then 1."""
 
 # As in csrc/predict/command_line.cc.
-_MAX_SIDE = 1 << 14  # pixels, as of a crop
 _MOST_CLASSES, _MOST_IMAGES, _MOST_THREADS = 1 << 30, 1 << 16, 1 << 10
 
 
@@ -44,10 +43,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = _parser().parse_intermixed_args(argv)
     if not args.images and not args.stdin:
         raise UsageError("there are no images: name some, or --stdin")
-    if args.size is None and (args.resize is not None or args.classes is not None):
-        raise UsageError("--resize and --classes are for a model without card: give --size, too")
     if args.logits and args.protocol != "1-crop":
         raise UsageError("--logits are those of one crop: leave out --protocol")
+    told = told_sizes(args)
     if args.threads is not None:
         os.environ["GLUON_RESNET_OMP_THREADS"] = str(args.threads)  # MXNet reads it when it is loaded
     if sys.stdout is None:
@@ -56,11 +54,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
-    card = None
-    if args.size is not None:
-        card = Sizes(args.size, args.resize, read_class_names(args.classes) if args.classes else None)
     predictor = Predictor(
-        args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=card
+        args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=told
     )
     run = predictor.forward if args.logits else predictor.scores
     images, bad = 0, 0
@@ -109,7 +104,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    side = number(int, 1, _MAX_SIDE)
     result.add_argument("model", metavar="MODEL_PREFIX", help="of the files that tools/export.py wrote")
     result.add_argument("images", nargs="*", metavar="IMAGE", help="see below")
     group = result.add_argument_group("images")
@@ -139,10 +133,5 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--threads", type=most, metavar="N", help="default: one for each processor that may be used"
     )
-    group = result.add_argument_group("a model without PREFIX-model.json")
-    group.add_argument("--size", type=side, metavar="N", help="side of the centre crop, in pixels")
-    group.add_argument(
-        "--resize", type=side, metavar="N", help="shorter side before the crop (default: as it is)"
-    )
-    group.add_argument("--classes", metavar="FILE", help="names, one a line (default: numbers)")
+    add_size_options(result)
     return result

@@ -8,6 +8,7 @@ from typing import Optional
 
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.serving.limits import MIB, Limits
@@ -26,6 +27,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             f"this needs a web server: pip install gluon-resnet[serve] ({error})"
         ) from None
 
+    told = told_sizes(args)
     limits = Limits(
         body=int(args.max_body * MIB),
         bodies=max(Limits.bodies, int(args.max_body * MIB)),
@@ -37,7 +39,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     with bind(args.host, args.port) as listener:
         from gluon_resnet.deploy import Predictor
 
-        network = Predictor(args.model, backend=args.backend, batch_size=args.batch, threads=args.threads)
+        network = Predictor(
+            args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=told
+        )
         metrics = Metrics()
         batcher = Batcher(network, limits, metrics, args.batch, args.max_delay_ms / 1000, args.threads)
         batcher.warm_up()
@@ -67,12 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--host", default="127.0.0.1", help="to listen on; 0.0.0.0: on every address (default: 127.0.0.1)")
     add("--port", type=number(int, 0, 65535), default=8080, metavar="N", help="0: a free one (default: 8080)")
-    count, amount = number(int, 1), number(float, 0.001)
+    few, count, amount = number(int, 1, 1 << 10), number(int, 1), number(float, 0.001)
     threads = usable_processors()
-    add("--threads", type=count, default=threads, metavar="N", help=f"that decode (default: {threads})")
+    add("--threads", type=few, default=threads, metavar="N", help=f"that decode (default: {threads})")
 
     add = parser.add_argument_group("batches").add_argument
-    add("--batch", type=count, default=16, metavar="N", help="images of one, at most (default: 16)")
+    add("--batch", type=few, default=16, metavar="N", help="images of one, at most (default: 16)")
     wait = "longest wait of a decoded image for others (default: 5)"
     add("--max-delay-ms", type=number(float, 0), default=5.0, metavar="MS", help=wait)
 
@@ -91,4 +95,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout", type=amount, default=patience, metavar="S", help=waits)
     grace = "for the answers that were begun when it is stopped (default: 10)"
     add("--grace", type=number(int, 0), default=10, metavar="S", help=grace)
+    add_size_options(parser)
     return parser
