@@ -104,7 +104,7 @@ def test_a_bad_record_raises_with_its_place_and_one_may_go_on(damaged: str, thre
     assert next(epoch).ids.tolist() == [5, 6, 7, 8, 9]
     assert loader.state_dict()["position"] == 10
     assert next(epoch).ids.tolist() == [10, 11, 12, 13, 14]
-    with pytest.raises(ImageError, match="key 17 .*empty; convert it, or pack it anew with tools/im2rec.py"):
+    with pytest.raises(ImageError, match="key 17 .*empty; convert it to one of these, as tools/im2rec.py"):
         next(epoch)
     assert next(epoch).pad == 2
     assert next(epoch, None) is None

@@ -55,7 +55,7 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
     case Format::kOther:
       fail(concat("expected a JPEG or PNG image, found a format that is ",
                   describe_format(bytes, size),
-                  "; convert it, or pack it anew with tools/im2rec.py, which does"));
+                  "; convert it to one of these, as tools/im2rec.py does"));
   }
   check_size(impl.stored.width, impl.stored.height);
   return impl.upright_size();
