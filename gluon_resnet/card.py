@@ -140,15 +140,19 @@ class ModelCard:
         others = tuple(e for e in self.errors if not e.same_test(error))
         return replace(self, errors=(*others, error))
 
-    def save(self, path: Path) -> None:
-        """Write the card as JSON."""
+    def content(self) -> dict[str, Any]:
+        """What the file holds."""
         values = {**asdict(self), **_FIXED, "format": _FORMAT}
         for name in ("mean", "std"):
             values[name] = [float(value) for value in values[name]]  # NumPy's, maybe
         content = {key: values.get(key) for key in (*_KEYS, *_PROVENANCE)}
         content["preprocessing"] = {key: values[key] for key in (*_PREPROCESSING, *_NORMALIZATION)}
+        return content
+
+    def save(self, path: Path) -> None:
+        """Write the card as JSON."""
         with whole_file(path) as stream:
-            stream.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(json.dumps(self.content(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> ModelCard:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import oracle
 
-from gluon_resnet._mxnet import mx
+from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
 
 
@@ -51,7 +51,8 @@ def dense_scores(net: Any, card: ModelCard, image: np.ndarray) -> np.ndarray:
 def feature_map(net: Any, image: np.ndarray) -> np.ndarray:
     """What the global pooling takes: float64 (channels, rows, columns)."""
     x = net[0](batch_of(image))
-    for layer in list(net[1].features)[:-1]:
+    layers = [layer for layer in net[1].features if not isinstance(layer, gluon.nn.Flatten)]
+    for layer in layers[:-1]:  # without the pooling
         x = layer(x)
     return x[0].asnumpy().astype(np.float64)
 

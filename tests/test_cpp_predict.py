@@ -207,8 +207,8 @@ def test_memory_does_not_grow_with_a_list_without_end(model: Model, images: list
                     read_line(process)
             return psutil.Process(process.pid).memory_info().rss
 
-        before = resident_after(100)  # by then the pools of MXNet and of malloc are full
-        assert resident_after(200) - before < 8 << 20
+        before = resident_after(100)  # by then the pools of MXNet and of malloc are full, or nearly
+        assert resident_after(200) - before < 16 << 20  # the inputs alone of as many images are 24 MB
 
 
 def test_names_wait_while_nobody_takes_the_answers(model: Model, images: list[str]) -> None:

@@ -140,6 +140,19 @@ def test_the_card_tells_how_it_was_made(model: Model, records: str, tmp_path: pa
     assert replace(card, quantization=None, errors=before.errors, exported=before.exported) == before
 
 
+def test_a_model_without_a_card(model: Model, records: str, tmp_path: pathlib.Path) -> None:
+    prefix, output = copied(model, tmp_path), str(tmp_path / "out")
+    pathlib.Path(f"{prefix}-model.json").unlink()
+    arguments = ["--model", prefix, "--output", output, "--calib-data", records]
+    with pytest.raises(ModelError, match="-model.json: No such file .* give --size"):
+        main(arguments)
+    card = ModelCard.load(f"{model.prefix}-model.json")
+    main([*arguments, "--size", str(card.size), "--resize", str(card.resize)])
+    written = ModelCard.load(f"{output}-model.json")
+    assert (written.size, written.classes) == (card.size, tuple(map(str, range(len(card.classes)))))
+    assert written.quantization
+
+
 def test_fewer_images_than_a_batch_are_one(model: Model, records: str, tmp_path: pathlib.Path) -> None:
     result = quantize(model.prefix, tmp_path / "int8", records, mode="naive", batch_size=500)
     assert result.compared == IMAGES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import struct
 import zlib
@@ -224,7 +225,8 @@ def test_health_and_the_card_tell_what_is_served(client: TestClient, network: Fa
     assert (health.json()["status"], health.json()["model"], health.json()["classes"]) == ("ok", "fake", 12)
     card = client.get("/model").json()
     assert card["classes"] == list(CLASSES)
-    assert card["size"] == network.card.size
+    assert card["preprocessing"]["size"] == network.card.size
+    assert card == json.loads(json.dumps(network.card.content()))
 
 
 def test_the_metrics_tell_what_was_done(client: TestClient) -> None:

@@ -112,11 +112,6 @@ class Predictor:
             if card is not None:
                 raise
             raise ModelError(f"{path}: {error}", path=path) from None
-        exported = known.exported if isinstance(known, ModelCard) else None
-        if exported and backend in BACKENDS and backend not in exported.formats:
-            formats = ", ".join(exported.formats)
-            message = f"{path}: this export is of the format {formats}, not {backend}"
-            raise ModelError(f"{message}: tools/export.py --format both writes them together", path=path)
         outputs = None if known.classes is None else len(known.classes)
         self._network = open_backend(backend, prefix, known.size, outputs, batch_size, self.threads)
         self.card = known.card(self._network.classes) if isinstance(known, Sizes) else known

@@ -19,6 +19,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.calibration import Calibration
 from gluon_resnet.deploy.graph import Graph, read_graph
+from gluon_resnet.deploy.predictor import Sizes
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import require_prefix, temporary_name
 from gluon_resnet.models.parameters import write_arrays
@@ -58,6 +59,7 @@ def quantize(
     batch_size: int = 32,
     exclude: Sequence[str] = (),
     threads: Optional[int] = None,
+    card: Optional[Sizes] = None,
 ) -> Quantized:
     """Write OUTPUT-symbol.json, OUTPUT-0000.params and OUTPUT-model.json from the exported files of `model`.
 
@@ -75,6 +77,7 @@ def quantize(
         batches, batch_size: of calibration; fewer where there are not so many images.
         exclude: names of layers that stay float32: resnet20_conv0 for one whose weight is resnet20_conv0_weight.
         threads: that decode; None: one for each processor.
+        card: of a model without PREFIX-model.json.
 
     Raises:
         UsageError: an argument is out of range, the network is one of INT8 already, or it would be overwritten.
@@ -90,21 +93,25 @@ def quantize(
     if os.path.realpath(f"{model}-0000.params") == os.path.realpath(f"{output}-0000.params"):
         raise UsageError(f"the INT8 network would overwrite {model}-0000.params: choose another output")
     require_prefix(output)
-    card = ModelCard.load(f"{model}-model.json")
-    card.require_format("mxnet", f"{model}-model.json")
-    path = f"{model}-symbol.json"
-    graph = read_graph(path, f"{model}-0000.params", card.size, len(card.classes))
-    if card.quantization is not None or '"op": "_contrib_quantize' in graph.symbol.tojson():
+    path, parameters = f"{model}-symbol.json", f"{model}-0000.params"
+    if card is None:
+        known = ModelCard.load(f"{model}-model.json")
+        known.require_format("mxnet", f"{model}-model.json")
+        graph = read_graph(path, parameters, known.size, len(known.classes))
+    else:
+        graph = read_graph(path, parameters, card.size, len(card.classes) if card.classes else None)
+        known = card.card(graph.classes)
+    if known.quantization is not None or '"op": "_contrib_quantize' in graph.symbol.tojson():
         raise UsageError(f"{path}: this network is one of INT8 already")
     calibration = None
     if mode != "none":
         if records is None:
             raise UsageError(f"mode {mode!r} needs records to calibrate on")
-        calibration = Calibration(os.fspath(records), card, batches, batch_size, threads)
+        calibration = Calibration(os.fspath(records), known, batches, batch_size, threads)
 
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else it says on standard error what it fuses
     try:
-        symbol, arrays, result = _quantized(graph, card.size, mode, calibration, exclude)
+        symbol, arrays, result = _quantized(graph, known.size, mode, calibration, exclude)
     except mx.base.MXNetError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ModelError(f"{path}: MXNet cannot quantize it: {reason}", path=path) from None
@@ -123,8 +130,8 @@ def quantize(
             "images": calibration.images,
             "batch_size": calibration.batch_size,
         }
-    exported = card.exported and replace(card.exported, formats=_without_onnx(card.exported.formats))
-    _write(output, symbol, arrays, replace(card, errors=(), exported=exported, quantization=how))
+    exported = known.exported and replace(known.exported, formats=_without_onnx(known.exported.formats))
+    _write(output, symbol, arrays, replace(known, errors=(), exported=exported, quantization=how))
     return result
 
 

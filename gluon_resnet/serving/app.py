@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
@@ -68,7 +67,7 @@ class Service:
         )
 
     async def model(self, _: Request) -> Response:
-        return JSONResponse(dataclasses.asdict(self._card))
+        return JSONResponse(self._card.content())
 
     async def metrics(self, _: Request) -> Response:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
