@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Callable
 
 import psutil
 import pytest
-from launched import ROOT, launched
+from launched import PATIENCE, ROOT, launched
 
 HOST = socket.gethostname()
 ONE = ["-n", "1", "-s", "1", "--launcher", "local"]
@@ -91,12 +92,19 @@ def test_a_signal_reaches_the_workers_as_sigterm_and_the_rest_ends_after_them(tm
     assert "error" not in error
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_what_a_worker_has_started_ends_with_it_and_with_its_agent(tmp_path):
     command = "sleep 1000 & touch ready; wait"
     for kill in ("commands", "agents"):
         with launched([*ONE, "--", "bash", "-c", command], tmp_path) as launch:
             launch.wait_for("ready", -1)
-            assert any(process.name() == "sleep" for process in launch.processes())
+            wait_until(lambda: any(process.name() == "sleep" for process in launch.processes()))
             getattr(launch, kill)("worker")[0].kill()
             assert launch.end()[0] == (137 if kill == "commands" else 1)
         os.unlink(tmp_path / "ready")

@@ -229,7 +229,8 @@ class _Run:
         combining, scale = self.trainer.take_combining_seconds(), self.trainer.loss_scale
         return replace(
             record,
-            communication=combining and round(combining * position.batch / position.seconds, 4),
+            # An estimate from some of the steps, of which one can have been much slower than the rest.
+            communication=combining and min(1.0, round(combining * position.batch / position.seconds, 4)),
             gradient_norm=position.sums.mean_gradient_norm,
             loss_scale=scale,
             skipped_steps=None if scale is None else position.batch - position.sums.updates,
