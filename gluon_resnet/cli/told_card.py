@@ -11,7 +11,7 @@ import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.arguments import number
+from gluon_resnet.cli.told_sizes import add_size_options
 from gluon_resnet.data.class_names import read_class_names
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError, UsageError
@@ -99,13 +99,7 @@ class ToldCard:
 
 def add_card_options(parser: argparse.ArgumentParser) -> None:
     """The options that ToldCard.of takes."""
-    whole = number(int, 1)
-    group = parser.add_argument_group("a network without PREFIX-model.json")
-    group.add_argument("--size", type=whole, metavar="N", help="side of its images, in pixels")
-    group.add_argument(
-        "--resize", type=whole, metavar="N", help="their shorter side before the crop (default: as it is)"
-    )
-    group.add_argument("--classes", metavar="FILE", help="names, one a line (default: 0, 1, 2, ...)")
+    group = add_size_options(parser)
     group.add_argument("--network", help="of a checkpoint: resnet50, resnet20_v2, ... as for train.py")
     group.add_argument("--shortcut", help="its shortcut option, A, B or C (default: the network's own)")
 

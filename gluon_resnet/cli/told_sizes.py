@@ -14,8 +14,8 @@ from gluon_resnet.errors import ModelError, UsageError
 _MAX_SIDE = 1 << 14  # pixels, as of a crop
 
 
-def add_size_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `told_sizes` takes."""
+def add_size_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The options that `told_sizes` takes; their group in the help."""
     side = number(int, 1, _MAX_SIDE)
     group = parser.add_argument_group("a model without PREFIX-model.json")
     group.add_argument("--size", type=side, metavar="N", help="side of the centre crop, in pixels")
@@ -23,6 +23,7 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
         "--resize", type=side, metavar="N", help="shorter side before the crop (default: as it is)"
     )
     group.add_argument("--classes", metavar="FILE", help="names, one a line (default: numbers)")
+    return group
 
 
 def told_sizes(args: argparse.Namespace) -> Optional[Sizes]:

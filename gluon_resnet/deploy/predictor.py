@@ -186,9 +186,9 @@ class Predictor:
             inputs: float32 (n, 3, size, size), or (n, 10, 3, size, size) for ten crops, as of `preprocess`.
         """
         if inputs.ndim != 5:
-            return _log_softmax(self.forward(inputs))
+            return log_softmax(self.forward(inputs))
         views = self.forward(inputs.reshape(-1, *inputs.shape[2:]))
-        logarithms = _log_softmax(views.reshape(*inputs.shape[:2], views.shape[1]))
+        logarithms = log_softmax(views.reshape(*inputs.shape[:2], views.shape[1]))
         most = logarithms.max(axis=1)
         return most + np.log(np.exp(logarithms - most[:, None]).mean(axis=1))
 
@@ -255,7 +255,7 @@ def _itself(image: Any) -> Any:
     return image
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Over the last axis, in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

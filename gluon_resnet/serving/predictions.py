@@ -8,6 +8,7 @@ from typing import Any, Union
 import numpy as np
 
 from gluon_resnet.card import ModelCard
+from gluon_resnet.deploy.predictor import log_softmax, most_probable
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.refusal import Refusal
 
@@ -35,11 +36,7 @@ def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], to
 
 
 def _best(card: ModelCard, logits: np.ndarray, topk: int) -> list[dict[str, Any]]:
-    logits = logits.astype(np.float64)
-    best = np.argsort(-logits, kind="stable")[:topk]  # which knows an order where a probability is 0
-    probabilities = np.exp(logits - logits.max())
-    probabilities /= probabilities.sum()
     return [
-        {"label": int(label), "name": card.classes[label], "probability": float(probabilities[label])}
-        for label in best
+        {"label": label, "name": card.classes[label], "probability": probability}
+        for label, probability in most_probable(log_softmax(logits), topk)
     ]
