@@ -42,11 +42,13 @@ def make_model(
     per_pixel_mean: bool = False,
     together: int = 4,
     prepare: Callable[[Any], None] = lambda net: None,
+    formats: str = "mxnet",
     **options: Any,
 ) -> Model:
     """A network of 12 classes whose batch normalization has seen 5 batches of pictures, saved and exported.
 
-    `together` is the size of the batches, `prepare` changes the weights before, `options` are the card's.
+    `together` is the size of the batches, `prepare` changes the weights before, `formats` are as of `export`, `options`
+    the card's.
     """
     card = ModelCard(
         network=network,
@@ -84,7 +86,7 @@ def make_model(
     checkpoint, prefix = str(folder / f"run-{network}"), str(folder / network)
     card.save(f"{checkpoint}-model.json")
     save_parameters(net, f"{checkpoint}-0003.params")
-    export(checkpoint, 3, prefix)
+    export(checkpoint, 3, prefix, formats)
     return Model(card, net, checkpoint, prefix)
 
 

@@ -40,10 +40,7 @@ BOTH = pytest.mark.parametrize("backend", BACKENDS)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("model")
-    model = make_model(folder, "resnet20", 32, 40)
-    export(model.checkpoint, 3, model.prefix, "both")
-    return model
+    return make_model(tmp_path_factory.mktemp("model"), "resnet20", 32, 40, formats="both")
 
 
 @pytest.fixture(scope="module")

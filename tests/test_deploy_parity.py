@@ -13,7 +13,6 @@ from deployed import Model, make_model, run_program, write_images
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.deploy import Predictor
-from gluon_resnet.deploy.export import export
 
 TOLERANCE = 1e-4  # of a logit; those of these networks are of the order of 1 to 10
 
@@ -25,9 +24,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "resnet18": {"size": 224, "resize": 256},
         "resnet50": {"size": 224, "resize": 256, "variant": "v1b", "together": 2},
     }[request.param]
-    model = make_model(tmp_path_factory.mktemp("model"), request.param, **options)
-    export(model.checkpoint, 3, model.prefix, "both")
-    return model
+    return make_model(tmp_path_factory.mktemp("model"), request.param, formats="both", **options)
 
 
 @pytest.fixture(scope="module", params=["generated", "real"])

@@ -19,7 +19,6 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.data import decode
 from gluon_resnet.deploy import Predictor, Sizes
 from gluon_resnet.deploy.backend import BACKENDS
-from gluon_resnet.deploy.export import export
 from gluon_resnet.deploy.predictor import most_probable
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import ImageError, ModelError, UsageError
@@ -33,10 +32,7 @@ BOTH = pytest.mark.parametrize("backend", BACKENDS)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("model")
-    model = make_model(folder, "resnet20", 32, 40)
-    export(model.checkpoint, 3, model.prefix, "both")
-    return model
+    return make_model(tmp_path_factory.mktemp("model"), "resnet20", 32, 40, formats="both")
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -28,7 +28,6 @@ from gluon_resnet.cli.predict import main
 from gluon_resnet.cli.predict_lines import json_of_classes, json_of_logits, text_of_logits
 from gluon_resnet.deploy import Predictor
 from gluon_resnet.deploy.backend import BACKENDS
-from gluon_resnet.deploy.export import export
 from gluon_resnet.errors import UsageError
 
 TOOL = [sys.executable, str(REPOSITORY / "tools" / "predict.py")]
@@ -42,10 +41,7 @@ DEPEND_ON_BACKEND = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("model")
-    model = make_model(folder, "resnet20", 32, 40)
-    export(model.checkpoint, 3, model.prefix, "both")
-    return model
+    return make_model(tmp_path_factory.mktemp("model"), "resnet20", 32, 40, formats="both")
 
 
 @pytest.fixture(scope="module")
