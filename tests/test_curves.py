@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 from recorded_runs import BATCHES, epoch_record, write_run
 
-from gluon_resnet.analysis.curves import curves_svg, draw_curves
+from gluon_resnet.analysis.curves import curves_svg, draw_curves, draw_panels, panels_svg
 from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.errors import DataError, EnvironmentProblem, UsageError
 
 OLD = pathlib.Path(__file__).parent.parent / "results" / "cifar10" / "resnet20" / "log.jsonl"
 FALLING = [70.0 - epoch for epoch in range(30)]
+COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c")  # matplotlib's first three
 
 
 def test_a_run_is_read_from_its_prefix_or_its_log(tmp_path):
@@ -177,3 +179,66 @@ def test_curves_without_matplotlib_say_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentProblem, match=r"gluon-resnet\[plot\]"):
         draw_curves(str(tmp_path / "a.png"), [])
     assert not list(tmp_path.iterdir())
+
+
+def panels(tmp_path):
+    """Two, of three depths; the residual family lacks the middle one."""
+    settings = {"recipe": "cifar10"}
+    runs = {
+        name: replace(
+            read_run(write_run(tmp_path / name, [e + more for e in FALLING], settings=settings)), name=name
+        )
+        for name, more in (
+            ("plain-20", 0),
+            ("plain-32", 5),
+            ("plain-56", 10),
+            ("ResNet-20", 0),
+            ("ResNet-56", -5),
+        )
+    }
+    return [
+        ("plain", [runs["plain-20"], runs["plain-32"], runs["plain-56"]]),
+        ("ResNet", [runs["ResNet-20"], None, runs["ResNet-56"]]),
+    ]
+
+
+def words_of(text: str) -> list[str]:
+    """The texts of a drawing."""
+    elements = ElementTree.fromstring(text).iter()
+    return ["".join(e.itertext()).strip() for e in elements if e.tag.endswith("text")]
+
+
+def test_panels_have_the_same_axes_and_a_colour_for_each_depth(tmp_path):
+    plain, residual = panels_svg(panels(tmp_path), "test")
+    assert {"plain", "plain-20", "plain-32", "plain-56", "dashed: training, bold: test"} <= {*words_of(plain)}
+    assert {"ResNet", "ResNet-20", "ResNet-56"} <= {*words_of(residual)}
+    assert not {"ResNet-20", "plain-20"} & {*words_of(plain)} & {*words_of(residual)}
+    numbers = [
+        [word for word in words_of(text) if re.fullmatch(r"[\d.]+", word)] for text in (plain, residual)
+    ]
+    assert numbers[0] == numbers[1]  # of both axes
+    assert all(colour in plain for colour in COLOURS)
+    assert [colour in residual for colour in COLOURS] == [True, False, True]
+
+
+def test_panels_are_one_file(tmp_path):
+    draw_panels(str(tmp_path / "both.svg"), panels(tmp_path))
+    words = words_of((tmp_path / "both.svg").read_text())
+    assert {"plain", "ResNet", "plain-56", "ResNet-56", "dashed: training, bold: validation"} <= {*words}
+    draw_panels(str(tmp_path / "both.png"), panels(tmp_path))
+    image = cv2.imread(str(tmp_path / "both.png"))
+    height, width, _ = image.shape
+    assert width > 2 * height
+    left, right = np.array_split(image[..., ::-1].astype(int), 2, axis=1)
+    second = (255, 127, 14)  # which the right panel keeps free
+    assert [int((np.abs(part - second).max(axis=2) < 60).sum()) > 200 for part in (left, right)] == [
+        True,
+        False,
+    ]
+
+
+def test_panels_of_runs_that_have_not_begun(tmp_path):
+    nothing = [("plain", []), ("ResNet", [None, Run("ResNet-56", [])])]
+    assert len(panels_svg(nothing)) == 2
+    draw_panels(str(tmp_path / "empty.svg"), nothing)
+    assert "ResNet" in words_of((tmp_path / "empty.svg").read_text())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from gluon_resnet.analysis.curves import curves_svg
+from gluon_resnet.analysis.page import percent, render
 from gluon_resnet.analysis.run import Run
 from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.files import whole_file
@@ -17,14 +18,6 @@ def write_report(path: str, run: Run) -> None:
 
     Without matplotlib it says what to install in place of the curves. EnvironmentProblem when Jinja2 is missing.
     """
-    try:
-        import jinja2
-    except ImportError:
-        raise EnvironmentProblem("a report needs Jinja2: install gluon-resnet[plot]") from None
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(percent=percent, duration=duration, setting=_setting)
-    template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     curves, no_curves = None, ""
     try:
         curves = curves_svg(run)
@@ -33,7 +26,9 @@ def write_report(path: str, run: Run) -> None:
     best = run.best
     validated = best is not None and best.val_top1_error is not None
     columns = _columns(run)
-    page = template.render(
+    page = render(
+        Path(__file__).with_name("report.html"),
+        title=run.name,
         run=run,
         card=run.card,
         curves=curves,
@@ -46,19 +41,6 @@ def write_report(path: str, run: Run) -> None:
     )
     with whole_file(path) as stream:
         stream.write(page)
-
-
-def percent(value: Optional[float], digits: int = 2) -> str:
-    """'8.75 %'; empty for None."""
-    return "" if value is None else f"{value:.{digits}f} %"
-
-
-def duration(seconds: float) -> str:
-    """'2 h 5 min', '52 min', '8 s'."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _columns(run: Run) -> list[tuple[str, Any]]:
@@ -94,8 +76,3 @@ def _columns(run: Run) -> list[tuple[str, Any]]:
         for name, field, cell in columns
         if any(getattr(r, field) is not None for r in run.epochs)
     ]
-
-
-def _setting(value: Any) -> str:
-    """A value of a JSON file, to read."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any, Optional
 
 from gluon_resnet.analysis.curves import draw_curves
-from gluon_resnet.analysis.report import duration, percent
+from gluon_resnet.analysis.page import duration, percent
 from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.cli.command import program
 from gluon_resnet.errors import EnvironmentProblem
@@ -32,7 +32,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a --model-prefix of train.py, or its PREFIX-log.jsonl"
     )
-    parser.add_argument("--output", metavar="FILE.png", help="draw the curves of all runs in one figure")
+    parser.add_argument(
+        "--output", metavar="FILE", help="a .png or .svg: draw the curves of all runs in one figure"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     args = parser.parse_args(argv)
 

@@ -1,0 +1,74 @@
+"""Figures as files and as elements of pages: what all drawings of matplotlib share, whatever they show."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Callable
+
+from gluon_resnet.errors import EnvironmentProblem, UsageError
+from gluon_resnet.files import temporary_name
+
+_NAME = 50  # letters of a name that have room in a legend
+# Of text and axes where the page may be light or dark: a gray with a contrast of 4.5 to white and to black.
+_ANY_PAGE = dict.fromkeys(
+    ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#767676"
+)
+_TEXT = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gluon-resnet",
+}  # text stays text; the same figure, the same bytes
+_UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+
+
+def write_figure(path: str, draw: Callable[[], Any]) -> None:
+    """Write what `draw` returns, a figure of `new_figure`, as PNG or SVG by the ending of `path`; whole.
+
+    Raises:
+        UsageError: another ending.
+        EnvironmentProblem: matplotlib is not installed.
+    """
+    require_figure(path)
+    kind = "svg" if path.lower().endswith(".svg") else "png"
+    with _style(_TEXT), temporary_name(path) as temporary:
+        draw().savefig(temporary, format=kind, dpi=120, metadata=_UNDATED if kind == "svg" else None)
+
+
+def svg_element(draw: Callable[[], Any]) -> str:
+    """The same as an <svg> element for a page with a light or a dark background."""
+    stream = io.StringIO()
+    with _style({**_ANY_PAGE, **_TEXT, "legend.facecolor": "none"}):
+        draw().savefig(stream, format="svg", transparent=True, metadata=_UNDATED)
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def require_figure(path: str) -> None:
+    """Raise, before any work, what `write_figure` would raise: for another ending, or without matplotlib."""
+    if not path.lower().endswith((".png", ".svg")):
+        raise UsageError(f"{path}: a figure is a .png or .svg file")
+    _style({})
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, sizes in inches, without pyplot: no global state, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_label(name: str) -> str:
+    """A name in a legend: matplotlib hides one with _ in front, and sees formulas in $."""
+    short = name if len(name) <= _NAME else "..." + name[3 - _NAME :]
+    return " " + short.replace("$", r"\$")
+
+
+def _style(settings: dict[str, str]) -> Any:
+    """A context with matplotlib's own defaults, whatever the user's are, and `settings`."""
+    try:
+        import matplotlib.style
+    except ImportError:
+        raise EnvironmentProblem("figures need matplotlib: install gluon-resnet[plot]") from None
+    return matplotlib.style.context(["default", settings])

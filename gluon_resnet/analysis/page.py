@@ -1,0 +1,46 @@
+"""Pages that need no other file and no network: what their templates share, and how they write figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+from gluon_resnet.errors import EnvironmentProblem
+
+
+def render(template: Path, **values: Any) -> str:
+    """The page of a template, which extends page.html and is given `title`; all values are escaped.
+
+    EnvironmentProblem when Jinja2 is missing.
+    """
+    try:
+        import jinja2
+    except ImportError:
+        raise EnvironmentProblem("a report needs Jinja2: install gluon-resnet[plot]") from None
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, setting=_setting)
+    return environment.get_template(template.name).render(values)
+
+
+def percent(value: Optional[float], digits: int = 2) -> str:
+    """'8.75 %'; empty for None."""
+    return "" if value is None else f"{value:.{digits}f} %"
+
+
+def duration(seconds: float) -> str:
+    """'2 h 5 min', '52 min', '8 s'."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _setting(value: Any) -> str:
+    """A value of a JSON file, to read."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
