@@ -8,15 +8,21 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Optional, Union
+from typing import Optional
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.arguments import epoch, gpu_ids, number, numbers
+from gluon_resnet.cli.arguments import numbers
 from gluon_resnet.cli.card_entries import data_set, measured_error
 from gluon_resnet.cli.command import as_typed, program
+from gluon_resnet.cli.evaluate_networks import chosen_contexts, load_member
+from gluon_resnet.cli.evaluate_options import (
+    add_data_options,
+    add_device_options,
+    add_network_options,
+    epochs,
+)
 from gluon_resnet.cli.evaluate_report import (
-    Network,
     Report,
     class_table,
     error_table,
@@ -25,14 +31,10 @@ from gluon_resnet.cli.evaluate_report import (
 )
 from gluon_resnet.cli.told_card import ToldCard, add_card_options
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
-from gluon_resnet.deploy.graph import load_graph
 from gluon_resnet.errors import UsageError
-from gluon_resnet.evaluation import PROTOCOLS, SCALES, Member, evaluate
+from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
 from gluon_resnet.evaluation.members import class_names
 from gluon_resnet.files import whole_file
-from gluon_resnet.models.parameters import read_arrays
-from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path
-from gluon_resnet.training.devices import cpu_contexts, gpu_contexts
 from gluon_resnet.training.progress import Progress
 
 _EPILOG = """\
@@ -47,11 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = _parser().parse_args(argv)
     if args.scales is not None and args.protocol != "multi-scale":
         raise UsageError("--scales are those of --protocol multi-scale")
-    if len(args.epoch) not in (1, len(args.model_prefix)):
-        raise UsageError(
-            f"--epoch: expected one for all or one for each of {len(args.model_prefix)} networks, "
-            f"found {len(args.epoch)}"
-        )
+    wanted = epochs(args)
     told = ToldCard.of(args)
     if len(args.model_prefix) > 1 and (told or args.update_card):
         option = "size" if told else "update-card"
@@ -59,9 +57,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     card_path = f"{args.model_prefix[0]}-model.json"
     if args.update_card and told and os.path.exists(card_path):
         raise UsageError(f"--update-card would replace {card_path} by what --size says: leave one out")
-    contexts = gpu_contexts(args.gpus) if args.gpus else cpu_contexts(args.cpus)
-    epochs = args.epoch * (len(args.model_prefix) // len(args.epoch))
-    loaded = [_load(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, epochs)]
+    contexts = chosen_contexts(args)
+    loaded = [load_member(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, wanted)]
     members, networks = [member for member, _ in loaded], tuple(network for _, network in loaded)
     names = class_names(members, args.data_val)
     files = [RecordFile(path) for path in args.data_val]
@@ -141,27 +138,6 @@ def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[Rec
     print(f"evaluate.py: {path} has these errors now", file=sys.stderr)
 
 
-def _load(
-    prefix: str, wanted: Union[int, str, None], contexts: Sequence[Any], told: Optional[ToldCard]
-) -> tuple[Member, Network]:
-    """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'.
-
-    Its card is what was told, or that of PREFIX.
-    """
-    chosen = chosen_epoch(prefix, wanted)
-    path = parameters_path(prefix, chosen)
-    exported = all(name.startswith(("arg:", "aux:")) for name in read_arrays(path))
-    if exported:
-        graph = f"{prefix}-symbol.json"
-        card = told.of_graph(graph) if told else ModelCard.load(f"{prefix}-model.json")
-        card.require_format("mxnet", f"{prefix}-model.json")
-        net = load_graph(graph, path, card, contexts)
-    else:
-        card, net = load_network(prefix, chosen, contexts, told.of_checkpoint(path) if told else None)
-    network = Network(path, card.network, card.shortcut, card.variant, chosen, exported)
-    return Member(path, card, net), network
-
-
 def _parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog=program("evaluate"),
@@ -169,30 +145,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    whole = number(int, 1)
-    group = result.add_argument_group("networks")
-    group.add_argument(
-        "--model-prefix",
-        nargs="+",
-        required=True,
-        metavar="PREFIX",
-        help="of the files that train.py, convert.py or export.py wrote; several: an ensemble",
-    )
-    group.add_argument(
-        "--epoch",
-        nargs="+",
-        type=epoch,
-        default=[None],
-        metavar="N",
-        help="of PREFIX-NNNN.params, or best; one for all or one for each (default: the newest)",
-    )
+    add_network_options(result, several="an ensemble", required=True)
     add_card_options(result)
-    group = result.add_argument_group("data")
-    group.add_argument(
-        "--data-val", nargs="+", required=True, metavar="REC", help="records; each counts once"
-    )
-    group.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
-    group.add_argument("--batch-size", type=whole, default=64, help="images at once (default: 64)")
+    group = add_data_options(result, required=True)
     group.add_argument("--protocol", choices=PROTOCOLS, default="1-crop", help="default: 1-crop")
     group.add_argument(
         "--scales",
@@ -200,9 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N,N,...",
         help=f"shorter sides of multi-scale (default: {','.join(map(str, SCALES))})",
     )
-    group = result.add_argument_group("devices").add_mutually_exclusive_group()
-    group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
-    group.add_argument("--cpus", type=whole, default=1, help="data-parallel CPU contexts (default: 1)")
+    add_device_options(result)
     group = result.add_argument_group("report")
     group.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
     group.add_argument("--output", metavar="FILE.json", help="write the JSON object, too")

@@ -1,0 +1,63 @@
+"""The standard deviations of layer responses, drawn as in the paper's Figure 7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gluon_resnet.analysis.figures import legend_label, new_figure, svg_element, write_figure
+from gluon_resnet.analysis.responses import Responses
+
+
+def draw_responses(path: str, responses: Sequence[Responses]) -> None:
+    """Write the figure as PNG or SVG: the 3x3 layers in their order above, in descending order of their std below.
+
+    A colour for each network, dashed where it is plain. The file is written whole.
+
+    Raises as `write_figure`.
+    """
+    write_figure(path, lambda: _figure(responses))
+
+
+def responses_svg(responses: Sequence[Responses]) -> str:
+    """The same as an <svg> element for a page with a light or a dark background."""
+    return svg_element(lambda: _figure(responses))
+
+
+def _figure(responses: Sequence[Responses]) -> Any:
+    figure = new_figure(6, 6)
+    original, ranked = figure.subplots(2, 1)
+    _draw(original, [(r, r.stds) for r in responses], "layer index (original)")
+    _draw(ranked, [(r, r.ranked) for r in responses], "layer index (sorted by magnitude)")
+    if responses:
+        original.legend(
+            [legend_label(name) for name in _names(responses)], fontsize="small", ncol=1 + len(responses) // 4
+        )
+    figure.tight_layout()
+    return figure
+
+
+def _draw(axes: Any, lines: Sequence[tuple[Responses, tuple[float, ...]]], title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for number, (network, stds) in enumerate(lines):
+        plain = network.network.startswith("plain")
+        axes.plot(
+            range(1, len(stds) + 1),
+            stds,
+            "--" if plain else "-",
+            color=f"C{number % 10}",
+            marker="." if len(stds) == 1 else None,  # a single point has no line
+        )
+    axes.set_xlabel(title)
+    axes.set_ylabel("std")
+    axes.set_xlim(0, max((len(stds) for _, stds in lines), default=0) + 1)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(True, linewidth=0.4, alpha=0.6)
+
+
+def _names(responses: Sequence[Responses]) -> list[str]:
+    """What each is called in the legend: its network, and where two are of the same its file of parameters."""
+    networks = [r.network for r in responses]
+    return [r.network if networks.count(r.network) == 1 else r.parameters for r in responses]

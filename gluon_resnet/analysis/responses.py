@@ -1,0 +1,98 @@
+"""Standard deviations of layer responses (He et al. 2015, §4.2 and Figure 7), as a JSON file; without MXNet.
+
+{"format": "gluon-resnet layer responses 1",
+ "network": "resnet20", "parameters": "runs/resnet20-0164.params", "epoch": 164,
+ "data": ["cifar10_test.rec"], "images": 10000,
+ "layers": [{"name": "conv0", "kernel": 3, "std": 0.81}, {"name": "stage1_unit1_conv0", ...}, ...],
+ "command": "python tools/responses.py ..."}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from typing import Union
+
+from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.files import whole_file
+from gluon_resnet.json_values import from_json, is_integer, is_number, is_text, parse_json, require
+
+Path = Union[str, "os.PathLike[str]"]
+
+_FORMAT = "gluon-resnet layer responses 1"
+
+
+@dataclass(frozen=True)
+class LayerResponse:
+    """The outputs of a convolution, after its batch normalization and before ReLU or addition, over some images.
+
+    Raises UsageError for a value that cannot be.
+    """
+
+    name: str  # 'stage1_unit1_conv0': where it stands in the network
+    kernel: int
+    std: float  # over all images, channels and positions together
+
+    def __post_init__(self) -> None:
+        require(is_text(self.name), "name", "text", self.name)
+        require(is_integer(self.kernel, 1, 1 << 14), "kernel", "a side in pixels", self.kernel)
+        require(is_number(self.std, 0, sys.float_info.max), "std", "a number from 0 up", self.std)
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Of one trained network.
+
+    Raises UsageError for a value that cannot be.
+    """
+
+    network: str
+    parameters: str  # the file of its parameters
+    epoch: int
+    data: tuple[str, ...]  # record files
+    images: int
+    layers: tuple[LayerResponse, ...]  # in the order of the network, without projections of shortcuts
+    command: str
+
+    def __post_init__(self) -> None:
+        for name in ("network", "parameters", "command"):
+            require(is_text(getattr(self, name)), name, "text", getattr(self, name))
+        require(is_integer(self.epoch, 0, 1 << 53), "epoch", "a number from 0 up", self.epoch)
+        require(is_integer(self.images, 1, 1 << 53), "images", "a number from 1 up", self.images)
+        data, layers = self.data, self.layers
+        require(isinstance(data, tuple) and all(map(is_text, data)), "data", "a list of files", data)
+        require(isinstance(layers, tuple) and len(layers) > 0, "layers", "a list of layers", layers)
+
+    @property
+    def stds(self) -> tuple[float, ...]:
+        """Of the 3x3 layers, which are those of Figure 7, in the order of the network."""
+        return tuple(layer.std for layer in self.layers if layer.kernel == 3)
+
+    @property
+    def ranked(self) -> tuple[float, ...]:
+        """`stds` in descending order."""
+        return tuple(sorted(self.stds, reverse=True))
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole."""
+        with whole_file(path) as stream:
+            stream.write(self.to_json())
+
+    @staticmethod
+    def load(path: Path) -> Responses:
+        """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
+        path = os.fspath(path)
+        try:
+            with open(path, "rb") as stream:
+                content = parse_json(stream.read())
+            if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+                raise ValueError(f"it has no format {_FORMAT!r}")
+            return from_json(Responses, content, "the file")
+        except (ValueError, RecursionError, UsageError) as error:
+            raise DataError(f"{path} holds no layer responses: {error}", path) from None

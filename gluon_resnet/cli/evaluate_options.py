@@ -1,0 +1,67 @@
+"""The options that say which trained networks are tested, on what and where: evaluate.py's and responses.py's."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Union
+
+from gluon_resnet.cli.arguments import epoch, gpu_ids, number
+from gluon_resnet.errors import UsageError
+
+
+def add_network_options(parser: argparse.ArgumentParser, several: str, required: bool) -> None:
+    """--model-prefix and --epoch; `several`: what several networks are."""
+    group = parser.add_argument_group("networks")
+    group.add_argument(
+        "--model-prefix",
+        nargs="+",
+        required=required,
+        default=[],
+        metavar="PREFIX",
+        help=f"of the files that train.py, convert.py or export.py wrote; several: {several}",
+    )
+    group.add_argument(
+        "--epoch",
+        nargs="+",
+        type=epoch,
+        default=[None],
+        metavar="N",
+        help="of PREFIX-NNNN.params, or best; one for all or one for each (default: the newest)",
+    )
+
+
+def add_data_options(parser: argparse.ArgumentParser, required: bool) -> argparse._ArgumentGroup:
+    """--data-val, --data-nthreads and --batch-size; their group in the help."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data-val",
+        nargs="+",
+        required=required,
+        default=[],
+        metavar="REC",
+        help="records; each counts once",
+    )
+    group.add_argument(
+        "--data-nthreads", type=number(int, 1), help="decoding threads (default: one per processor)"
+    )
+    group.add_argument("--batch-size", type=number(int, 1), default=64, help="images at once (default: 64)")
+    return group
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """--gpus and --cpus."""
+    group = parser.add_argument_group("devices").add_mutually_exclusive_group()
+    group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
+    group.add_argument(
+        "--cpus", type=number(int, 1), default=1, help="data-parallel CPU contexts (default: 1)"
+    )
+
+
+def epochs(args: argparse.Namespace) -> list[Union[int, str, None]]:
+    """What --epoch says for each --model-prefix; UsageError where their numbers do not fit."""
+    if len(args.epoch) not in (1, len(args.model_prefix)):
+        raise UsageError(
+            f"--epoch: expected one for all or one for each of {len(args.model_prefix)} networks, "
+            f"found {len(args.epoch)}"
+        )
+    return args.epoch * (len(args.model_prefix) // len(args.epoch))
