@@ -1,0 +1,71 @@
+"""CIFAR-10 in any of the forms in which people have it, as the record files that a study trains on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.reproduction.steps import Step
+
+_PARTS = ("train", "test")
+_ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
+_FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
+
+
+class Cifar10Data(NamedTuple):
+    """The record files, and what makes them."""
+
+    train: str
+    test: str
+    packing: tuple[Step, ...]
+
+
+def cifar10_data(source: str, folder: str) -> Cifar10Data:
+    """The data of `source`, packed into `folder` where it is not record files already.
+
+    Args:
+        source: a folder with cifar10_train.rec and cifar10_test.rec, or with cifar10_train.tar.gz and
+            cifar10_test.tar.gz of CLASS/NAME, or with such folders train/ and test/; or CIFAR-10's own batches or
+            archive, or a folder with these.
+        folder: of the study.
+
+    UsageError where there is none of these.
+    """
+    train, test = (os.path.join(source, f"cifar10_{part}.rec") for part in _PARTS)
+    if os.path.isfile(train) and os.path.isfile(test):
+        return Cifar10Data(train, test, ())
+    prefix = os.path.join(folder, "data", "cifar10")
+    train, test = (f"{prefix}_{part}.rec" for part in _PARTS)
+    for pattern in ("cifar10_{}.tar.gz", "cifar10_{}.tar", "{}"):
+        roots = [os.path.join(source, pattern.format(part)) for part in _PARTS]
+        if all(map(os.path.exists, roots)):
+            steps = (
+                _packing(part, record, [record.removesuffix(".rec"), root, "--pass-through"], folder)
+                for part, record, root in zip(_PARTS, (train, test), roots)
+            )
+            return Cifar10Data(train, test, tuple(steps))
+    official = [os.path.join(source, name) for name in (*_ARCHIVES, *_FOLDERS)]
+    batches = [os.path.join(source, f"data_batch_1{ending}") for ending in ("", ".bin")]
+    found = [path for path in official if os.path.exists(path)]
+    if os.path.isfile(source) or any(map(os.path.isfile, batches)):
+        found = [source]
+    if not found:
+        raise UsageError(
+            f"--data {source}: expected a folder with cifar10_train.rec and cifar10_test.rec, with "
+            "cifar10_train.tar.gz and cifar10_test.tar.gz, with train/ and test/, or with CIFAR-10's own "
+            f"{' or '.join(_ARCHIVES)}; or such an archive"
+        )
+    command = [prefix, found[0], "--source", "cifar10"]
+    packing = _packing("train and test", test, command, folder)
+    return Cifar10Data(train, test, (packing,))
+
+
+def _packing(part: str, record: str, arguments: Sequence[str], folder: str) -> Step:
+    return Step(
+        name=f"pack {part}",
+        command=lambda: ("im2rec", *arguments),
+        output=os.path.join(folder, "data", "im2rec.out"),
+        done=lambda: os.path.isfile(record),
+    )

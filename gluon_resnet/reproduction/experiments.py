@@ -1,0 +1,90 @@
+"""The paper's experiments on a data set: which networks, trained by what recipe, tested how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from gluon_resnet.analysis.paper import reference
+from gluon_resnet.reproduction.nets import PlannedNet
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is the same for all networks of a study."""
+
+    data_set: str  # 'cifar10' or 'imagenet'
+    nets: tuple[str, ...]  # by default; as for planned_nets
+    own_shortcut: str  # of a residual network whose name has none
+    classes: int
+    size: int  # of the networks' input
+    training_images: int
+    test_images: int
+    recipe: str  # the paper's
+    short_recipe: str  # of a schedule of some epochs, in which the learning rate falls at fixed times ...
+    steps: tuple[float, ...]  # ... these, as parts of it
+    protocols: tuple[str, ...]  # that every network is tested by; the first decides which one is the best
+    scales: Optional[tuple[int, ...]]  # of multi-scale; None: the paper's
+    responses: bool  # whether the paper analyses the layers' responses
+
+    def training(self, epochs: Optional[int]) -> list[str]:
+        """Arguments of train.py; None: the paper's schedule."""
+        if epochs is None:
+            return ["--recipe", self.recipe]
+        at = ",".join(f"{part * epochs:g}" for part in self.steps)
+        return ["--recipe", self.short_recipe, "--num-epochs", str(epochs), "--lr-step-epochs", at]
+
+    def protocols_of(self, net: PlannedNet) -> list[str]:
+        """How the network is tested: as the paper does it, where it has such a network."""
+        listed = (
+            reference(net.network, net.shortcut, "v1", "multi-scale") if self.data_set == "imagenet" else None
+        )
+        return [*self.protocols, *(["multi-scale"] if listed else [])]
+
+    def ensembles(self, nets: Sequence[PlannedNet]) -> list[tuple[str, tuple[PlannedNet, ...]]]:
+        """Protocols, and the networks that are tested together: residual ones, as in the paper, and then all."""
+        if self.data_set == "imagenet":
+            members = tuple(net for net in nets if "multi-scale" in self.protocols_of(net))
+            return [("multi-scale", members)] if len(members) > 1 else []
+        groups = dict.fromkeys((tuple(net for net in nets if net.shortcut), tuple(nets)))
+        return [(protocol, group) for group in groups if len(group) > 1 for protocol in self.protocols]
+
+
+# §4.2. Figure 6 and Table 6 have more nets, by --nets. "For testing, we only evaluate the single view of the original
+# 32x32 image." Ten crops would be as large as the image; at one scale multi-scale is the image and its mirror image.
+CIFAR10 = Experiment(
+    data_set="cifar10",
+    nets=("plain20", "plain56", "resnet20", "resnet56"),
+    own_shortcut="A",
+    classes=10,
+    size=32,
+    training_images=50_000,
+    test_images=10_000,
+    recipe="cifar10",
+    short_recipe="cifar10",
+    steps=(0.5, 0.75),  # "divide it by 10 at 32k and 48k iterations, and terminate training at 64k"
+    protocols=("1-crop", "multi-scale"),
+    scales=(32,),
+    responses=True,
+)
+
+# §4.1: Figure 4 and Table 2 (option A), Table 3 (A, B, C, and deeper nets of option B), Table 4 (B and C).
+IMAGENET = Experiment(
+    data_set="imagenet",
+    nets=(
+        *("plain18", "resnet18-A", "plain34", "resnet34-A"),
+        *("resnet34-B", "resnet34-C", "resnet50", "resnet101", "resnet152"),
+    ),
+    own_shortcut="B",
+    classes=1000,
+    size=224,
+    training_images=1_281_167,
+    test_images=50_000,
+    recipe="imagenet",
+    short_recipe="imagenet-steps",
+    steps=(0.25, 0.5, 0.75),  # imagenet-steps has 30, 60 and 90 of 120
+    protocols=("10-crop",),
+    scales=None,
+    responses=False,
+)

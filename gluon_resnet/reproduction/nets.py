@@ -1,0 +1,47 @@
+"""Which networks a study is of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models.registry import describe
+
+
+@dataclass(frozen=True)
+class PlannedNet:
+    """A network to train."""
+
+    key: str  # what its files' names begin with
+    network: str  # as for get_model
+    shortcut: Optional[str]  # None: it has none
+
+    @property
+    def depth(self) -> int:
+        """Its layers, by its name; 0 for one of the paper's rivals without a number."""
+        match = re.search(r"\d+", self.network)
+        return int(match[0]) if match else 0
+
+
+def planned_nets(names: Sequence[str], own_shortcut: str) -> tuple[PlannedNet, ...]:
+    """From 'resnet34-C' or 'plain20' to networks, each once, in this order.
+
+    A key ends with the shortcut option only where that is not `own_shortcut`, which a name without one has. UsageError
+    where there is no such network, or where one stands twice.
+    """
+    nets = []
+    for name in names:
+        network, _, option = name.partition("-")
+        shortcut = describe(network, option or None).shortcut
+        if shortcut and not option:
+            shortcut = own_shortcut
+        key = network if shortcut in (None, own_shortcut) else f"{network}-{shortcut}"
+        nets.append(PlannedNet(key, network, shortcut))
+    keys = [net.key for net in nets]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice or not nets:
+        raise UsageError(f"--nets: {twice} is there twice" if twice else "--nets: expected names of networks")
+    return tuple(nets)

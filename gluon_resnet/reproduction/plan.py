@@ -1,0 +1,196 @@
+"""From a study's choices to its steps: train, test, measure responses, test ensembles, export the best."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Optional
+
+from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.files import whole_file
+from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET, Experiment
+from gluon_resnet.reproduction.nets import PlannedNet
+from gluon_resnet.reproduction.results import (
+    best_prefix,
+    is_evaluation_of,
+    is_export_of,
+    is_newer,
+    read_run_of,
+)
+from gluon_resnet.reproduction.steps import Step
+
+_FORMAT = "gluon-resnet study 1"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What every training and test of a study's folder has in common, kept there as study.json."""
+
+    data_set: str
+    train_records: tuple[str, ...]
+    test_records: tuple[str, ...]
+    epochs: Optional[int]  # None: the paper's schedule
+    scales: Optional[tuple[int, ...]]  # of multi-scale testing; None: the paper's
+    training: tuple[str, ...]  # more arguments of train.py
+
+    @property
+    def experiment(self) -> Experiment:
+        """The paper's."""
+        return {experiment.data_set: experiment for experiment in (CIFAR10, IMAGENET)}[self.data_set]
+
+    def kept(self, folder: str) -> bool:
+        """Whether the folder has a study.json; UsageError where it is of a study with other choices."""
+        path = os.path.join(folder, "study.json")
+        ours = self._plain()
+        if os.path.exists(path):
+            theirs = _read(path)
+            other = [f.name for f in fields(self) if theirs.get(f.name) != ours[f.name]]
+            if other:
+                shown = "; ".join(f"{name} {theirs.get(name)!r} there, {ours[name]!r} now" for name in other)
+                raise UsageError(
+                    f"{folder} is of a study with other choices ({shown}): choose another --output"
+                )
+            return True
+        return False
+
+    def keep(self, folder: str) -> None:
+        """Write study.json where there is none; the same UsageError."""
+        if not self.kept(folder):
+            with whole_file(os.path.join(folder, "study.json")) as stream:
+                content = {"format": _FORMAT, **self._plain()}
+                stream.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _plain(self) -> dict[str, Any]:
+        """As JSON gives it back."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+        if content.pop("format", None) != _FORMAT:
+            raise ValueError(f"it has no format {_FORMAT!r}")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is not of a study: {error}", path) from None
+    return dict(content)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Arguments that change how fast a study is, and not what comes out."""
+
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+def plan(
+    folder: str,
+    choices: Choices,
+    nets: Sequence[PlannedNet],
+    packing: Sequence[Step] = (),
+    devices: Devices = Devices(),
+) -> list[Step]:
+    """All steps of a study in `folder`, those of `packing` among them."""
+    planner = _Planner(folder, choices, devices)
+    packed = tuple(step.name for step in packing)
+    steps = list(packing)
+    for net in nets:
+        steps += [planner.train(net, packed), *planner.tests(net)]
+        if choices.experiment.responses:
+            steps.append(planner.responses(net))
+    steps += [planner.test(protocol, group) for protocol, group in choices.experiment.ensembles(nets)]
+    return [*steps, planner.export(nets)]
+
+
+class _Planner:
+    """Makes the steps of one folder."""
+
+    def __init__(self, folder: str, choices: Choices, devices: Devices) -> None:
+        self._folder, self._choices, self._devices = folder, choices, devices
+
+    def train(self, net: PlannedNet, needs: tuple[str, ...]) -> Step:
+        """Done when all epochs of its log are over, and the parameters of the last are there."""
+        choices, prefix = self._choices, self._prefix(net)
+        shortcut = ("--shortcut", net.shortcut) if net.shortcut else ()
+        command = (
+            *("train", "--network", net.network, *shortcut, *choices.experiment.training(choices.epochs)),
+            *("--data-train", *choices.train_records, "--data-val", *choices.test_records),
+            *("--model-prefix", prefix, "--resume", "--disp-batches", "100"),
+            *(*self._devices.train, *choices.training),
+        )
+
+        def done() -> bool:
+            run = read_run_of(prefix)
+            if run is None or choices.epochs not in (None, run.planned):
+                return False
+            return run.planned == len(run.epochs) == newest_epoch(prefix)
+
+        return Step(
+            f"train {net.key}", lambda: command, f"{prefix}-train.out", done, needs, cost=1000.0 + net.depth
+        )
+
+    def tests(self, net: PlannedNet) -> list[Step]:
+        """Of a network alone."""
+        return [self.test(protocol, [net]) for protocol in self._choices.experiment.protocols_of(net)]
+
+    def test(self, protocol: str, nets: Sequence[PlannedNet]) -> Step:
+        """Done when its file is about the last epochs of these networks."""
+        name, prefixes = "+".join(net.key for net in nets), [self._prefix(net) for net in nets]
+        output = os.path.join(self._folder, f"{name}-{protocol}.json")
+        scales = (
+            self._choices.scales or self._choices.experiment.scales if protocol == "multi-scale" else None
+        )
+        command = (
+            *("evaluate", "--model-prefix", *prefixes, "--data-val", *self._choices.test_records),
+            *("--protocol", protocol, *(["--scales", ",".join(map(str, scales))] if scales else [])),
+            *("--output", output, *self._devices.test),
+        )
+        return Step(
+            f"test {name} ({protocol})",
+            lambda: command,
+            os.path.join(self._folder, "evaluate.out"),
+            lambda: is_evaluation_of(output, prefixes),
+            tuple(f"train {net.key}" for net in nets),
+            cost=sum(net.depth for net in nets),
+        )
+
+    def responses(self, net: PlannedNet) -> Step:
+        """Done when they are of the last epoch."""
+        prefix = self._prefix(net)
+        output = f"{prefix}-responses.json"
+        command = (
+            *("responses", "--model-prefix", prefix, "--data-val", *self._choices.test_records),
+            *("--output", output, *self._devices.test),
+        )
+        return Step(
+            f"responses of {net.key}",
+            lambda: command,
+            os.path.join(self._folder, "responses.out"),
+            lambda: is_newer(output, prefix),
+            (f"train {net.key}",),
+            cost=net.depth,
+        )
+
+    def export(self, nets: Sequence[PlannedNet]) -> Step:
+        """The best of all, for predictors: best-symbol.json, best-0000.params, best-model.json."""
+        output = os.path.join(self._folder, "best")
+        tests = [self.tests(net)[0] for net in nets]
+
+        def chosen() -> str:
+            protocol = self._choices.experiment.protocols[0]
+            return best_prefix([(self._prefix(net), f"{self._prefix(net)}-{protocol}.json") for net in nets])
+
+        return Step(
+            "export the best",
+            lambda: ("export", "--model-prefix", chosen(), "--output", output),
+            os.path.join(self._folder, "export.out"),
+            lambda: all(test.done() for test in tests) and is_export_of(output, chosen()),
+            tuple(test.name for test in tests),
+        )
+
+    def _prefix(self, net: PlannedNet) -> str:
+        return os.path.join(self._folder, net.key)

@@ -1,0 +1,141 @@
+"""Reads what the steps of a study have written, and tells whether it is of the networks as they are now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Optional
+
+from gluon_resnet.analysis.cost import Total, layers_of
+from gluon_resnet.analysis.responses import Responses
+from gluon_resnet.analysis.run import Run, read_run
+from gluon_resnet.card import ModelCard
+from gluon_resnet.errors import DataError
+from gluon_resnet.files import sha256
+from gluon_resnet.models.registry import get_model
+from gluon_resnet.models.saved import newest_epoch, parameters_path
+from gluon_resnet.reproduction.deviations import deviations
+from gluon_resnet.reproduction.example import EXAMPLE
+from gluon_resnet.reproduction.experiments import Experiment
+from gluon_resnet.reproduction.nets import PlannedNet
+from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
+
+
+def read_run_of(prefix: str) -> Optional[Run]:
+    """The run, finished or not; None: it has not begun. DataError for damaged files."""
+    return read_run(prefix) if os.path.exists(f"{prefix}-log.jsonl") else None
+
+
+def read_evaluation(path: str) -> Evaluation:
+    """What `tools/evaluate.py --output` wrote to `path`; DataError for anything else, OSError where it is not there."""
+    with open(path, encoding="utf-8") as stream:
+        try:
+            content = json.load(stream)
+            networks = [network["parameters"] for network in content["networks"]]
+            numbers = {name: int(content[name]) for name in ("images", "top_k", "top1_wrong")}
+            result = Evaluation(
+                path=path,
+                keys=tuple(os.path.basename(name).rpartition("-")[0] for name in networks),
+                epochs=tuple(int(network["epoch"]) for network in content["networks"]),
+                protocol=str(content["protocol"]),
+                scales=None if content["scales"] is None else tuple(map(int, content["scales"])),
+                topk_wrong=int(content["top5_wrong"]),
+                command=str(content["command"]),
+                **numbers,
+            )
+            if not (0 <= result.topk_wrong <= result.top1_wrong <= result.images and result.images > 0):
+                raise ValueError(
+                    f"{result.top1_wrong} and {result.topk_wrong} of {result.images} images are wrong"
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DataError(
+                f"{path} is not what evaluate.py writes: {type(error).__name__}: {error}; "
+                "remove it, and it is made again",
+                path,
+            ) from None
+    return result
+
+
+def is_newer(path: str, prefix: str) -> bool:
+    """Whether the file is there, and made after the newest parameters of the network."""
+    epoch = newest_epoch(prefix)
+    if epoch is None or not os.path.exists(path):
+        return False
+    return os.path.getmtime(path) >= os.path.getmtime(parameters_path(prefix, epoch))
+
+
+def is_evaluation_of(path: str, prefixes: Sequence[str]) -> bool:
+    """Whether the file is an evaluation of these networks after their newest epochs."""
+    if not all(is_newer(path, prefix) for prefix in prefixes):
+        return False
+    found = read_evaluation(path)
+    wanted = [(os.path.basename(prefix), newest_epoch(prefix)) for prefix in prefixes]
+    return list(zip(found.keys, found.epochs)) == wanted
+
+
+def best_prefix(evaluations: Sequence[tuple[str, str]]) -> str:
+    """Of pairs of a network's prefix and its evaluation, the prefix with the fewest errors, the first of equals."""
+    return min(evaluations, key=lambda pair: read_evaluation(pair[1]).top1_wrong)[0]
+
+
+def is_export_of(output: str, prefix: str) -> bool:
+    """Whether OUTPUT-model.json is of files exported from the newest parameters of `prefix`."""
+    card, epoch = f"{output}-model.json", newest_epoch(prefix)
+    if epoch is None or not os.path.exists(card):
+        return False
+    exported = ModelCard.load(card).exported
+    return exported is not None and exported.sha256 == sha256(parameters_path(prefix, epoch))
+
+
+def read_net(folder: str, net: PlannedNet, experiment: Experiment) -> StudiedNet:
+    """What there is of a network; evaluations and responses of earlier parameters are left out."""
+    prefix = os.path.join(folder, net.key)
+    evaluations = [f"{prefix}-{protocol}.json" for protocol in experiment.protocols_of(net)]
+    responses = f"{prefix}-responses.json"
+    layers = layers_of(get_model(net.network, experiment.classes, net.shortcut), (3, *[experiment.size] * 2))
+    return StudiedNet(
+        key=net.key,
+        network=net.network,
+        shortcut=net.shortcut,
+        depth=net.depth,
+        parameters=Total.of(layers).parameters,
+        prefix=prefix,
+        run=read_run_of(prefix),
+        responses=Responses.load(responses) if is_newer(responses, prefix) else None,
+        evaluations=tuple(read_evaluation(path) for path in evaluations if is_evaluation_of(path, [prefix])),
+    )
+
+
+def read_ensembles(folder: str, nets: Sequence[PlannedNet], experiment: Experiment) -> tuple[Evaluation, ...]:
+    """The evaluations of several networks together that there are."""
+    found = []
+    for protocol, group in experiment.ensembles(nets):
+        path = os.path.join(folder, f"{'+'.join(net.key for net in group)}-{protocol}.json")
+        if is_evaluation_of(path, [os.path.join(folder, net.key) for net in group]):
+            found.append(read_evaluation(path))
+    return tuple(found)
+
+
+def read_study(
+    folder: str, command: str, nets: Sequence[PlannedNet], experiment: Experiment, test_records: Sequence[str]
+) -> Study:
+    """Everything that there is.
+
+    Args:
+        folder: of the study.
+        command: that makes it, as typed.
+        nets, experiment: whose.
+        test_records: record files of the test set, which may not be there yet.
+    """
+    studied = tuple(read_net(folder, net, experiment) for net in nets)
+    example = os.path.join(folder, EXAMPLE)
+    return Study(
+        data_set=experiment.data_set,
+        folder=folder,
+        command=command,
+        nets=studied,
+        ensembles=read_ensembles(folder, nets, experiment),
+        deviations=deviations(studied, experiment, test_records),
+        example=EXAMPLE if os.path.exists(example) else None,
+    )

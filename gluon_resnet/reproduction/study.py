@@ -1,0 +1,90 @@
+"""What a reproduction has found so far: its networks with their runs, tests and responses, as files of one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from gluon_resnet.analysis.responses import Responses
+from gluon_resnet.analysis.run import Run
+from gluon_resnet.evaluation.tally import interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A file that `tools/evaluate.py --output` wrote."""
+
+    path: str
+    keys: tuple[str, ...]  # of the networks; several are an ensemble
+    epochs: tuple[int, ...]  # that each was trained for
+    protocol: str  # '1-crop', '10-crop', 'multi-scale'
+    scales: Optional[tuple[int, ...]]  # of multi-scale
+    images: int
+    top_k: int
+    top1_wrong: int
+    topk_wrong: int
+    command: str
+
+    @property
+    def top1_error(self) -> float:
+        """In per cent."""
+        return 100 * self.top1_wrong / self.images
+
+    @property
+    def topk_error(self) -> float:
+        """In per cent."""
+        return 100 * self.topk_wrong / self.images
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """The 95 % interval of top1_error, in per cent."""
+        return interval(self.top1_wrong, self.images)
+
+    @property
+    def topk_interval(self) -> tuple[float, float]:
+        """The 95 % interval of topk_error, in per cent."""
+        return interval(self.topk_wrong, self.images)
+
+
+@dataclass(frozen=True)
+class StudiedNet:
+    """A network of a study, trained or not."""
+
+    key: str  # 'resnet56', 'resnet34-B': its files' names begin with this
+    network: str  # as for get_model
+    shortcut: Optional[str]  # None: plain
+    depth: int
+    parameters: int
+    prefix: str  # of its files, with the study's folder
+    run: Optional[Run]  # None: not begun
+    responses: Optional[Responses]  # None: not measured
+    evaluations: tuple[Evaluation, ...]  # of this network alone
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has no shortcuts."""
+        return self.network.startswith("plain")
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its epochs are over."""
+        return self.run is not None and bool(self.run.epochs) and len(self.run.epochs) == self.run.planned
+
+    def evaluation(self, protocol: str) -> Optional[Evaluation]:
+        """Its evaluation under `protocol`, if there is one."""
+        return next((e for e in self.evaluations if e.protocol == protocol), None)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that a report tells."""
+
+    data_set: str  # 'cifar10' or 'imagenet'
+    folder: str
+    command: str  # that made it, as typed
+    nets: tuple[StudiedNet, ...]  # in the order of the tables
+    ensembles: tuple[Evaluation, ...]
+    deviations: tuple[str, ...]  # sentences: where this study differs from the paper's experiments
+    example: Optional[str] = (
+        None  # the name of a picture in the folder: a test image, and what the best network says
+    )
