@@ -1,0 +1,83 @@
+"""Errors of a study's networks, each with the file and line where it stands."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import Optional
+
+from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.reproduction.study import Evaluation, StudiedNet
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An error in per cent."""
+
+    error: float
+    interval: Optional[tuple[float, float]]  # 95 %; None: of how many images is not known
+    images: Optional[int]
+    source: str  # 'resnet20-log.jsonl:8', or the file that evaluate.py wrote
+    protocol: Optional[str]  # of evaluate.py; None: from the log
+
+
+def evaluated(evaluation: Evaluation) -> Measured:
+    """The top-1 error of an evaluation."""
+    return Measured(
+        evaluation.top1_error,
+        evaluation.top1_interval,
+        evaluation.images,
+        os.path.basename(evaluation.path),
+        evaluation.protocol,
+    )
+
+
+def logged_training(net: StudiedNet) -> Optional[Measured]:
+    """Of the last epoch that is over, its mean: of augmented images, while the weights changed. None: none is over."""
+    if net.run is None or not net.run.epochs:
+        return None
+    return Measured(net.run.epochs[-1].train_top1_error, None, None, log_line(net, len(net.run.epochs)), None)
+
+
+def logged_validation(net: StudiedNet) -> Optional[Measured]:
+    """Behind the last epoch that is over; None: none is, or it was not validated."""
+    record = net.run.epochs[-1] if net.run and net.run.epochs else None
+    if net.run is None or record is None or record.val_top1_error is None:
+        return None
+    images = _images(net.run.card.data.get("validation data", "")) if net.run.card else None
+    error = record.val_top1_error
+    ends = interval(round(error * images / 100), images) if images else None
+    return Measured(error, ends, images, log_line(net, len(net.run.epochs)), None)
+
+
+def tested(net: StudiedNet, protocol: str) -> Optional[Measured]:
+    """Its evaluation under `protocol`, or else what the log says; None: neither is there."""
+    evaluation = net.evaluation(protocol)
+    return evaluated(evaluation) if evaluation else logged_validation(net)
+
+
+def log_line(net: StudiedNet, epoch: int) -> str:
+    """Where the log has an epoch: file and line, which is the epoch's number, both from 1."""
+    return f"{os.path.basename(net.prefix)}-log.jsonl:{epoch}"
+
+
+def difference(
+    first: float, first_ends: tuple[float, float], second: float, second_ends: tuple[float, float]
+) -> tuple[float, float]:
+    """The 95 % interval of first - second, two independent estimates, from the 95 % interval of each.
+
+    With Wilson's intervals of two proportions it is Newcombe's hybrid score (Newcombe 1998, Statistics in Medicine
+    17, 873-890, method 10); for other estimates Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
+    """
+    middle = first - second
+    low = middle - math.hypot(first - first_ends[0], second_ends[1] - second)
+    high = middle + math.hypot(first_ends[1] - first, second - second_ends[0])
+    return low, high
+
+
+def _images(described: str) -> Optional[int]:
+    """How many images: train.py ends the description of data with '(10,000 images)'."""
+    found = re.search(r"\((\d[\d,]*) images\)$", described)
+    return int(found[1].replace(",", "")) or None if found else None

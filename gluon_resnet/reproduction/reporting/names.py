@@ -1,0 +1,39 @@
+"""What the paper calls networks, errors and figures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
+from gluon_resnet.reproduction.study import StudiedNet
+
+_FAMILIES = {"plain": "plain", "resnet": "ResNet", "vgg": "VGG"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The words that a report uses for a data set."""
+
+    name: str
+    section: str  # of the paper
+    tested: str  # which error its tables and figures print: 'test' or 'validation'
+    protocol: str  # of its tables
+    figure: int  # with the curves
+    classes: int
+
+
+SUBJECTS = {
+    "cifar10": Subject("CIFAR-10", "§4.2", "test", "1-crop", 6, 10),
+    "imagenet": Subject("ImageNet", "§4.1", "validation", "10-crop", 4, 1000),
+}
+
+
+def label(net: StudiedNet) -> str:
+    """'plain-20', 'ResNet-56', 'ResNet-34 B': with its shortcuts where the paper has several or others for it."""
+    found = re.fullmatch(r"(plain|resnet|vgg)(\d+)", net.network)
+    if not found:
+        return net.network
+    name = f"{_FAMILIES[found[1]]}-{found[2]}"
+    own = {18: None, 34: None}.get(net.depth, "B" if net.depth in TABLE_1_DEPTHS else "A")
+    return name if net.shortcut in (None, own) else f"{name} {net.shortcut}"

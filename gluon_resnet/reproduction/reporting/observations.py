@@ -1,0 +1,64 @@
+"""What the paper sees in the standard deviations of layer responses (He et al. 2015, §4.2, Figure 7), asked of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from gluon_resnet.reproduction.reporting.names import label
+from gluon_resnet.reproduction.study import StudiedNet
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A comparison of two networks."""
+
+    sentence: str
+    holds: bool  # whether it is as in the paper
+
+
+def figure_7(nets: Sequence[StudiedNet]) -> list[StudiedNet]:
+    """Those of which responses of 3x3 layers are known, by depth, the plain one first."""
+    return sorted((net for net in nets if stds(net)), key=lambda net: (net.depth, not net.plain))
+
+
+def stds(net: StudiedNet) -> tuple[float, ...]:
+    """Of its 3x3 layers, in their order; empty: not measured."""
+    return net.responses.stds if net.responses else ()
+
+
+def smaller_than_plain(nets: Sequence[StudiedNet]) -> list[Observation]:
+    """ResNets have generally smaller responses than their plain counterparts: those of the same depth."""
+    found = []
+    for plain in (net for net in figure_7(nets) if net.plain):
+        for residual in figure_7(nets):
+            if residual.plain or residual.depth != plain.depth:
+                continue
+            sentence, holds = _compared(residual, plain)
+            if len(stds(residual)) == len(stds(plain)):
+                fewer = sum(ours < theirs for ours, theirs in zip(stds(residual), stds(plain)))
+                sentence += f", and smaller in {fewer} of {len(stds(plain))} layers"
+            found.append(Observation(f"{sentence}.", holds))
+    return found
+
+
+def smaller_with_depth(nets: Sequence[StudiedNet]) -> list[Observation]:
+    """The deeper ResNet has smaller magnitudes of responses: each with the next deeper one of its shortcuts."""
+    residual = [net for net in figure_7(nets) if net.shortcut]
+    found = []
+    for option in sorted({net.shortcut or "" for net in residual}):
+        group = [net for net in residual if net.shortcut == option]
+        for shallow, deep in zip(group, group[1:]):
+            sentence, holds = _compared(deep, shallow)
+            found.append(Observation(f"{sentence}.", holds))
+    return found
+
+
+def _compared(first: StudiedNet, second: StudiedNet) -> tuple[str, bool]:
+    ours, theirs = fmean(stds(first)), fmean(stds(second))
+    how = "smaller" if ours < theirs else "not smaller"
+    return (
+        f"{label(first)}'s are {how} than {label(second)}'s: {ours:.3f} and {theirs:.3f} on average",
+        ours < theirs,
+    )
