@@ -23,6 +23,7 @@ from gluon_resnet.models import build_network
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What makes a training of minutes one of seconds.
+TINY = {"cifar10": ["--nets", "plain8"], "imagenet": ["--nets", "resnet18", "--epochs", "1"]}
 SHORT = ["--num-epochs", "1", "--batch-size", "4", "--data-nthreads", "1", "--image-shape", "3,32,32"]
 
 
@@ -103,11 +104,15 @@ def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
             assert answers(folder, program, environment)
             ran.append(words)
             continue
-        if any(word.endswith("train.py") for word in words):
+        if words[1].endswith("reproduce.py") and words[2] in TINY:
+            program += [*TINY[words[2]], "--", *SHORT[2:]]
+        elif any(word.endswith("train.py") for word in words):
             program += SHORT[2:] if "--benchmark" in words else SHORT
         done = run(program)
         if "--gpus" in words and done.returncode:  # here is none, which is said before any work
-            assert re.fullmatch(r"train\.py: error: [^\n]*(GPU|CUDA)[^\n]*\n", done.stderr), done.stderr
+            assert re.fullmatch(r"(train|reproduce)\.py: error: [^\n]*(GPU|CUDA)[^\n]*\n", done.stderr), (
+                done.stderr
+            )
             at = program.index("--gpus")
             done = run(program[:at] + program[at + 2 :])
         assert done.returncode == 0, (words, done.stdout, done.stderr)
@@ -123,6 +128,7 @@ def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
         "export.py",
         "predict.py",
         "card.py",
+        "responses.py",
         "quantize.py",
         "serve.py",
         "compare.py",

@@ -27,6 +27,13 @@ def as_typed(argv: Sequence[str]) -> str:
     return shlex.join([os.path.basename(sys.executable), *started, *argv])
 
 
+def beside(name: str) -> list[str]:
+    """What starts another of our commands in the same way as this program was started."""
+    script = os.path.join(os.path.dirname(sys.argv[0]), f"{name}.py")
+    started_from_file = sys.argv[0].endswith(".py") and os.path.isfile(script)
+    return [sys.executable, script] if started_from_file else [sys.executable, "-m", "gluon_resnet", name]
+
+
 def run_command(name: str) -> NoReturn:
     """Run the command `name`, of the module gluon_resnet.cli.NAME, and exit as `run` does."""
     # Importing it fails where MXNet, its libraries or a driver are missing, which is told like other mistakes.

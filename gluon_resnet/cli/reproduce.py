@@ -1,71 +1,29 @@
-"""tools/reproduce.py: the paper's tables from our own networks, checked against what it prints."""
+"""tools/reproduce.py: the paper's tables and figures from our own networks, beside what it prints."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from tabulate import tabulate
-
-from gluon_resnet.analysis.paper import TABLE_1_FLOPS
-from gluon_resnet.analysis.table1 import Column, columns, differences
+from gluon_resnet.cli import reproduce_study, reproduce_table1
 from gluon_resnet.cli.command import program
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Reproduce what `argv` names (default: the command line); 1 where it differs, None for success."""
+    """Reproduce what `argv` names (default: the command line); the exit status, None for success."""
+    argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog=program("reproduce"),
-        description="Reproduce what He et al. 2015 (arXiv:1512.03385) print; exit status 1 where it differs.",
+        description="Reproduce what He et al. 2015 (arXiv:1512.03385) show.",
         allow_abbrev=False,
     )
     targets = parser.add_subparsers(title="what to reproduce", required=True, metavar="TARGET")
-    target = targets.add_parser("table1", help="the architectures for ImageNet, from the networks' graphs")
-    target.set_defaults(reproduce=_table1)
-    args = parser.parse_args(argv)
+    reproduce_study.add_targets(targets)
+    reproduce_table1.add_target(targets)
+    # What stands behind -- is for train.py.
+    end = argv.index("--") if "--" in argv else len(argv)
+    args = parser.parse_args(argv[:end])
+    args.training, args.argv = tuple(argv[end + 1 :]), argv
     return args.reproduce(args)
-
-
-def _table1(args: argparse.Namespace) -> Optional[int]:
-    ours = columns()
-    print(_drawn(ours))
-    print(
-        "FLOPs: multiply-adds of convolutions and fc; shortcuts A up to 34 layers, B from 50 (Table 2, §4.1)."
-    )
-    found = differences(ours)
-    for difference in found:
-        print(f"reproduce.py: table1: {difference}", file=sys.stderr)
-    if found:
-        print(f"reproduce.py: error: {len(found)} cells differ from the paper's Table 1", file=sys.stderr)
-        return 1
-    print("Every cell is that of the paper's Table 1; its FLOPs are ours, rounded or cut off.")
-    return None
-
-
-def _drawn(ours: Sequence[Column]) -> str:
-    """The columns as Table 1 has them; where output sizes differ between columns, all are shown."""
-    rows = []
-    for parts in zip(*(column.rows for column in ours)):
-        sizes = dict.fromkeys(f"{size}x{size}" for _, size, _ in parts)
-        rows.append([parts[0][0], " / ".join(sizes), *(_stacked(cell) for _, _, cell in parts)])
-    rows.append(["FLOPs", "", *(f"{column.multiply_adds / 1e9:.2f}x10^9" for column in ours)])
-    rows.append(["in the paper", "", *(f"{flops}x10^9" for flops in TABLE_1_FLOPS)])
-    headers = ["layer name", "output size", *(f"{column.depth}-layer" for column in ours)]
-    return tabulate(rows, headers, tablefmt="grid", disable_numparse=True)
-
-
-def _stacked(cell: str) -> str:
-    """'[a; b] x 2' as the paper draws it: the layers of a unit below each other."""
-
-    def stack(match: re.Match[str]) -> str:
-        layers = match[1].split("; ")
-        width, middle = max(map(len, layers)), len(layers) // 2
-        lines = [f"[{layer:{width}}]" for layer in layers]
-        lines[middle] += match[2]
-        return "\n".join(lines)
-
-    units = [re.sub(r"\[(.*?)\]( x \d+)", stack, part) for part in cell.split(" + ")]
-    return "\n+\n".join(units).replace(", softmax", ",\nsoftmax")
