@@ -13,7 +13,8 @@ namespace gluon_resnet {
 namespace {
 
 constexpr std::array<float, 3> kLuma{0.299f, 0.587f, 0.114f};
-// Of the RGB values (0 to 255) of ImageNet's training images, by Krizhevsky et al.
+// Principal components of the RGB values (0 to 255) of ImageNet's training images, as MXNet's
+// LightingAug has them; Krizhevsky et al. 2012, whose idea they are, print none.
 constexpr float kEigenvalues[3] = {55.46f, 4.794f, 1.148f};
 constexpr float kEigenvectors[3][3] = {
     {-0.5675f, 0.7192f, 0.4009f}, {-0.5808f, -0.0045f, -0.8140f}, {-0.5836f, -0.6948f, 0.4203f}};
