@@ -28,9 +28,7 @@ def make_example(folder: str, model: str, records: str) -> None:
     predictor = Predictor(model)
     card = predictor.card
     pixels = predictor.preprocess(record.payload).astype(np.uint8).transpose(1, 2, 0)
-    title = (
-        f"{card.network}: what it says of record {file.key(len(file) // 2)} of {os.path.basename(records)}"
-    )
+    title = f"{card.network} on record {file.key(len(file) // 2)} of {os.path.basename(records)}"
     answers = predictor.predict(record.payload, k=5)
     draw_example(
         os.path.join(folder, EXAMPLE), pixels, card.classes[int(record.header.label[0])], answers, title
@@ -68,7 +66,7 @@ def draw_example(
         bars.set_xlim(0, 118)  # room for the numbers
         bars.set_xticks([])
         bars.spines[["top", "right", "bottom"]].set_visible(False)
-        bars.set_title(title.replace("$", r"\$"))
+        bars.set_title(title.replace("$", r"\$"), fontsize="medium")
         figure.tight_layout()
         return figure
 
