@@ -22,13 +22,21 @@ from gluon_resnet.models import build_network
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# What makes a training of minutes one of seconds.
-TINY = {"cifar10": ["--nets", "plain8"], "imagenet": ["--nets", "resnet18", "--epochs", "1"]}
-SHORT = ["--num-epochs", "1", "--batch-size", "4", "--data-nthreads", "1", "--image-shape", "3,32,32"]
-SHORT += [
+# What makes a training of minutes one of seconds. With 8 pictures of noise the recipes' own rates can end in numbers
+# that are not finite.
+SHORT = [
+    "--num-epochs",
+    "1",
+    "--batch-size",
+    "4",
+    "--data-nthreads",
+    "1",
+    "--image-shape",
+    "3,32,32",
     "--lr",
     "0.001",
-]  # with 8 pictures of noise, the recipes' own rates can end in numbers that are not finite
+]
+TINY = {"cifar10": ["--nets", "plain8"], "imagenet": ["--nets", "resnet18", "--epochs", "1"]}
 
 
 def commands() -> list[list[str]]:
