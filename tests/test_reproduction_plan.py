@@ -16,7 +16,7 @@ from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.reproduction.cifar10_data import cifar10_data
 from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET
 from gluon_resnet.reproduction.nets import planned_nets
-from gluon_resnet.reproduction.plan import Choices, Devices, plan
+from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.results import best_prefix, is_evaluation_of, read_evaluation
 
 CHOICES = Choices("cifar10", ("a.rec",), ("b.rec",), 8, None, ())
@@ -103,8 +103,8 @@ def test_a_schedule_of_some_epochs_is_the_papers_in_proportion():
 def test_the_tools_take_the_commands(experiment, epochs):
     choices = Choices(experiment.data_set, ("a.rec",), ("b.rec",), epochs, None, ("--batch-size", "32"))
     nets = planned_nets(experiment.nets, experiment.own_shortcut)
-    devices = Devices(("--gpus", "0,1"), ("--gpus", "0,1", "--data-nthreads", "3"))
-    steps = plan("runs/x", choices, nets, (), devices)
+    machine = ("--gpus", "0,1", "--data-nthreads", "3")
+    steps = plan("runs/x", choices, nets, (), machine)
     by_name = {step.name: step for step in steps}
     assert len(by_name) == len(steps)
     for step in steps:

@@ -19,7 +19,7 @@ from gluon_resnet.reproduction.cifar10_data import cifar10_data
 from gluon_resnet.reproduction.example import EXAMPLE, make_example
 from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET, Experiment
 from gluon_resnet.reproduction.nets import PlannedNet, planned_nets
-from gluon_resnet.reproduction.plan import Choices, Devices, plan
+from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.reporting.report import write_report
 from gluon_resnet.reproduction.results import read_study
 from gluon_resnet.reproduction.steps import Outcome, Step, run_steps, sole_user
@@ -141,7 +141,7 @@ def _study(
     choices = Choices(
         experiment.data_set, train_records, test_records, args.epochs, args.scales, args.training
     )
-    steps = plan(folder, choices, nets, packing, _devices(args))
+    steps = plan(folder, choices, nets, packing, _machine(args))
     _check_training(steps, args.training)
     if args.gpus:
         gpu_contexts(args.gpus)  # that they are not there is known before the work
@@ -163,25 +163,20 @@ def _study(
             lock=lock,
             after=_lenient(report),
         )
-        best = os.path.join(folder, "best")
-        if not outcome.signal and os.path.exists(f"{best}-model.json"):
-            picture = os.path.join(folder, EXAMPLE)
-            if not os.path.exists(picture) or os.path.getmtime(picture) < os.path.getmtime(
-                f"{best}-model.json"
-            ):
-                make_example(folder, best, test_records[0])
+        if not outcome.signal:
+            _draw_example(folder, test_records[0])
         report()
     return _told(outcome, folder, command)
 
 
-def _devices(args: argparse.Namespace) -> Devices:
+def _machine(args: argparse.Namespace) -> tuple[str, ...]:
     """What the commands get to know of this machine."""
     gpus = ("--gpus", ",".join(map(str, args.gpus))) if args.gpus else ()
     count = args.data_nthreads
     if count is None and args.jobs > 1:
         count = max(1, usable_processors() // args.jobs)
     threads = ("--data-nthreads", str(count)) if count else ()
-    return Devices((*gpus, *threads), (*gpus, *threads))
+    return (*gpus, *threads)
 
 
 def _variables(jobs: int) -> dict[str, str]:
@@ -207,6 +202,16 @@ def _reporter(
 ) -> Callable[[], None]:
     """Writes the report of what there is."""
     return lambda: write_report(read_study(folder, command, nets, experiment, test_records))
+
+
+def _draw_example(folder: str, records: str) -> None:
+    """Draw what the best network says, where there is one and the picture is not of it."""
+    model, picture = os.path.join(folder, "best"), os.path.join(folder, EXAMPLE)
+    card = f"{model}-model.json"
+    if not os.path.exists(card):
+        return
+    if not os.path.exists(picture) or os.path.getmtime(picture) < os.path.getmtime(card):
+        make_example(folder, model, records)
 
 
 def _lenient(report: Callable[[], None]) -> Callable[[], None]:

@@ -79,23 +79,18 @@ def _read(path: str) -> dict[str, Any]:
     return dict(content)
 
 
-@dataclass(frozen=True)
-class Devices:
-    """Arguments that change how fast a study is, and not what comes out."""
-
-    train: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-
-
 def plan(
     folder: str,
     choices: Choices,
     nets: Sequence[PlannedNet],
     packing: Sequence[Step] = (),
-    devices: Devices = Devices(),
+    machine: Sequence[str] = (),
 ) -> list[Step]:
-    """All steps of a study in `folder`, those of `packing` among them."""
-    planner = _Planner(folder, choices, devices)
+    """All steps of a study in `folder`, those of `packing` among them.
+
+    `machine` are arguments of all tools that run networks: how fast they are, and not what comes out.
+    """
+    planner = _Planner(folder, choices, machine)
     packed = tuple(step.name for step in packing)
     steps = list(packing)
     for net in nets:
@@ -109,8 +104,8 @@ def plan(
 class _Planner:
     """Makes the steps of one folder."""
 
-    def __init__(self, folder: str, choices: Choices, devices: Devices) -> None:
-        self._folder, self._choices, self._devices = folder, choices, devices
+    def __init__(self, folder: str, choices: Choices, machine: Sequence[str]) -> None:
+        self._folder, self._choices, self._machine = folder, choices, machine
 
     def train(self, net: PlannedNet, needs: tuple[str, ...]) -> Step:
         """Done when all epochs of its log are over, and the parameters of the last are there."""
@@ -120,7 +115,7 @@ class _Planner:
             *("train", "--network", net.network, *shortcut, *choices.experiment.training(choices.epochs)),
             *("--data-train", *choices.train_records, "--data-val", *choices.test_records),
             *("--model-prefix", prefix, "--resume", "--disp-batches", "100"),
-            *(*self._devices.train, *choices.training),
+            *(*self._machine, *choices.training),
         )
 
         def done() -> bool:
@@ -147,7 +142,7 @@ class _Planner:
         command = (
             *("evaluate", "--model-prefix", *prefixes, "--data-val", *self._choices.test_records),
             *("--protocol", protocol, *(["--scales", ",".join(map(str, scales))] if scales else [])),
-            *("--output", output, *self._devices.test),
+            *("--output", output, *self._machine),
         )
         return Step(
             f"test {name} ({protocol})",
@@ -164,7 +159,7 @@ class _Planner:
         output = f"{prefix}-responses.json"
         command = (
             *("responses", "--model-prefix", prefix, "--data-val", *self._choices.test_records),
-            *("--output", output, *self._devices.test),
+            *("--output", output, *self._machine),
         )
         return Step(
             f"responses of {net.key}",
