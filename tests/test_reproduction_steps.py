@@ -111,6 +111,18 @@ def test_what_is_called_after_each_step_sees_its_work(tmp_path):
     assert seen == [["a"], ["a", "b"]]
 
 
+def test_signals_of_other_kinds_are_no_stop(tmp_path):
+    before = signal.signal(
+        signal.SIGCHLD, lambda number, frame: None
+    )  # as asyncio's; each command's end sends one
+    try:
+        outcome, _ = run(tmp_path, [shell(tmp_path, name) for name in "abc"], jobs=2)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert (outcome.failed, outcome.signal) == ({}, 0)
+    assert (tmp_path / "c").exists()
+
+
 def test_variables_reach_the_commands(tmp_path):
     step = shell(tmp_path, "a", f"echo $OMP_NUM_THREADS > {tmp_path}/a")
     run(tmp_path, [step], variables={"OMP_NUM_THREADS": "7"})

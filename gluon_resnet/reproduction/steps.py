@@ -86,12 +86,16 @@ def run_steps(
     """
     outcome = Outcome()
     waiting = [step for step in steps if not step.done()]
-    count, begun = len(waiting), 0
+    count, begun, handed = len(waiting), 0, 0
     running: list[_Running] = []
     with Stops() as stops, selectors.DefaultSelector() as selector:
         selector.register(stops.bell, selectors.EVENT_READ)
         try:
             while True:
+                for number in stops.received[handed:]:
+                    handed += 1
+                    for process in running:
+                        process.stop(number)
                 _drop_lost(waiting, outcome)
                 ready = [] if stops.received else _ready(waiting, running, jobs)
                 for step in ready:
@@ -110,9 +114,7 @@ def run_steps(
                     break
                 for key, _ in selector.select():
                     if key.data is None:
-                        stops.hush()
-                        for process in running:
-                            process.stop(stops.received[-1])
+                        stops.hush()  # of any signal, of which `received` has those that are for us
                     elif not key.data.read():
                         selector.unregister(key.fileobj)
                         running.remove(key.data)
