@@ -240,6 +240,14 @@ def test_imagenet_in_miniature(real_data, tmp_path, count):
         (["cifar10", "--data", "DATA", "--", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["cifar10", "--data", "DATA", "--gpus", "-1"], "--gpus"),
         (["imagenet", "--data-train", "no.rec", "--data-val", "no.rec"], "no.rec"),
+        (
+            ["imagenet", "--data-train", "a", "--data-val", "a", "--scales", "0"],
+            "expected different numbers like",
+        ),
+        (
+            ["imagenet", "--data-train", "a", "--data-val", "a", "--scales", "9,9"],
+            "expected different numbers like",
+        ),
         (["table1", "--", "--lr", "1"], "table1 trains nothing"),
     ],
 )

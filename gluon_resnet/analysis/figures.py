@@ -13,10 +13,8 @@ _NAME = 50  # letters of a name that have room in a legend
 _ANY_PAGE = dict.fromkeys(
     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#767676"
 )
-_TEXT = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "gluon-resnet",
-}  # text stays text; the same figure, the same bytes
+# Text stays text; the same figure, the same bytes.
+_TEXT = {"svg.fonttype": "none", "svg.hashsalt": "gluon-resnet"}
 _UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 

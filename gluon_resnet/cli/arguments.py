@@ -48,6 +48,14 @@ def gpu_ids(text: str) -> tuple[int, ...]:
     return ids
 
 
+def shorter_sides(text: str) -> tuple[int, ...]:
+    """An argparse type: different shorter sides of images, in pixels, separated by commas."""
+    values = numbers(int)(text)
+    if not values or min(values) < 1 or len(set(values)) != len(values):
+        raise argparse.ArgumentTypeError(f"expected different numbers like 224,256, found {text!r}")
+    return values
+
+
 def image_size(text: str) -> int:
     """An argparse type: the side of a square crop, written as the shape 3,N,N."""
     channels, height, width = numbers(int, 3)(text)

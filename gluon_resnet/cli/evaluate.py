@@ -12,7 +12,7 @@ from typing import Optional
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.arguments import numbers
+from gluon_resnet.cli.arguments import shorter_sides
 from gluon_resnet.cli.card_entries import data_set, measured_error
 from gluon_resnet.cli.command import as_typed, program
 from gluon_resnet.cli.evaluate_networks import chosen_contexts, load_member
@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--protocol", choices=PROTOCOLS, default="1-crop", help="default: 1-crop")
     group.add_argument(
         "--scales",
-        type=_scales,
+        type=shorter_sides,
         metavar="N,N,...",
         help=f"shorter sides of multi-scale (default: {','.join(map(str, SCALES))})",
     )
@@ -169,10 +169,3 @@ def _parser() -> argparse.ArgumentParser:
         "--confusion", metavar="FILE.csv", help="a row for each label, a column for each answer"
     )
     return result
-
-
-def _scales(text: str) -> tuple[int, ...]:
-    values = numbers(int)(text)
-    if not values or min(values) < 1 or len(set(values)) != len(values):
-        raise argparse.ArgumentTypeError(f"expected different numbers like 224,256, found {text!r}")
-    return values

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from gluon_resnet.cli import train_options
-from gluon_resnet.cli.arguments import gpu_ids, number, numbers
+from gluon_resnet.cli.arguments import gpu_ids, number, shorter_sides
 from gluon_resnet.cli.command import as_typed, beside
 from gluon_resnet.data import RecordFile
 from gluon_resnet.environment.processor import usable_processors
@@ -31,24 +31,18 @@ with more --nets it trains those besides. The report, OUTPUT/report.html and rep
 and grows.
 Arguments behind -- are for train.py and every network, as in: -- --batch-size 64 --dtype bfloat16"""
 # Of train.py: what a study chooses itself.
-_OURS = (
-    "--network",
-    "--num-layers",
-    "--shortcut",
-    "--data-train",
-    "--data-val",
-    "--model-prefix",
-    "--resume",
-)
-_ALSO_OURS = (
-    "--recipe",
-    "--num-epochs",
-    "--num-iterations",
-    "--lr-step-epochs",
-    "--benchmark",
-    "--replay",
-    "--gpus",
-)
+_OURS = {
+    *("--network", "--num-layers", "--shortcut", "--data-train", "--data-val", "--model-prefix", "--resume"),
+    *(
+        "--recipe",
+        "--num-epochs",
+        "--num-iterations",
+        "--lr-step-epochs",
+        "--benchmark",
+        "--replay",
+        "--gpus",
+    ),
+}
 
 
 def add_targets(targets: Any) -> None:
@@ -67,7 +61,7 @@ def add_targets(targets: Any) -> None:
     imagenet.add_argument("--data-val", nargs="+", required=True, metavar="REC", help="validation records")
     imagenet.add_argument(
         "--scales",
-        type=numbers(int),
+        type=shorter_sides,
         metavar="N,N,...",
         help="shorter sides of multi-scale testing (default: the paper's)",
     )
@@ -189,12 +183,11 @@ def _check_training(steps: Sequence[Step], training: Sequence[str]) -> None:
     """UsageError, or argparse's exit, where train.py would not take its arguments: now, and not after hours."""
     for argument in training:
         name = argument.partition("=")[0]
-        if name in (*_OURS, *_ALSO_OURS):
+        if name in _OURS:
             raise UsageError(f"{name} behind --: reproduce.py chooses this itself; see its --help")
     for step in steps:
-        tool, *arguments = step.command() if step.name.startswith("train ") else ("",)
-        if tool:
-            train_options.parser().parse_args(arguments)
+        if step.name.startswith("train "):
+            train_options.parser().parse_args(step.command()[1:])
 
 
 def _reporter(

@@ -25,7 +25,7 @@ from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
-from gluon_resnet.training.run_card import RunCard
+from gluon_resnet.training.run_card import RunCard, described_data
 from gluon_resnet.training.stall import StallWatch
 from gluon_resnet.training.stop import StopRequest
 from gluon_resnet.training.workers import Workers
@@ -97,9 +97,9 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
 def _begin_files(job: Job, position: Position, epochs: int, workers: Workers) -> TrainReport:
     """The files that are written before the first step; by one worker."""
     args, prefix = job.request.args, job.request.prefix
-    data = {"training data": _described(args.data_train, job.train.num_records)}
+    data = {"training data": described_data(args.data_train, job.train.num_records)}
     if job.validation:
-        data["validation data"] = _described(args.data_val or args.data_train, job.validation.num_records)
+        data["validation data"] = described_data(args.data_val or args.data_train, job.validation.num_records)
     shown = {"recipe" if name == "name" else name: value for name, value in job.settings.items()}
     run = RunCard(job.request.command, epochs, shown, data, environment(job.request.contexts, workers))
     report = TrainReport(prefix, card_of(job, position, epochs), run, position, job.train)
@@ -109,11 +109,6 @@ def _begin_files(job: Job, position: Position, epochs: int, workers: Workers) ->
         job.mean.save(job.mean_path)
         print(f"the mean of {job.mean.images} images is subtracted, and kept in {job.mean_path}")
     return report
-
-
-def _described(paths: Sequence[str], images: int) -> str:
-    """Data as a run card has it: compare.py sees whether two runs had the same."""
-    return f"{', '.join(map(os.path.abspath, paths))} ({images:,} images)"
 
 
 def _give_up(rank: int) -> None:

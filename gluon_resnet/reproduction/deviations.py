@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from gluon_resnet.data import RecordFile
 from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.study import StudiedNet
 from gluon_resnet.training.recipes import Recipe, get_recipe
+from gluon_resnet.training.run_card import described_images
 
 # Told in words below, or measured and not chosen, or without meaning where there are validation data.
 _TOLD = ("name", "iterations", "epochs", "lr_mode", "lr_step_epochs", "lr_step_iterations")
@@ -91,9 +91,9 @@ def _images(net: StudiedNet, experiment: Experiment) -> Iterable[str]:
         ("training data", experiment.training_images),
         ("validation data", experiment.test_images),
     ):
-        match = re.search(r"\(([\d,]+) images\)$", net.run.card.data.get(what, ""))
-        if match and int(match[1].replace(",", "")) != expected:
-            yield f"The {what} are {match[1]} images instead of {expected:,}."
+        images = described_images(net.run.card.data.get(what, ""))
+        if images not in (None, expected):
+            yield f"The {what} are {images:,} images instead of {expected:,}."
     classes = net.run.settings.get("classes")
     if classes not in (None, experiment.classes):
         yield f"There are {classes:,} classes instead of {experiment.classes:,}."

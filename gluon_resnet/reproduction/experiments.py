@@ -88,3 +88,5 @@ IMAGENET = Experiment(
     scales=None,
     responses=False,
 )
+
+EXPERIMENTS = {experiment.data_set: experiment for experiment in (CIFAR10, IMAGENET)}

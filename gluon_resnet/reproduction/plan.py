@@ -11,7 +11,7 @@ from typing import Any, Optional
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import whole_file
 from gluon_resnet.models.saved import newest_epoch
-from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET, Experiment
+from gluon_resnet.reproduction.experiments import EXPERIMENTS, Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
 from gluon_resnet.reproduction.results import (
     best_prefix,
@@ -39,7 +39,7 @@ class Choices:
     @property
     def experiment(self) -> Experiment:
         """The paper's."""
-        return {experiment.data_set: experiment for experiment in (CIFAR10, IMAGENET)}[self.data_set]
+        return EXPERIMENTS[self.data_set]
 
     def kept(self, folder: str) -> bool:
         """Whether the folder has a study.json; UsageError where it is of a study with other choices."""

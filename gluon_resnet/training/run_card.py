@@ -13,10 +13,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -89,6 +91,17 @@ class RunCard:
             return card
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} is not a run card: {type(error).__name__}: {error}", path) from None
+
+
+def described_data(paths: Sequence[str], images: int) -> str:
+    """Data as a card has it: compare.py sees whether two runs had the same."""
+    return f"{', '.join(map(os.path.abspath, paths))} ({images:,} images)"
+
+
+def described_images(data: str) -> Optional[int]:
+    """How many images `described_data` was told; None for other texts, and for 0."""
+    found = re.search(r"\((\d[\d,]*) images\)$", data)
+    return int(found[1].replace(",", "")) or None if found else None
 
 
 def worst_classes(confusion: np.ndarray, names: Sequence[str]) -> tuple[WorstClass, ...]:

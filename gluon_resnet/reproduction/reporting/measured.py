@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from dataclasses import dataclass
 from typing import Optional
 
 from gluon_resnet.evaluation.tally import interval
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet
+from gluon_resnet.training.run_card import described_images
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def logged_validation(net: StudiedNet) -> Optional[Measured]:
     record = net.run.epochs[-1] if net.run and net.run.epochs else None
     if net.run is None or record is None or record.val_top1_error is None:
         return None
-    images = _images(net.run.card.data.get("validation data", "")) if net.run.card else None
+    images = described_images(net.run.card.data.get("validation data", "")) if net.run.card else None
     error = record.val_top1_error
     ends = interval(round(error * images / 100), images) if images else None
     return Measured(error, ends, images, log_line(net, len(net.run.epochs)), None)
@@ -75,9 +75,3 @@ def difference(
     low = middle - math.hypot(first - first_ends[0], second_ends[1] - second)
     high = middle + math.hypot(first_ends[1] - first, second - second_ends[0])
     return low, high
-
-
-def _images(described: str) -> Optional[int]:
-    """How many images: train.py ends the description of data with '(10,000 images)'."""
-    found = re.search(r"\((\d[\d,]*) images\)$", described)
-    return int(found[1].replace(",", "")) or None if found else None

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
+from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET
 from gluon_resnet.reproduction.study import StudiedNet
 
 _FAMILIES = {"plain": "plain", "resnet": "ResNet", "vgg": "VGG"}
@@ -24,8 +25,8 @@ class Subject:
 
 
 SUBJECTS = {
-    "cifar10": Subject("CIFAR-10", "§4.2", "test", "1-crop", 6, 10),
-    "imagenet": Subject("ImageNet", "§4.1", "validation", "10-crop", 4, 1000),
+    "cifar10": Subject("CIFAR-10", "§4.2", "test", CIFAR10.protocols[0], 6, CIFAR10.classes),
+    "imagenet": Subject("ImageNet", "§4.1", "validation", IMAGENET.protocols[0], 4, IMAGENET.classes),
 }
 
 
