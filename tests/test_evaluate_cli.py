@@ -18,7 +18,7 @@ from gluon_resnet.cli import evaluate as command
 from gluon_resnet.cli.evaluate import main
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import UsageError
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import load_network, save_network
 

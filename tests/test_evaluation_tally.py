@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.evaluation.tally import Confusion, Tally, interval
+from gluon_resnet.evaluation.intervals import interval
+from gluon_resnet.evaluation.tally import Confusion, Tally
 from gluon_resnet.training.metrics import Meter
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -154,6 +155,22 @@ def test_an_evaluation_is_done_when_it_is_of_the_newest_epochs_of_these_networks
     evaluation(path, ["plain20", "plain56"])
     os.utime(path, (0, 0))  # older than the parameters
     assert not is_evaluation_of(str(path), prefixes)
+
+
+def test_a_test_is_done_when_its_predictions_are_there(tmp_path):
+    trained(tmp_path, "plain20")
+    test = plan(str(tmp_path), CHOICES, planned_nets(["plain20"], "A"))[1]
+    assert test.name == "test plain20 (1-crop)"
+    path, kept = tmp_path / "plain20-1-crop.json", tmp_path / "plain20-1-crop-predictions.npz"
+    assert {str(path), str(kept)} <= {*test.command()}
+    evaluation(path, ["plain20"])
+    assert not test.done()  # by an older program
+    kept.write_bytes(b"answers")
+    digest = hashlib.sha256(b"answers").hexdigest()
+    evaluation(path, ["plain20"], predictions={"file": kept.name, "sha256": digest})
+    assert test.done()
+    kept.write_bytes(b"those of another test")
+    assert not test.done()
 
 
 def test_the_best_has_the_fewest_errors(tmp_path):

@@ -20,7 +20,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.errors import DataError, GluonResnetError
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.provenance import DataSet, TrainedOn
 from gluon_resnet.training.log import StepRecord
 from gluon_resnet.training.position import Position

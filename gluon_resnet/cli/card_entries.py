@@ -8,7 +8,7 @@ import platform
 from gluon_resnet.cli.train_environment import versions
 from gluon_resnet.data import Loader
 from gluon_resnet.data._native import LIBJPEG_TURBO
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.provenance import DataSet, MeasuredError, now
 
 

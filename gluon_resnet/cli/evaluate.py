@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from gluon_resnet.cli.evaluate_options import (
     epochs,
 )
 from gluon_resnet.cli.evaluate_report import (
+    KeptPredictions,
     Report,
     class_table,
     error_table,
@@ -34,6 +36,7 @@ from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
 from gluon_resnet.evaluation.members import class_names
+from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.files import whole_file
 from gluon_resnet.training.progress import Progress
 
@@ -66,8 +69,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     with ExitStack() as stack:
         # Opened now: a folder that cannot be written to is known before the work.
-        output, confusion = (
-            stack.enter_context(whole_file(path)) if path else None for path in (args.output, args.confusion)
+        output, confusion, predictions = (
+            stack.enter_context(whole_file(path, mode)) if path else None
+            for path, mode in ((args.output, "w"), (args.confusion, "w"), (args.predictions, "wb"))
         )
         tally = evaluate(
             members,
@@ -79,6 +83,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             contexts=contexts,
             progress=Progress(every=0),
         )
+        kept = None
+        if predictions:
+            content = Predictions.of(tally, files).to_bytes()
+            predictions.write(content)
+            kept = KeptPredictions(os.path.basename(args.predictions), hashlib.sha256(content).hexdigest())
         report = Report(
             tally=tally,
             names=names,
@@ -89,6 +98,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             paper=paper_row([member.card for member in members], args.protocol),
             per_class=args.per_class,
             command=as_typed(argv),
+            predictions=kept,
         )
         if output:
             write_json(output, report)
@@ -159,6 +169,11 @@ def _parser() -> argparse.ArgumentParser:
     group = result.add_argument_group("report")
     group.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
     group.add_argument("--output", metavar="FILE.json", help="write the JSON object, too")
+    group.add_argument(
+        "--predictions",
+        metavar="FILE.npz",
+        help="write the class and the probability that each record got, too, as compressed NumPy arrays",
+    )
     group.add_argument(
         "--update-card",
         action="store_true",

@@ -10,7 +10,8 @@ from typing import IO, Any, NamedTuple, Optional
 from tabulate import tabulate
 
 from gluon_resnet.analysis.paper import Result
-from gluon_resnet.evaluation.tally import Tally, interval
+from gluon_resnet.evaluation.intervals import interval
+from gluon_resnet.evaluation.tally import Tally
 
 
 class Network(NamedTuple):
@@ -22,6 +23,13 @@ class Network(NamedTuple):
     variant: str
     epoch: int
     exported: bool
+
+
+class KeptPredictions(NamedTuple):
+    """The file that has the answer to each image."""
+
+    file: str  # its name, without the folder
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Report:
     paper: Optional[Result]  # what He et al. 2015 print for such a network
     per_class: bool
     command: str
+    predictions: Optional[KeptPredictions] = None
 
     def to_dict(self) -> dict[str, Any]:
         """Errors in per cent, each with the ends of its 95 % interval; `top5_error` is that of the top `top_k`."""
@@ -57,6 +66,7 @@ class Report:
             "data": self.data,
             "paper": self.paper and {"citation": self.paper.citation, **asdict(self.paper)},
             "command": self.command,
+            "predictions": self.predictions and self.predictions._asdict(),
         }
         if self.per_class:
             result["per_class"] = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 import numpy as np
-from scipy.stats import binomtest
 
 # The scores of an image vary by some float32 rounding with the number of images beside it: by less than this part
 # of the greatest of them, or of 1 (4e-7 was measured on ResNet-18 and -20).
@@ -37,6 +36,7 @@ class Tally:
         self.top_k = min(5, classes)
         self._labels = [np.empty(0, np.int64)]
         self._predictions = [np.empty(0, np.int64)]
+        self._best_scores = [np.empty(0)]
         self._topk_right = 0
 
     def add(self, labels: np.ndarray, scores: np.ndarray) -> None:
@@ -45,7 +45,9 @@ class Tally:
         rival = others.argmax(axis=1)
         taken = others[np.arange(len(labels)), rival] >= own[:, 0]
         self._labels.append(labels)
-        self._predictions.append(np.where(taken, rival, labels))
+        predictions = np.where(taken, rival, labels)
+        self._predictions.append(predictions)
+        self._best_scores.append(scores[np.arange(len(labels)), predictions].astype(np.float64))
         self._topk_right += int(((others >= own).sum(axis=1) < self.top_k).sum())
 
     def doubtful(self, labels: np.ndarray, scores: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -71,6 +73,11 @@ class Tally:
     def predictions(self) -> np.ndarray:
         """The class with the highest score; where the label is one of several such, another of them."""
         return np.concatenate(self._predictions)
+
+    @property
+    def best_scores(self) -> np.ndarray:
+        """Those of `predictions`, float64."""
+        return np.concatenate(self._best_scores)
 
     @property
     def images(self) -> int:
@@ -103,12 +110,6 @@ class Tally:
         rival = int(others.argmax())
         times = int(others[rival])
         return Confusion(label, images, int(others.sum()), rival if times else None, times)
-
-
-def interval(wrong: int, images: int) -> tuple[float, float]:
-    """The 95 % confidence interval of an error in per cent, by Wilson's score (Wilson 1927, JASA 22, 209-212)."""
-    ends = binomtest(wrong, images).proportion_ci(confidence_level=0.95, method="wilson")
-    return 100 * float(ends.low), 100 * float(ends.high)
 
 
 def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from gluon_resnet.reproduction.results import (
     is_evaluation_of,
     is_export_of,
     is_newer,
+    read_evaluation,
     read_run_of,
 )
 from gluon_resnet.reproduction.steps import Step
@@ -133,22 +134,27 @@ class _Planner:
         return [self.test(protocol, [net]) for protocol in self._choices.experiment.protocols_of(net)]
 
     def test(self, protocol: str, nets: Sequence[PlannedNet]) -> Step:
-        """Done when its file is about the last epochs of these networks."""
+        """Done when its files are about the last epochs of these networks."""
         name, prefixes = "+".join(net.key for net in nets), [self._prefix(net) for net in nets]
-        output = os.path.join(self._folder, f"{name}-{protocol}.json")
+        stem = os.path.join(self._folder, f"{name}-{protocol}")
+        output = f"{stem}.json"
         scales = (
             self._choices.scales or self._choices.experiment.scales if protocol == "multi-scale" else None
         )
         command = (
             *("evaluate", "--model-prefix", *prefixes, "--data-val", *self._choices.test_records),
             *("--protocol", protocol, *(["--scales", ",".join(map(str, scales))] if scales else [])),
-            *("--output", output, *self._machine),
+            *("--output", output, "--predictions", f"{stem}-predictions.npz", *self._machine),
         )
+
+        def done() -> bool:
+            return is_evaluation_of(output, prefixes) and read_evaluation(output).predictions is not None
+
         return Step(
             f"test {name} ({protocol})",
             lambda: command,
             os.path.join(self._folder, "evaluate.out"),
-            lambda: is_evaluation_of(output, prefixes),
+            done,
             tuple(f"train {net.key}" for net in nets),
             cost=sum(net.depth for net in nets),
         )

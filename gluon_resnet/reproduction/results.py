@@ -42,6 +42,7 @@ def read_evaluation(path: str) -> Evaluation:
                 scales=None if content["scales"] is None else tuple(map(int, content["scales"])),
                 topk_wrong=int(content["top5_wrong"]),
                 command=str(content["command"]),
+                predictions=_predictions_beside(path, content.get("predictions")),
                 **numbers,
             )
             if not (0 <= result.topk_wrong <= result.top1_wrong <= result.images and result.images > 0):
@@ -55,6 +56,14 @@ def read_evaluation(path: str) -> Evaluation:
                 path,
             ) from None
     return result
+
+
+def _predictions_beside(path: str, kept: Optional[dict[str, str]]) -> Optional[str]:
+    """The path of the predictions that an evaluation kept; None: it kept none, or they are of another one by now."""
+    if kept is None:
+        return None
+    beside = os.path.join(os.path.dirname(path), os.path.basename(kept["file"]))
+    return beside if os.path.isfile(beside) and sha256(beside) == kept["sha256"] else None
 
 
 def is_newer(path: str, prefix: str) -> bool:

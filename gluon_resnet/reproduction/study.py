@@ -7,7 +7,7 @@ from typing import Optional
 
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.analysis.run import Run
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import interval
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Evaluation:
     top1_wrong: int
     topk_wrong: int
     command: str
+    predictions: Optional[str] = None  # path of the answers to each image; None: they were not kept
 
     @property
     def top1_error(self) -> float:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Optional
 
 from gluon_resnet.analysis.paper import TABLE_6
+from gluon_resnet.evaluation.intervals import PairedDifference, difference
+from gluon_resnet.reproduction.reporting.certainty import certainty, methods, shown
 from gluon_resnet.reproduction.reporting.measured import (
     Measured,
-    difference,
     evaluated,
+    image_by_image,
     log_line,
     logged_training,
     logged_validation,
@@ -54,6 +56,7 @@ class Pair:
     deep: StudiedNet
     training: tuple[Measured, Measured]  # shallow, deep: of the last epochs
     tests: tuple[Measured, Measured]  # both evaluations, or both from the logs
+    paired: Optional[PairedDifference]  # of both evaluations; None: they do not say which images are wrong
     outcome: str
 
     @property
@@ -69,7 +72,7 @@ class Pair:
     @property
     def interval(self) -> Optional[tuple[float, float]]:
         """Of test_difference, 95 %, as if the two were tested on different images; None: of how many is not known."""
-        return _interval(*self.tests)
+        return _independent(*self.tests)
 
 
 @dataclass(frozen=True)
@@ -131,23 +134,28 @@ def _pair(nets: Sequence[StudiedNet], subject: Subject) -> Optional[Pair]:
     if len(over) < 2 or over[0].depth == over[-1].depth:
         return None
     shallow, deep = over[0], over[-1]
-    evaluations = [net.evaluation(subject.protocol) for net in (shallow, deep)]
-    tests = [evaluated(e) for e in evaluations if e]
+    evaluations = [e for net in (shallow, deep) for e in [net.evaluation(subject.protocol)] if e]
+    tests = [evaluated(e) for e in evaluations]
+    paired = image_by_image(evaluations[1], evaluations[0]) if len(tests) == 2 else None
     if len(tests) < 2:
         tests = [found for found in map(logged_validation, (shallow, deep)) if found]
     training = [found for found in map(logged_training, (shallow, deep)) if found]
     if len(tests) < 2:
         return None
-    outcome = _outcome((shallow, deep), tests, training, subject)
-    return Pair(shallow, deep, (training[0], training[1]), (tests[0], tests[1]), outcome)
+    ends = paired.interval if paired else _independent(*tests)
+    outcome = _outcome((shallow, deep), tests, training, ends, subject)
+    return Pair(shallow, deep, (training[0], training[1]), (tests[0], tests[1]), paired, outcome)
 
 
 def _outcome(
-    nets: Sequence[StudiedNet], tests: Sequence[Measured], training: Sequence[Measured], subject: Subject
+    nets: Sequence[StudiedNet],
+    tests: Sequence[Measured],
+    training: Sequence[Measured],
+    ends: Optional[tuple[float, float]],
+    subject: Subject,
 ) -> str:
     if any(test.error > _HARDLY * _chance(net, subject) for net, test in zip(nets, tests)):
         return UNLEARNED
-    ends = _interval(tests[0], tests[1])
     if ends is None or ends[0] <= 0 <= ends[1]:
         return UNCLEAR
     if ends[1] < 0:
@@ -155,7 +163,7 @@ def _outcome(
     return DEGRADED if training[1].error > training[0].error else OVERFITTED
 
 
-def _interval(shallow: Measured, deep: Measured) -> Optional[tuple[float, float]]:
+def _independent(shallow: Measured, deep: Measured) -> Optional[tuple[float, float]]:
     if shallow.interval is None or deep.interval is None:
         return None
     return difference(deep.error, deep.interval, shallow.error, shallow.interval)
@@ -169,11 +177,10 @@ def _chance(net: StudiedNet, subject: Subject) -> float:
 
 def _sentence(pair: Pair, subject: Subject) -> str:
     shallow, deep = label(pair.shallow), label(pair.deep)
-    ends = pair.interval
     return (
         f"{deep} ends with a {subject.tested} error of {pair.tests[1].error:.2f} %, "
         f"{_beside(pair.test_difference)} {shallow}'s {pair.tests[0].error:.2f} % "
-        f"({_shown(ends)}{'; it includes 0: no difference is shown' if ends and ends[0] <= 0 <= ends[1] else ''}), "
+        f"({certainty(pair.paired, pair.interval, deep, shallow)}), "
         f"and a training error of {pair.training[1].error:.2f} %, "
         f"{_beside(pair.training_difference)} {shallow}'s {pair.training[0].error:.2f} %."
     )
@@ -204,12 +211,11 @@ def _contrast(plain: Pair, residual: Pair, subject: Subject) -> list[str]:
         return []
     gap = plain.test_difference - residual.test_difference
     ends = difference(plain.test_difference, plain.interval, residual.test_difference, residual.interval)
-    shown = "; it includes 0: no difference is shown" if ends[0] <= 0 <= ends[1] else ""
     return [
         f"From {plain.shallow.depth} to {plain.deep.depth} layers, the {subject.tested} error of the plain networks "
         f"changes by {plain.test_difference:+.2f} points and that of the residual ones by "
         f"{residual.test_difference:+.2f}: depth costs the plain ones {abs(gap):.2f} points "
-        f"{'more' if gap > 0 else 'less'} ({_shown(ends)}{shown})."
+        f"{'more' if gap > 0 else 'less'} ({shown(ends)})."
     ]
 
 
@@ -261,11 +267,13 @@ def _notes(pairs: Sequence[Pair], subject: Subject) -> list[str]:
     if pairs:
         spread = next(row for row in TABLE_6 if row.network == "resnet110")
         assert spread.mean_std is not None
+        how = methods(
+            any(pair.paired for pair in pairs), any(pair.interval and not pair.paired for pair in pairs)
+        )
         notes.append(
-            "The intervals of differences (Newcombe 1998, method 10) tell how far the choice of the images that were "
-            "tested matters, taking the two tests as independent, though both are on the same images. They leave out "
-            f"what another seed would change: the paper's ResNet-110 has a standard deviation of {spread.mean_std[1]} "
-            f"points over 5 runs (Table {spread.table}), each of ours ran once."
+            f"The intervals of differences tell how far the choice of the images that were tested matters{how}. They "
+            "leave out what another seed would change: the paper's ResNet-110 has a standard deviation of "
+            f"{spread.mean_std[1]} points over 5 runs (Table {spread.table}), each of ours ran once."
         )
     return notes
 
@@ -289,11 +297,3 @@ def _beside(points: float) -> str:
     if round(points, 2) == 0:
         return "the same as"
     return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
-
-
-def _shown(ends: Optional[tuple[float, float]]) -> str:
-    return (
-        f"95 % interval of the difference: {ends[0]:+.2f} to {ends[1]:+.2f}"
-        if ends
-        else "no interval is known"
-    )

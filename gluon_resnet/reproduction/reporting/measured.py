@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Optional
 
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import PairedDifference, interval, paired_difference
+from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet
 from gluon_resnet.training.run_card import described_images
 
@@ -58,20 +58,14 @@ def tested(net: StudiedNet, protocol: str) -> Optional[Measured]:
     return evaluated(evaluation) if evaluation else logged_validation(net)
 
 
+def image_by_image(first: Evaluation, second: Evaluation) -> Optional[PairedDifference]:
+    """What separates two tests on the same images; None: which were wrong was not kept, or they are not the same."""
+    if first.predictions is None or second.predictions is None:
+        return None
+    ours, theirs = Predictions.load(first.predictions), Predictions.load(second.predictions)
+    return paired_difference(ours.wrong, theirs.wrong) if ours.same_images(theirs) else None
+
+
 def log_line(net: StudiedNet, epoch: int) -> str:
     """Where the log has an epoch: file and line, which is the epoch's number, both from 1."""
     return f"{os.path.basename(net.prefix)}-log.jsonl:{epoch}"
-
-
-def difference(
-    first: float, first_ends: tuple[float, float], second: float, second_ends: tuple[float, float]
-) -> tuple[float, float]:
-    """The 95 % interval of first - second, two independent estimates, from the 95 % interval of each.
-
-    With Wilson's intervals of two proportions it is Newcombe's hybrid score (Newcombe 1998, Statistics in Medicine
-    17, 873-890, method 10); for other estimates Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
-    """
-    middle = first - second
-    low = middle - math.hypot(first - first_ends[0], second_ends[1] - second)
-    high = middle + math.hypot(first_ends[1] - first, second - second_ends[0])
-    return low, high

@@ -1,0 +1,80 @@
+"""What networks answered, image by image: a small compressed file, by which two evaluations are compared in pairs."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from gluon_resnet.data import RecordFile
+from gluon_resnet.errors import DataError
+from gluon_resnet.evaluation.tally import Tally
+
+_TYPES = {"files": "i4", "keys": "i8", "labels": "i4", "classes": "i4", "probabilities": "f4"}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The answers to the images of some record files, in the order of the files and in that of the records in them.
+
+    All arrays are (n,):
+
+    Attributes:
+        files: int32, which of the files an image is in, from 0.
+        keys: int64, of its record in that file.
+        labels: int32.
+        classes: int32, that with the highest probability, and another than the label where both have it.
+        probabilities: float32, 0 to 1, of that class; an ensemble's is the mean of its networks'.
+    """
+
+    files: np.ndarray
+    keys: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+    @staticmethod
+    def of(tally: Tally, records: Sequence[RecordFile]) -> Predictions:
+        """Those of an evaluation over `records`, whose scores are logarithms of probabilities."""
+        images = [np.asarray(file.images) for file in records]
+        return Predictions(
+            files=np.repeat(np.arange(len(images), dtype="i4"), [len(found) for found in images]),
+            keys=np.array([file.key(i) for file, found in zip(records, images) for i in found], "i8"),
+            labels=tally.labels.astype("i4"),
+            classes=tally.predictions.astype("i4"),
+            probabilities=np.exp(tally.best_scores).astype("f4"),
+        )
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """bool (n,), as Tally.top1_wrong counts it."""
+        return self.classes != self.labels
+
+    def same_images(self, other: Predictions) -> bool:
+        """Whether `other` is of the same records with the same labels, in the same order."""
+        names = ("files", "keys", "labels")
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def to_bytes(self) -> bytes:
+        """The content of a NumPy .npz file."""
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
+        return stream.getvalue()
+
+    @staticmethod
+    def load(path: str) -> Predictions:
+        """Read what `to_bytes` gives; DataError for anything else, OSError where it cannot be read."""
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in _TYPES}
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            raise DataError(f"{path} is not what evaluate.py --predictions writes: {error}", path) from None
+        for name, array in arrays.items():
+            if array.dtype != _TYPES[name] or array.ndim != 1 or len(array) != len(arrays["keys"]):
+                found = f"{array.dtype} {array.shape}"
+                expected = f"{np.dtype(_TYPES[name])} ({len(arrays['keys'])},)"
+                raise DataError(f"{path}: {name}: expected {expected}, found {found}", path)
+        return Predictions(**arrays)
