@@ -91,6 +91,7 @@ def net(
     shortcut: Optional[str],
     *,
     key: str = "",
+    seed: int = 0,
     evaluations: Sequence[Evaluation] = (),
     stds: Sequence[float] = (),
 ) -> StudiedNet:
@@ -109,6 +110,7 @@ def net(
         read_run(prefix) if os.path.exists(f"{prefix}-log.jsonl") else None,
         responses(key, stds) if stds else None,
         tuple(evaluations),
+        seed,
     )
 
 

@@ -35,6 +35,7 @@ _OURS = {
     *("--network", "--num-layers", "--shortcut", "--data-train", "--data-val", "--model-prefix", "--resume"),
     *(
         "--recipe",
+        "--seed",
         "--num-epochs",
         "--num-iterations",
         "--lr-step-epochs",
@@ -92,6 +93,13 @@ def _add(targets: Any, experiment: Experiment, text: str) -> argparse.ArgumentPa
         "(default: the paper's schedule)",
     )
     result.add_argument(
+        "--seeds",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="train each network N times, with train.py's seeds 0 to N - 1 (default: 1)",
+    )
+    result.add_argument(
         "--output",
         default=os.path.join("runs", experiment.data_set),
         metavar="FOLDER",
@@ -131,7 +139,7 @@ def _study(
     test_records: tuple[str, ...],
     packing: tuple[Step, ...],
 ) -> Optional[int]:
-    folder, nets = args.output, planned_nets(args.nets.split(","), experiment.own_shortcut)
+    folder, nets = args.output, planned_nets(args.nets.split(","), experiment.own_shortcut, args.seeds)
     choices = Choices(
         experiment.data_set, train_records, test_records, args.epochs, args.scales, args.training
     )

@@ -36,9 +36,11 @@ def deviations(
             "original images, which the paper has."
         )
     if begun:
+        trained = "Each network was trained once, from one seed"
+        if any(net.seed for net in begun):
+            trained = "Curves, responses and comparisons of single runs are of seed 0"
         sentences.append(
-            "Each network was trained once, from one seed; of ResNet-110 the paper shows the best of 5 runs, and of "
-            "the others it does not say."
+            f"{trained}; of ResNet-110 the paper shows the best of 5 runs, and of the others it does not say."
         )
     return tuple(sentences)
 

@@ -36,7 +36,9 @@ class Experiment:
         return ["--recipe", self.short_recipe, "--num-epochs", str(epochs), "--lr-step-epochs", at]
 
     def protocols_of(self, net: PlannedNet) -> list[str]:
-        """How the network is tested: as the paper does it, where it has such a network."""
+        """How the network is tested: as the paper does it, where it has such a network; repeated ones by one test."""
+        if net.seed:
+            return [*self.protocols[:1]]
         listed = (
             reference(net.network, net.shortcut, "v1", "multi-scale") if self.data_set == "imagenet" else None
         )
@@ -44,6 +46,7 @@ class Experiment:
 
     def ensembles(self, nets: Sequence[PlannedNet]) -> list[tuple[str, tuple[PlannedNet, ...]]]:
         """Protocols, and the networks that are tested together: residual ones, as in the paper, and then all."""
+        nets = [net for net in nets if not net.seed]
         if self.data_set == "imagenet":
             members = tuple(net for net in nets if "multi-scale" in self.protocols_of(net))
             return [("multi-scale", members)] if len(members) > 1 else []

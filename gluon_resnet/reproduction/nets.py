@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from gluon_resnet.errors import UsageError
@@ -18,6 +18,7 @@ class PlannedNet:
     key: str  # what its files' names begin with
     network: str  # as for get_model
     shortcut: Optional[str]  # None: it has none
+    seed: int = 0  # of train.py; nets of other seeds than 0 repeat one of seed 0
 
     @property
     def depth(self) -> int:
@@ -26,11 +27,11 @@ class PlannedNet:
         return int(match[0]) if match else 0
 
 
-def planned_nets(names: Sequence[str], own_shortcut: str) -> tuple[PlannedNet, ...]:
-    """From 'resnet34-C' or 'plain20' to networks, each once, in this order.
+def planned_nets(names: Sequence[str], own_shortcut: str, seeds: int = 1) -> tuple[PlannedNet, ...]:
+    """From 'resnet34-C' or 'plain20' to networks, in this order: all with seed 0, then all with seed 1, ...
 
-    A key ends with the shortcut option only where that is not `own_shortcut`, which a name without one has. UsageError
-    where there is no such network, or where one stands twice.
+    A key has the shortcut option only where that is not `own_shortcut`, which a name without one has, and the seed only
+    where that is not 0. UsageError where there is no such network, or where one stands twice.
     """
     nets = []
     for name in names:
@@ -44,4 +45,7 @@ def planned_nets(names: Sequence[str], own_shortcut: str) -> tuple[PlannedNet, .
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice or not nets:
         raise UsageError(f"--nets: {twice} is there twice" if twice else "--nets: expected names of networks")
-    return tuple(nets)
+    repeated = [
+        replace(net, key=f"{net.key}-seed{seed}", seed=seed) for seed in range(1, seeds) for net in nets
+    ]
+    return (*nets, *repeated)

@@ -96,7 +96,7 @@ def plan(
     steps = list(packing)
     for net in nets:
         steps += [planner.train(net, packed), *planner.tests(net)]
-        if choices.experiment.responses:
+        if choices.experiment.responses and not net.seed:
             steps.append(planner.responses(net))
     steps += [planner.test(protocol, group) for protocol, group in choices.experiment.ensembles(nets)]
     return [*steps, planner.export(nets)]
@@ -112,8 +112,16 @@ class _Planner:
         """Done when all epochs of its log are over, and the parameters of the last are there."""
         choices, prefix = self._choices, self._prefix(net)
         shortcut = ("--shortcut", net.shortcut) if net.shortcut else ()
+        seed = ("--seed", str(net.seed)) if net.seed else ()
         command = (
-            *("train", "--network", net.network, *shortcut, *choices.experiment.training(choices.epochs)),
+            *(
+                "train",
+                "--network",
+                net.network,
+                *shortcut,
+                *seed,
+                *choices.experiment.training(choices.epochs),
+            ),
             *("--data-train", *choices.train_records, "--data-val", *choices.test_records),
             *("--model-prefix", prefix, "--resume", "--disp-batches", "100"),
             *(*self._machine, *choices.training),

@@ -113,6 +113,7 @@ def read_net(folder: str, net: PlannedNet, experiment: Experiment) -> StudiedNet
         run=read_run_of(prefix),
         responses=Responses.load(responses) if is_newer(responses, prefix) else None,
         evaluations=tuple(read_evaluation(path) for path in evaluations if is_evaluation_of(path, [prefix])),
+        seed=net.seed,
     )
 
 

@@ -60,6 +60,7 @@ class StudiedNet:
     run: Optional[Run]  # None: not begun
     responses: Optional[Responses]  # None: not measured
     evaluations: tuple[Evaluation, ...]  # of this network alone
+    seed: int = 0  # that it was trained with; others than 0 repeat the network of seed 0
 
     @property
     def plain(self) -> bool:
@@ -89,3 +90,13 @@ class Study:
     example: Optional[str] = (
         None  # the name of a picture in the folder: a test image, and what the best network says
     )
+
+    @property
+    def first_seeds(self) -> tuple[StudiedNet, ...]:
+        """Each network once: what repeats it with another seed is left out."""
+        return tuple(net for net in self.nets if not net.seed)
+
+    def repeats(self, net: StudiedNet) -> list[StudiedNet]:
+        """The networks that differ from `net` in the seed alone, and itself, by seed."""
+        same = [n for n in self.nets if (n.network, n.shortcut) == (net.network, net.shortcut)]
+        return sorted(same, key=lambda n: n.seed)

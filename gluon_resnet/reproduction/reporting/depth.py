@@ -18,34 +18,22 @@ from gluon_resnet.reproduction.reporting.measured import (
     logged_validation,
 )
 from gluon_resnet.reproduction.reporting.names import SUBJECTS, Subject, label
+from gluon_resnet.reproduction.reporting.seeds import over_seeds
+from gluon_resnet.reproduction.reporting.verdicts import (
+    BETTER,
+    DEGRADED,
+    OVERFITTED,
+    PENDING,
+    PLAIN,
+    RESIDUAL,
+    UNCLEAR,
+    UNLEARNED,
+)
 from gluon_resnet.reproduction.study import StudiedNet, Study
 from gluon_resnet.training.recipes import get_recipe
 
 _HARDLY = 0.9  # of the error of guessing: a network with more has hardly learned
 _OWN = ("network", "shortcut", "rgb_mean", "rgb_std", "devices")  # settings that may differ in a comparison
-
-# What came out for a family. Degradation is more than overfitting: the deeper net is worse where it was trained, too.
-PENDING, UNLEARNED = "pending", "unlearned"
-DEGRADED, OVERFITTED, UNCLEAR, BETTER = "degraded", "overfitted", "unclear", "better"
-
-_PLAIN = {
-    PENDING: "The plain networks are not compared yet.",
-    UNLEARNED: "The degradation of plain networks with depth is not shown: one of them hardly learned.",
-    DEGRADED: "The degradation of plain networks with depth is shown.",
-    OVERFITTED: "The degradation of plain networks with depth is not shown: the deeper one is worse on {tested} "
-    "images, but not on training images, which is overfitting.",
-    UNCLEAR: "The degradation of plain networks with depth is not shown by this schedule.",
-    BETTER: "The degradation of plain networks with depth is not shown by this schedule: the deeper one is better.",
-}
-_RESIDUAL = {
-    PENDING: "The residual networks are not compared yet.",
-    UNLEARNED: "Its absence in residual networks is not shown: one of them hardly learned.",
-    DEGRADED: "Its absence in residual networks is not shown by this schedule: the deeper one is worse, too.",
-    OVERFITTED: "The deeper residual network is worse on {tested} images, but not on training images: overfitting, no "
-    "degradation.",
-    UNCLEAR: "Of residual networks no degradation is shown, and no gain by depth either.",
-    BETTER: "Residual networks have no degradation: the deeper one is better.",
-}
 
 
 @dataclass(frozen=True)
@@ -94,14 +82,16 @@ def find(study: Study) -> Finding:
     plain, residual = (_pair(nets, subject) for _, nets in families)
     figures = []
     for pair, (name, nets) in zip((plain, residual), families):
-        figures += [_sentence(pair, subject)] if pair else []
+        if pair:
+            repeated = over_seeds(study, pair.shallow, pair.deep, subject.protocol, subject.tested)
+            figures += [_sentence(pair, subject), *repeated]
         figures += _open(name, nets, pair)
     pairs = [pair for pair in (plain, residual) if pair]
     if plain and residual:
         figures += _contrast(plain, residual, subject)
     verdict = tuple(
         words[pair.outcome if pair else PENDING].format(tested=subject.tested)
-        for words, pair in ((_PLAIN, plain), (_RESIDUAL, residual))
+        for words, pair in ((PLAIN, plain), (RESIDUAL, residual))
     )
     as_printed = [pair for pair in pairs if pair.outcome == (DEGRADED if pair is plain else BETTER)]
     doubtful = [pair for pair in pairs if pair not in as_printed]
@@ -111,7 +101,10 @@ def find(study: Study) -> Finding:
         tuple(
             sentence for pair in doubtful for sentence in (*_reasons(pair, subject), *_length(pair, study))
         ),
-        (*(sentence for pair in as_printed for sentence in _length(pair, study)), *_notes(pairs, subject)),
+        (
+            *(sentence for pair in as_printed for sentence in _length(pair, study)),
+            *_notes(pairs, subject, study),
+        ),
         plain,
         residual,
     )
@@ -119,7 +112,7 @@ def find(study: Study) -> Finding:
 
 def _family(study: Study, name: str) -> list[StudiedNet]:
     """Networks of one family with the same shortcuts, by depth: those of option A where two of them are there."""
-    nets = [net for net in study.nets if net.network.startswith(name)]
+    nets = [net for net in study.first_seeds if net.network.startswith(name)]
     groups = [[net for net in nets if net.shortcut == option] for option in (None, "A", "B", "C")]
     # The first with two that are over; or else with two.
     for enough in (lambda group: sum(net.finished for net in group) > 1, lambda group: len(group) > 1, bool):
@@ -251,7 +244,7 @@ def _length(pair: Pair, study: Study) -> list[str]:
     return [f"{text}."]
 
 
-def _notes(pairs: Sequence[Pair], subject: Subject) -> list[str]:
+def _notes(pairs: Sequence[Pair], subject: Subject, study: Study) -> list[str]:
     notes = []
     for pair in pairs:
         protocol = pair.tests[0].protocol
@@ -273,7 +266,12 @@ def _notes(pairs: Sequence[Pair], subject: Subject) -> list[str]:
         notes.append(
             f"The intervals of differences tell how far the choice of the images that were tested matters{how}. They "
             "leave out what another seed would change: the paper's ResNet-110 has a standard deviation of "
-            f"{spread.mean_std[1]} points over 5 runs (Table {spread.table}), each of ours ran once."
+            f"{spread.mean_std[1]} points over 5 runs (Table {spread.table}), "
+            + (
+                "and ours are those above."
+                if len(study.nets) > len(study.first_seeds)
+                else "each of ours ran once."
+            )
         )
     return notes
 

@@ -72,8 +72,8 @@ def _panels(study: Study) -> list[Panel]:
     """A depth has the same colour in both panels."""
     # As in the paper's Figures 4 and 6 those residual networks that have no more parameters than the plain ones.
     families = {
-        "plain": [net for net in study.nets if net.plain],
-        "ResNet": [net for net in study.nets if net.shortcut == "A"],
+        "plain": [net for net in study.first_seeds if net.plain],
+        "ResNet": [net for net in study.first_seeds if net.shortcut == "A"],
     }
     depths = sorted({net.depth for nets in families.values() for net in nets})
     panels: list[Panel] = []
@@ -81,7 +81,7 @@ def _panels(study: Study) -> list[Panel]:
         of_depth = {net.depth: net for net in nets}
         panels.append((name, [_run(of_depth[depth]) if depth in of_depth else None for depth in depths]))
     drawn = [net for nets in families.values() for net in nets]
-    others = [net for net in study.nets if net not in drawn and net.run]
+    others = [net for net in study.first_seeds if net not in drawn and net.run]
     return [*panels, ("others", [_run(net) for net in others])] if others else panels
 
 

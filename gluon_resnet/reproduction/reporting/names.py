@@ -31,7 +31,12 @@ SUBJECTS = {
 
 
 def label(net: StudiedNet) -> str:
-    """'plain-20', 'ResNet-56', 'ResNet-34 B': with its shortcuts where the paper has several or others for it."""
+    """'plain-20', 'ResNet-56, seed 1': its kind, and the seed of what repeats it."""
+    return f"{kind(net)}, seed {net.seed}" if net.seed else kind(net)
+
+
+def kind(net: StudiedNet) -> str:
+    """'plain-20', 'ResNet-34 B': with its shortcuts where the paper has several or others for it."""
     found = re.fullmatch(r"(plain|resnet|vgg)(\d+)", net.network)
     if not found:
         return net.network

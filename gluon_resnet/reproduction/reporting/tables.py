@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Optional
@@ -11,6 +12,7 @@ from gluon_resnet.analysis.paper import TABLE_5, TABLE_6, Result, reference
 from gluon_resnet.reproduction.reporting.measured import logged_training, tested
 from gluon_resnet.reproduction.reporting.names import SUBJECTS, label
 from gluon_resnet.reproduction.reporting.page import Code, Table
+from gluon_resnet.reproduction.reporting.seeds import spread
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
 
 NOT_YET, NOT_RUN, NOT_PRINTED = "not yet", "not run", "not printed"
@@ -19,12 +21,17 @@ _TOP_5 = 5
 
 def table_6(study: Study) -> Table:
     """CIFAR-10: the study's networks, and the paper's residual ones that are not among them, by depth."""
-    rows = [((not net.plain, net.depth), _row_of(net)) for net in study.nets]
+    rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net)) for net in study.nets]
+    for net in study.first_seeds:
+        found = spread(study, net, SUBJECTS["cifar10"].protocol)
+        if found:
+            cells = (f"{found.name}, {len(found.errors)} seeds", str(found), *[""] * 6)
+            rows.append(((not net.plain, net.depth, math.inf), (*cells, Code(", ".join(found.sources)))))
     ours = {(net.network, net.shortcut) for net in study.nets}
     for row in TABLE_6:
         if row.network and row.layers and (row.network, row.shortcut) not in ours:
             cells = (f"{row.method}-{row.layers}", NOT_RUN, "", _printed(row), "", "", str(row.layers))
-            rows.append(((True, row.layers), (*cells, f"({row.parameters})", Code(""))))
+            rows.append(((True, row.layers, 0), (*cells, f"({row.parameters})", Code(""))))
     rows.sort(key=lambda row: row[0])
     heads = ("", "test error", "95 % interval", "the paper's", "training error", "epochs", "layers")
     return Table((*heads, "parameters (the paper's)", "from"), "lrrrrrrrt", tuple(cells for _, cells in rows))
@@ -49,7 +56,7 @@ def _row_of(net: StudiedNet) -> tuple[str, ...]:
 def table_of(study: Study, table: Sequence[Result], others: Iterable[StudiedNet] = ()) -> Table:
     """ImageNet: the rows of Table 2, 3 or 4, and behind them `others`, which the paper does not have."""
     protocol, five = table[0].protocol, any(row.top5_error is not None for row in table)
-    nets = {(net.network, net.shortcut): net for net in study.nets}
+    nets = {(net.network, net.shortcut): net for net in study.first_seeds}
     rows = []
     for row in table:
         net = nets.get((row.network, row.shortcut)) if row.network else None
@@ -67,7 +74,7 @@ def table_of(study: Study, table: Sequence[Result], others: Iterable[StudiedNet]
 def outside(study: Study, tables: Iterable[Sequence[Result]]) -> list[StudiedNet]:
     """The networks that none of these tables has."""
     printed = {(row.network, row.shortcut) for table in tables for row in table}
-    return [net for net in study.nets if (net.network, net.shortcut) not in printed]
+    return [net for net in study.nets if net.seed or (net.network, net.shortcut) not in printed]
 
 
 def table_5(study: Study) -> Table:
