@@ -13,6 +13,7 @@ from recorded_runs import epoch_record
 
 from gluon_resnet.analysis.responses import LayerResponse, Responses
 from gluon_resnet.analysis.run import read_run
+from gluon_resnet.provenance import Source
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
 from gluon_resnet.training.log import EpochLog, StepLog, StepRecord
 from gluon_resnet.training.run_card import RunCard
@@ -92,6 +93,7 @@ def net(
     *,
     key: str = "",
     seed: int = 0,
+    source: Optional[Source] = None,
     evaluations: Sequence[Evaluation] = (),
     stds: Sequence[float] = (),
 ) -> StudiedNet:
@@ -111,6 +113,7 @@ def net(
         responses(key, stds) if stds else None,
         tuple(evaluations),
         seed,
+        source,
     )
 
 
@@ -119,7 +122,7 @@ def study(folder: pathlib.Path, nets: Optional[Sequence[StudiedNet]] = None, **o
     values: dict[str, Any] = {
         **{"data_set": "cifar10", "folder": str(folder), "command": "python tools/reproduce.py cifar10"},
         "nets": tuple([net(folder, *names) for names in NETS] if nets is None else nets),
-        **{"ensembles": (), "deviations": ()},
+        **{"converted": (), "ensembles": (), "deviations": ()},
         **other,
     }
     return Study(**values)

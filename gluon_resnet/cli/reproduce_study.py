@@ -21,7 +21,7 @@ from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET, Experiment
 from gluon_resnet.reproduction.nets import PlannedNet, planned_nets
 from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.reporting.report import write_report
-from gluon_resnet.reproduction.results import read_study
+from gluon_resnet.reproduction.results import planned_conversions, read_study
 from gluon_resnet.reproduction.steps import Outcome, Step, run_steps, sole_user
 from gluon_resnet.training.devices import gpu_contexts
 
@@ -100,6 +100,13 @@ def _add(targets: Any, experiment: Experiment, text: str) -> argparse.ArgumentPa
         help="train each network N times, with train.py's seeds 0 to N - 1 (default: 1)",
     )
     result.add_argument(
+        "--converted",
+        nargs="+",
+        default=[],
+        metavar="PREFIX",
+        help="networks that convert.py wrote, to be tested and shown beside the others",
+    )
+    result.add_argument(
         "--output",
         default=os.path.join("runs", experiment.data_set),
         metavar="FOLDER",
@@ -140,15 +147,16 @@ def _study(
     packing: tuple[Step, ...],
 ) -> Optional[int]:
     folder, nets = args.output, planned_nets(args.nets.split(","), experiment.own_shortcut, args.seeds)
+    converted = planned_conversions(args.converted, experiment)
     choices = Choices(
         experiment.data_set, train_records, test_records, args.epochs, args.scales, args.training
     )
-    steps = plan(folder, choices, nets, packing, _machine(args))
+    steps = plan(folder, choices, nets, packing, _machine(args), converted)
     _check_training(steps, args.training)
     if args.gpus:
         gpu_contexts(args.gpus)  # that they are not there is known before the work
     command = as_typed(args.argv)
-    report = _reporter(folder, command, nets, experiment, test_records)
+    report = _reporter(folder, command, nets, experiment, test_records, converted)
     if args.report_only:  # beside a study that runs, too
         if not choices.kept(folder):
             raise UsageError(f"there is no study in {folder}: leave --report-only out, and one begins")
@@ -199,10 +207,15 @@ def _check_training(steps: Sequence[Step], training: Sequence[str]) -> None:
 
 
 def _reporter(
-    folder: str, command: str, nets: Sequence[PlannedNet], experiment: Experiment, test_records: Sequence[str]
+    folder: str,
+    command: str,
+    nets: Sequence[PlannedNet],
+    experiment: Experiment,
+    test_records: Sequence[str],
+    converted: Sequence[PlannedNet],
 ) -> Callable[[], None]:
     """Writes the report of what there is."""
-    return lambda: write_report(read_study(folder, command, nets, experiment, test_records))
+    return lambda: write_report(read_study(folder, command, nets, experiment, test_records, converted))
 
 
 def _draw_example(folder: str, records: str) -> None:

@@ -36,8 +36,8 @@ class Experiment:
         return ["--recipe", self.short_recipe, "--num-epochs", str(epochs), "--lr-step-epochs", at]
 
     def protocols_of(self, net: PlannedNet) -> list[str]:
-        """How the network is tested: as the paper does it, where it has such a network; repeated ones by one test."""
-        if net.seed:
+        """How the network is tested: as the paper does it, where it has such a network; others by one test."""
+        if net.seed or net.converted:
             return [*self.protocols[:1]]
         listed = (
             reference(net.network, net.shortcut, "v1", "multi-scale") if self.data_set == "imagenet" else None

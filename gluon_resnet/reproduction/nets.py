@@ -19,6 +19,9 @@ class PlannedNet:
     network: str  # as for get_model
     shortcut: Optional[str]  # None: it has none
     seed: int = 0  # of train.py; nets of other seeds than 0 repeat one of seed 0
+    converted: Optional[str] = (
+        None  # prefix of the files of a network that convert.py wrote: it is not trained here
+    )
 
     @property
     def depth(self) -> int:

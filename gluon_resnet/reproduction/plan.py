@@ -18,6 +18,7 @@ from gluon_resnet.reproduction.results import (
     is_evaluation_of,
     is_export_of,
     is_newer,
+    prefix_of,
     read_evaluation,
     read_run_of,
 )
@@ -86,8 +87,9 @@ def plan(
     nets: Sequence[PlannedNet],
     packing: Sequence[Step] = (),
     machine: Sequence[str] = (),
+    converted: Sequence[PlannedNet] = (),
 ) -> list[Step]:
-    """All steps of a study in `folder`, those of `packing` among them.
+    """All steps of a study in `folder`, those of `packing` among them. `converted` are tested, and not trained.
 
     `machine` are arguments of all tools that run networks: how fast they are, and not what comes out.
     """
@@ -98,6 +100,10 @@ def plan(
         steps += [planner.train(net, packed), *planner.tests(net)]
         if choices.experiment.responses and not net.seed:
             steps.append(planner.responses(net))
+    for net in converted:
+        steps.append(planner.test(choices.experiment.protocols[0], [net], packed))
+        if choices.experiment.responses:
+            steps.append(planner.responses(net, packed))
     steps += [planner.test(protocol, group) for protocol, group in choices.experiment.ensembles(nets)]
     return [*steps, planner.export(nets)]
 
@@ -141,7 +147,7 @@ class _Planner:
         """Of a network alone."""
         return [self.test(protocol, [net]) for protocol in self._choices.experiment.protocols_of(net)]
 
-    def test(self, protocol: str, nets: Sequence[PlannedNet]) -> Step:
+    def test(self, protocol: str, nets: Sequence[PlannedNet], needs: tuple[str, ...] = ()) -> Step:
         """Done when its files are about the last epochs of these networks."""
         name, prefixes = "+".join(net.key for net in nets), [self._prefix(net) for net in nets]
         stem = os.path.join(self._folder, f"{name}-{protocol}")
@@ -163,14 +169,14 @@ class _Planner:
             lambda: command,
             os.path.join(self._folder, "evaluate.out"),
             done,
-            tuple(f"train {net.key}" for net in nets),
+            (*needs, *(f"train {net.key}" for net in nets if not net.converted)),
             cost=sum(net.depth for net in nets),
         )
 
-    def responses(self, net: PlannedNet) -> Step:
+    def responses(self, net: PlannedNet, needs: tuple[str, ...] = ()) -> Step:
         """Done when they are of the last epoch."""
         prefix = self._prefix(net)
-        output = f"{prefix}-responses.json"
+        output = os.path.join(self._folder, f"{net.key}-responses.json")
         command = (
             *("responses", "--model-prefix", prefix, "--data-val", *self._choices.test_records),
             *("--output", output, *self._machine),
@@ -180,7 +186,7 @@ class _Planner:
             lambda: command,
             os.path.join(self._folder, "responses.out"),
             lambda: is_newer(output, prefix),
-            (f"train {net.key}",),
+            needs if net.converted else (*needs, f"train {net.key}"),
             cost=net.depth,
         )
 
@@ -202,4 +208,4 @@ class _Planner:
         )
 
     def _prefix(self, net: PlannedNet) -> str:
-        return os.path.join(self._folder, net.key)
+        return prefix_of(self._folder, net)

@@ -11,10 +11,10 @@ from gluon_resnet.analysis.cost import Total, layers_of
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.card import ModelCard
-from gluon_resnet.errors import DataError
+from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import sha256
-from gluon_resnet.models.registry import get_model
-from gluon_resnet.models.saved import newest_epoch, parameters_path
+from gluon_resnet.models.registry import describe, get_model
+from gluon_resnet.models.saved import load_card, newest_epoch, parameters_path
 from gluon_resnet.reproduction.deviations import deviations
 from gluon_resnet.reproduction.example import EXAMPLE
 from gluon_resnet.reproduction.experiments import Experiment
@@ -99,9 +99,9 @@ def is_export_of(output: str, prefix: str) -> bool:
 
 def read_net(folder: str, net: PlannedNet, experiment: Experiment) -> StudiedNet:
     """What there is of a network; evaluations and responses of earlier parameters are left out."""
-    prefix = os.path.join(folder, net.key)
-    evaluations = [f"{prefix}-{protocol}.json" for protocol in experiment.protocols_of(net)]
-    responses = f"{prefix}-responses.json"
+    prefix, files = prefix_of(folder, net), os.path.join(folder, net.key)
+    evaluations = [f"{files}-{protocol}.json" for protocol in experiment.protocols_of(net)]
+    responses = f"{files}-responses.json"
     layers = layers_of(get_model(net.network, experiment.classes, net.shortcut), (3, *[experiment.size] * 2))
     return StudiedNet(
         key=net.key,
@@ -114,7 +114,36 @@ def read_net(folder: str, net: PlannedNet, experiment: Experiment) -> StudiedNet
         responses=Responses.load(responses) if is_newer(responses, prefix) else None,
         evaluations=tuple(read_evaluation(path) for path in evaluations if is_evaluation_of(path, [prefix])),
         seed=net.seed,
+        source=load_card(net.converted).source if net.converted else None,
     )
+
+
+def planned_conversions(prefixes: Sequence[str], experiment: Experiment) -> tuple[PlannedNet, ...]:
+    """The networks that convert.py wrote under `prefixes`, in their order.
+
+    UsageError where one is not converted, is of another number of classes, or is called like another one; OSError and
+    ModelError for a card that is not there or damaged.
+    """
+    nets: dict[str, PlannedNet] = {}
+    for prefix in prefixes:
+        card = load_card(prefix)
+        if card.source is None or card.recipe is not None:
+            raise UsageError(f"--converted: {prefix}-model.json is not of weights as convert.py reads them")
+        if len(card.classes) != experiment.classes:
+            raise UsageError(
+                f"--converted: {prefix} has {len(card.classes)} classes, and {experiment.data_set} {experiment.classes}"
+            )
+        key = f"converted-{os.path.basename(prefix)}"
+        if key in nets:
+            raise UsageError(f"--converted: two networks are called {os.path.basename(prefix)}")
+        shortcut = describe(card.network, card.shortcut).shortcut
+        nets[key] = PlannedNet(key, card.network, shortcut, converted=prefix)
+    return tuple(nets.values())
+
+
+def prefix_of(folder: str, net: PlannedNet) -> str:
+    """Of the network's own files."""
+    return net.converted or os.path.join(folder, net.key)
 
 
 def read_ensembles(folder: str, nets: Sequence[PlannedNet], experiment: Experiment) -> tuple[Evaluation, ...]:
@@ -128,7 +157,12 @@ def read_ensembles(folder: str, nets: Sequence[PlannedNet], experiment: Experime
 
 
 def read_study(
-    folder: str, command: str, nets: Sequence[PlannedNet], experiment: Experiment, test_records: Sequence[str]
+    folder: str,
+    command: str,
+    nets: Sequence[PlannedNet],
+    experiment: Experiment,
+    test_records: Sequence[str],
+    converted: Sequence[PlannedNet] = (),
 ) -> Study:
     """Everything that there is.
 
@@ -136,6 +170,7 @@ def read_study(
         folder: of the study.
         command: that makes it, as typed.
         nets, experiment: whose.
+        converted: networks that are shown beside them.
         test_records: record files of the test set, which may not be there yet.
     """
     studied = tuple(read_net(folder, net, experiment) for net in nets)
@@ -145,6 +180,7 @@ def read_study(
         folder=folder,
         command=command,
         nets=studied,
+        converted=tuple(read_net(folder, net, experiment) for net in converted),
         ensembles=read_ensembles(folder, nets, experiment),
         deviations=deviations(studied, experiment, test_records),
         example=EXAMPLE if os.path.exists(example) else None,

@@ -8,6 +8,7 @@ from typing import Optional
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.analysis.run import Run
 from gluon_resnet.evaluation.intervals import interval
+from gluon_resnet.provenance import Source
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class StudiedNet:
     responses: Optional[Responses]  # None: not measured
     evaluations: tuple[Evaluation, ...]  # of this network alone
     seed: int = 0  # that it was trained with; others than 0 repeat the network of seed 0
+    source: Optional[Source] = None  # of weights that were converted; None: trained here
 
     @property
     def plain(self) -> bool:
@@ -86,10 +88,16 @@ class Study:
     command: str  # that made it, as typed
     nets: tuple[StudiedNet, ...]  # in the order of the tables
     ensembles: tuple[Evaluation, ...]
+    converted: tuple[StudiedNet, ...]  # networks with the weights of other projects
     deviations: tuple[str, ...]  # sentences: where this study differs from the paper's experiments
     example: Optional[str] = (
         None  # the name of a picture in the folder: a test image, and what the best network says
     )
+
+    @property
+    def shown(self) -> tuple[StudiedNet, ...]:
+        """The networks of the study, and those that stand beside them."""
+        return (*self.nets, *self.converted)
 
     @property
     def first_seeds(self) -> tuple[StudiedNet, ...]:

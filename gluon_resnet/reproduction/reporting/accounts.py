@@ -70,7 +70,9 @@ def full_schedule(study: Study) -> tuple[str, Table]:
 def commands(study: Study) -> list[str]:
     """All that made the study, each once, in the order of its networks: train, test, responses, ensembles."""
     lines = [study.command]
-    for net in study.nets:
+    for net in study.shown:
+        if net.source:
+            lines.append(net.source.command)
         if net.run and net.run.card:
             lines.append(net.run.card.command)
         lines += [found.command for found in net.evaluations]

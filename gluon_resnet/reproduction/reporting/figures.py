@@ -36,7 +36,7 @@ def curves(study: Study) -> Block:
 
 def responses(study: Study) -> Block:
     """Figure 7: standard deviations of the responses of 3x3 layers."""
-    nets = figure_7(study.nets)
+    nets = figure_7(study.shown)
     if not nets:
         return Paragraph("Not yet: no network's responses have been measured.")
     named = [replace(net.responses, network=label(net)) for net in nets if net.responses]

@@ -31,7 +31,9 @@ SUBJECTS = {
 
 
 def label(net: StudiedNet) -> str:
-    """'plain-20', 'ResNet-56, seed 1': its kind, and the seed of what repeats it."""
+    """'plain-20', 'ResNet-56, seed 1', 'ResNet-20, converted': its kind, and what tells it from others of this kind."""
+    if net.source:
+        return f"{kind(net)}, converted"
     return f"{kind(net)}, seed {net.seed}" if net.seed else kind(net)
 
 

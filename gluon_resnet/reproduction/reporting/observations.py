@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -29,10 +30,10 @@ def stds(net: StudiedNet) -> tuple[float, ...]:
 
 
 def smaller_than_plain(nets: Sequence[StudiedNet]) -> list[Observation]:
-    """ResNets have generally smaller responses than their plain counterparts: those of the same depth."""
-    found = []
-    for plain in (net for net in figure_7(nets) if net.plain):
-        for residual in figure_7(nets):
+    """ResNets have generally smaller responses than their plain counterparts: those of the same depth, trained here."""
+    found, trained = [], [net for net in figure_7(nets) if not net.source]
+    for plain in (net for net in trained if net.plain):
+        for residual in trained:
             if residual.plain or residual.depth != plain.depth:
                 continue
             sentence, holds = _compared(residual, plain)
@@ -44,11 +45,15 @@ def smaller_than_plain(nets: Sequence[StudiedNet]) -> list[Observation]:
 
 
 def smaller_with_depth(nets: Sequence[StudiedNet]) -> list[Observation]:
-    """The deeper ResNet has smaller magnitudes of responses: each with the next deeper one of its shortcuts."""
-    residual = [net for net in figure_7(nets) if net.shortcut]
-    found = []
-    for option in sorted({net.shortcut or "" for net in residual}):
-        group = [net for net in residual if net.shortcut == option]
+    """The deeper ResNet has smaller magnitudes of responses: each with the next deeper one that was trained alike.
+
+    That is one with shortcuts of the same option, and of the same project.
+    """
+    found, groups = [], defaultdict[tuple[str, str], list[StudiedNet]](list)
+    for net in figure_7(nets):
+        if net.shortcut:
+            groups[net.source.project if net.source else "", net.shortcut].append(net)
+    for _, group in sorted(groups.items()):
         for shallow, deep in zip(group, group[1:]):
             sentence, holds = _compared(deep, shallow)
             found.append(Observation(f"{sentence}.", holds))

@@ -54,7 +54,7 @@ def page_of(study: Study) -> Page:
     """What the report says; the figures' files are written."""
     subject = SUBJECTS[study.data_set]
     finding = find(study)
-    asked = study.data_set == "cifar10" or any(net.responses for net in study.nets)
+    asked = study.data_set == "cifar10" or any(net.responses for net in study.shown)
     sections = [
         Section("Result", _result(finding)),
         Section(f"Errors by iteration (the paper's Figure {subject.figure})", _curves(study)),
@@ -138,11 +138,25 @@ def _cifar_tables(study: Study) -> list[Section]:
     )
     further = tables.further_tests(study, ("10-crop", "multi-scale"))
     return [
-        Section("Test errors (the paper's Table 6)", (tables.table_6(study), about_table, *_moved(study))),
+        Section(
+            "Test errors (the paper's Table 6)",
+            (tables.table_6(study), about_table, *_sources(study), *_moved(study)),
+        ),
         Section(
             "Mirror images and ensembles", (further, about_views) if further else (Paragraph("Not yet."),)
         ),
     ]
+
+
+def _sources(study: Study) -> list[Block]:
+    """Whose weights were converted."""
+    sentences = [
+        f"{label(net)}: weights of {net.source.project}, {os.path.basename(net.source.file)} (SHA-256 "
+        f"{net.source.sha256[:16]}...), trained there and tested here."
+        for net in study.converted
+        if net.source
+    ]
+    return [Items(*sentences)] if sentences else []
 
 
 def _moved(study: Study) -> list[Block]:
@@ -159,7 +173,7 @@ def _moved(study: Study) -> list[Block]:
 
 
 def _imagenet_tables(study: Study) -> list[Section]:
-    others = tables.outside(study, (TABLE_2, TABLE_3))
+    others = [*tables.outside(study, (TABLE_2, TABLE_3)), *study.converted]
     about_ensembles = Paragraph(
         "The paper's is of ImageNet's test set, by its test server; ours are of the validation set. An ensemble's "
         "probabilities are the mean of its networks'."
@@ -169,7 +183,7 @@ def _imagenet_tables(study: Study) -> list[Section]:
         Section(
             "Plain and residual networks, 10-crop (the paper's Table 2)", (tables.table_of(study, TABLE_2),)
         ),
-        Section("10-crop (the paper's Table 3)", (tables.table_of(study, TABLE_3, others),)),
+        Section("10-crop (the paper's Table 3)", (tables.table_of(study, TABLE_3, others), *_sources(study))),
         Section("Several scales (the paper's Table 4)", (tables.table_of(study, TABLE_4), *_scales(study))),
         Section("Ensembles (the paper's Table 5)", (tables.table_5(study), about_ensembles)),
         *([Section("Single crops", (further,))] if further else []),
@@ -188,14 +202,14 @@ def _scales(study: Study) -> list[Block]:
 
 
 def _responses(study: Study) -> tuple[Block, ...]:
-    nets = figure_7(study.nets)
+    nets = figure_7(study.shown)
     if not nets:
         return (figures.responses(study),)
     rows = tuple(
         (
             *(label(net), str(len(stds(net))), *(f"{value:.3f}" for value in _spread(stds(net)))),
             *(str(net.responses.epoch), f"{net.responses.images:,}"),
-            Code(f"{os.path.basename(net.prefix)}-responses.json"),
+            Code(f"{net.key}-responses.json"),
         )
         for net in nets
         if net.responses

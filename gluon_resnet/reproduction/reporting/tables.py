@@ -22,12 +22,13 @@ _TOP_5 = 5
 def table_6(study: Study) -> Table:
     """CIFAR-10: the study's networks, and the paper's residual ones that are not among them, by depth."""
     rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net)) for net in study.nets]
+    rows += [((not net.plain, net.depth, math.inf), _row_of(net)) for net in study.converted]
     for net in study.first_seeds:
         found = spread(study, net, SUBJECTS["cifar10"].protocol)
         if found:
             cells = (f"{found.name}, {len(found.errors)} seeds", str(found), *[""] * 6)
             rows.append(((not net.plain, net.depth, math.inf), (*cells, Code(", ".join(found.sources)))))
-    ours = {(net.network, net.shortcut) for net in study.nets}
+    ours = {(net.network, net.shortcut) for net in study.shown}
     for row in TABLE_6:
         if row.network and row.layers and (row.network, row.shortcut) not in ours:
             cells = (f"{row.method}-{row.layers}", NOT_RUN, "", _printed(row), "", "", str(row.layers))
@@ -46,7 +47,7 @@ def _row_of(net: StudiedNet) -> tuple[str, ...]:
         label(net),
         *((percent(test.error), span(test.interval)) if test else (NOT_YET, "")),
         _printed(paper),
-        percent(training.error) if training else NOT_YET,
+        percent(training.error) if training else "" if net.source else NOT_YET,
         *(epochs(net), str(net.depth)),
         _short(net.parameters) + (f" ({paper.parameters})" if paper else ""),
         Code(", ".join(sources)),
@@ -120,7 +121,9 @@ def span(ends: Optional[tuple[float, float]]) -> str:
 
 
 def epochs(net: StudiedNet) -> str:
-    """'8', '3 of 8', 'not begun'."""
+    """'8', '3 of 8', 'not begun', 'converted'."""
+    if net.source:
+        return "converted"
     if net.run is None:
         return "not begun"
     over = str(len(net.run.epochs))
