@@ -7,11 +7,12 @@ import errno
 import glob
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, Union
 
-from gluon_resnet.errors import UsageError
+from gluon_resnet.errors import DataError, UsageError
 
 
 @contextlib.contextmanager
@@ -53,6 +54,22 @@ def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[
     encoding = None if "b" in mode else "utf-8"
     with temporary_name(path) as temporary, open(temporary, mode, encoding=encoding) as stream:
         yield stream
+
+
+def regular_only(path: str, flags: int) -> int:
+    """An opener for ``open(path, opener=regular_only)``, which neither waits for a pipe nor reads a device.
+
+    DataError for these, IsADirectoryError for a folder.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a device"
+    raise DataError(f"{os.fspath(path)}: expected a regular file, found {kind}", path=os.fspath(path))
 
 
 def sha256(path: Union[str, os.PathLike[str]]) -> str:

@@ -14,6 +14,7 @@ import pytest
 from conftest import encode, picture, to_bytes, write_records
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lossless_jpeg import lossless_jpeg
 from PIL import Image
 
 from gluon_resnet.data import EvalTransform, Loader, decode, image_size
@@ -25,6 +26,25 @@ def difference(payload: bytes) -> int:
     assert ours.shape == theirs.shape
     assert ours.dtype == np.uint8
     return int(np.abs(ours.astype(int) - theirs).max())
+
+
+def tiff(orientation: int) -> bytes:
+    """EXIF data that say nothing else."""
+    return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def png_with_exif(image: np.ndarray, before: int = 0, after: tuple[int, ...] = (), damaged: int = 0) -> bytes:
+    """A PNG with an eXIf chunk before its data, and some behind them of which the first `damaged` are that."""
+
+    def chunk(orientation: int, wrong: int = 0) -> bytes:
+        content = b"eXIf" + tiff(orientation)
+        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content) ^ wrong)
+
+    payload, header = encode(image, ".png"), 8 + 25
+    behind = b"".join(chunk(value, wrong=i < damaged) for i, value in enumerate(after))
+    return (
+        payload[:header] + (chunk(before) if before else b"") + payload[header:-12] + behind + payload[-12:]
+    )
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
@@ -43,6 +63,30 @@ def test_jpeg_gray_and_cmyk() -> None:
     gray = decode(to_bytes(image.convert("L"), format="JPEG"), "source")
     assert gray.shape == (50, 41, 1)
     assert decode(to_bytes(image, format="JPEG"), "gray").shape == (50, 41, 1)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "orientation"),
+    [
+        ({"after": (6,)}, 6),
+        ({"before": 3, "after": (6,)}, 3),
+        ({"after": (8, 3)}, 8),
+        ({"after": (6,), "damaged": 1}, 1),
+        ({"after": (3, 6), "damaged": 1}, 6),
+    ],
+)
+def test_a_png_may_say_behind_its_pixels_how_it_is_turned(chunks: dict, orientation: int) -> None:
+    image = picture(20, 33)
+    payload = png_with_exif(image, **chunks)
+    upright = oracle.decode(png_with_exif(image, before=orientation))
+    np.testing.assert_array_equal(decode(payload), upright)
+    assert image_size(payload) == upright.shape[1::-1]
+    np.testing.assert_array_equal(oracle.decode(payload), upright)  # OpenCV, too
+
+
+def test_a_lossless_jpeg_is_named_for_what_it_is() -> None:
+    with pytest.raises(ImageError, match=r"found a format that is lossless JPEG; convert it.*im2rec\.py"):
+        decode(lossless_jpeg(picture(20, 30)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

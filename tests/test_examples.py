@@ -152,4 +152,5 @@ def test_the_snippets_of_the_loaders_page(
     assert "images/s" in capsys.readouterr().out
     assert tuple(names["images"].shape) == (64, 3, 224, 224)
     assert names["images"].is_contiguous(memory_format=names["torch"].channels_last)
-    assert sorted(len(images) for images, _ in names["workers"]) == [64, 64]
+    assert [tuple(images.shape) for images, _ in names["batches"]] == [(3, 3, 224, 224)]
+    names["dataset"].load_state_dict(names["dataset"].state_dict(1))

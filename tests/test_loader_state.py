@@ -192,7 +192,8 @@ def test_the_place_at_any_moment(record_path: str) -> None:
     next(epoch)
     loader.load_state_dict(state)
     assert place(loader) == (7, 4)
-    assert next(epoch, None) is None  # it has ended
+    with pytest.raises(UsageError, match="ended before its last batch"):
+        next(epoch)
     assert next(iter(loader)).ids.tolist() == [4, 5, 6, 7]
     assert place(loader) == (7, 8)
     assert next(iter(loader)).ids.tolist() == [0, 1, 2, 3]
@@ -204,7 +205,8 @@ def test_an_epoch_ends_with_set_epoch(record_path: str) -> None:
     epoch = iter(loader)
     next(epoch)
     loader.set_epoch(3)
-    assert next(epoch, None) is None
+    with pytest.raises(UsageError, match="ended before its last batch"):  # no loop takes this for its end
+        next(epoch)
     assert place(loader) == (3, 0)
 
 

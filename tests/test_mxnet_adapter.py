@@ -73,3 +73,24 @@ def test_module_trains_with_it(record_path: str) -> None:
 def test_batches_of_several_sizes_are_refused(record_path: str) -> None:
     with pytest.raises(UsageError, match="'keep'"):
         mxnet_iter(Loader(record_path, 8, EVAL, last_batch="keep"))
+
+
+def test_a_batch_is_taken_apart_as_of_any_data_iter(record_path: str) -> None:
+    """iter_next() goes on, and get...() give what next() would have given."""
+    ours, theirs = (mxnet_iter(Loader(record_path, 8, EVAL, shuffle=True)) for _ in range(2))
+    with pytest.raises(UsageError, match=r"no batch: call iter_next\(\) first"):
+        ours.getdata()
+    for _ in range(2):
+        for expected in theirs:
+            assert ours.iter_next()
+            for _ in range(2):  # as often as one likes
+                np.testing.assert_array_equal(ours.getdata()[0].asnumpy(), expected.data[0].asnumpy())
+                np.testing.assert_array_equal(ours.getlabel()[0].asnumpy(), expected.label[0].asnumpy())
+                np.testing.assert_array_equal(ours.getindex(), expected.index)
+                assert ours.getpad() == expected.pad
+        assert not ours.iter_next()
+        with pytest.raises(UsageError, match="no batch"):
+            ours.getlabel()
+        with pytest.raises(StopIteration):
+            ours.next()
+        ours.reset(), theirs.reset()

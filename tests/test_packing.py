@@ -11,9 +11,12 @@ import numpy as np
 import oracle
 import pytest
 from collections_of_pictures import Pictures, jpegs, packed
-from conftest import encode, picture
+from conftest import encode, picture, to_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lossless_jpeg import lossless_jpeg
+from PIL import Image
+from test_decode import tiff
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import RecordFile, decode
@@ -232,3 +235,40 @@ def test_real_pictures(tmp_path: pathlib.Path, imagenet_images: list) -> None:
     assert [record.payload for record in RecordFile(tmp_path / "p.rec")] == [
         data for _, data in imagenet_images
     ]
+
+
+@pytest.mark.parametrize("colour", ["rgb", "gray", "source"])
+@pytest.mark.parametrize("gray", [False, True])
+def test_a_lossless_jpeg_is_converted(tmp_path: pathlib.Path, colour: str, gray: bool) -> None:
+    """It has the pixels and the orientation of a PNG of the same picture."""
+    image = cv2.cvtColor(picture(20, 30), cv2.COLOR_RGB2GRAY) if gray else picture(20, 30)
+    exif = b"Exif\0\0" + tiff(6)
+    app1 = struct.pack(">BBH", 0xFF, 0xE1, len(exif) + 2) + exif
+    pictures = [lossless_jpeg(image), lossless_jpeg(image, app1), encode(image, ".png")]
+    stored, turned, expected = packed(tmp_path, *pictures, colour=colour, encoding="png", quality=1)
+    assert np.abs(stored.astype(int) - expected).max() <= (
+        colour == "gray" and not gray
+    )  # libpng rounds otherwise
+    np.testing.assert_array_equal(turned, np.rot90(stored, -1))
+
+
+def test_a_lossless_jpeg_is_not_passed_through(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(BadImagesError, match="lossless JPEG; only without --pass-through"):
+        pack(Pictures(lossless_jpeg(picture(9, 9))), str(tmp_path / "p"), PackOptions(pass_through=True))
+
+
+@pytest.mark.parametrize("colour", ["rgb", "gray", "source"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("extension", ["WebP", "PNG"])
+def test_orientation_does_not_depend_on_the_version_of_opencv(
+    tmp_path: pathlib.Path, extension: str, orientation: int, colour: str
+) -> None:
+    """Some turn a WebP and some do not; with "as in the source" none turns anything."""
+    image = Image.fromarray(picture(20, 30))
+    options = {"format": extension, "lossless": True} if extension == "WebP" else {"format": extension}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    payloads = to_bytes(image, **options), to_bytes(image, exif=exif.tobytes(), **options)
+    flat, turned = packed(tmp_path, *payloads, colour=colour, encoding="png", quality=1)
+    turns = {1: 0, 3: 2, 6: -1, 8: 1}[orientation]
+    np.testing.assert_array_equal(turned, np.rot90(flat, turns))

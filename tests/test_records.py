@@ -227,7 +227,7 @@ def test_what_cannot_be_opened(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere.idx"):
         path = write_records(tmp_path / "a.rec", [b"x"])
         RecordFile(path, tmp_path / "nowhere.idx")
-    with pytest.raises(RecordError, match="expected a regular file"):
+    with pytest.raises(RecordError, match=r"expected a record file \(\.rec\), found a folder"):
         RecordFile(tmp_path)
 
 

@@ -1,26 +1,32 @@
 #include "base/read_file.h"
 
-#include <cstdio>
-#include <memory>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 
 #include "base/error.h"
 
 namespace gluon_resnet {
 
 std::string read_file(const std::string& path, size_t most) {
-  const auto closer = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(closer)> file(std::fopen(path.c_str(), "rbe"), closer);
-  if (!file) throw_system_error(path, "cannot open");
+  return read_file(RegularFile(path), path, most);
+}
+
+std::string read_file(const RegularFile& file, const std::string& path, size_t most) {
   std::string bytes;
+  bytes.reserve(std::min<uint64_t>(file.size(), most));
   char block[1 << 16];
-  for (size_t got; (got = std::fread(block, 1, sizeof(block), file.get())) > 0;) {
-    if (got > most - bytes.size()) {
+  while (true) {  // to the end, wherever it is: a file of /proc says 0
+    const ssize_t got = ::read(file.descriptor(), block, sizeof(block));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_system_error(path, "cannot read");
+    if (got == 0) return bytes;
+    if (static_cast<size_t>(got) > most - bytes.size()) {
       throw Error(ErrorKind::kSystem, concat(path, ": expected at most ", most, " bytes"), path);
     }
-    bytes.append(block, got);
+    bytes.append(block, static_cast<size_t>(got));
   }
-  if (std::ferror(file.get()) != 0) throw_system_error(path, "cannot read");
-  return bytes;
 }
 
 }  // namespace gluon_resnet

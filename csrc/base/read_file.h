@@ -6,10 +6,14 @@
 #include <cstdint>
 #include <string>
 
+#include "base/regular_file.h"
+
 namespace gluon_resnet {
 
-// Throws Error(kSystem) with the path, for more bytes than `most`, too: /dev/zero has no end.
+// Throws Error(kSystem) with the path, also for what is no regular file and for more bytes than
+// `most`.
 std::string read_file(const std::string& path, size_t most = SIZE_MAX);
+std::string read_file(const RegularFile& file, const std::string& path, size_t most = SIZE_MAX);
 
 }  // namespace gluon_resnet
 

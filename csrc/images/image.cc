@@ -1,10 +1,13 @@
 #include "images/image.h"
 
 #include <algorithm>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
+
+#include "images/chunks.h"
 
 namespace gluon_resnet {
 namespace {
@@ -32,7 +35,9 @@ int opencv_flag(Interpolation interpolation) {
 }  // namespace
 
 Format sniff_format(const uint8_t* bytes, size_t size) {
-  if (starts_with(bytes, size, "\xff\xd8\xff", 3)) return Format::kJpeg;
+  if (starts_with(bytes, size, "\xff\xd8\xff", 3)) {
+    return is_lossless_jpeg(bytes, size) ? Format::kOther : Format::kJpeg;
+  }
   if (starts_with(bytes, size, "\x89PNG\r\n\x1a\n", 8)) return Format::kPng;
   return Format::kOther;
 }
@@ -47,6 +52,7 @@ std::string describe_format(const uint8_t* bytes, size_t size) {
   if (starts_with(bytes, size, "RIFF", 4) && size >= 12 && std::memcmp(bytes + 8, "WEBP", 4) == 0) {
     return "WebP";
   }
+  if (starts_with(bytes, size, "\xff\xd8\xff", 3)) return "lossless JPEG";
   if (starts_with(bytes, size, "\0\0\0\x0cjP  ", 8)) return "JPEG 2000";
   if (starts_with(bytes, size, "\x93NUMPY", 6)) return "NumPy array";
   std::string hex = "unknown, starting with the bytes";
@@ -61,8 +67,12 @@ std::string describe_format(const uint8_t* bytes, size_t size) {
 ImageSize resize_short(ImageSize size, int shorter) {
   const int64_t width = size.width;
   const int64_t height = size.height;
-  if (width < height) return {shorter, static_cast<int>(height * shorter / width)};
-  return {static_cast<int>(width * shorter / height), shorter};
+  // What has no room in an int has more pixels than anyone makes.
+  const auto longer = [shorter](int64_t longer_side, int64_t shorter_side) {
+    return static_cast<int>(std::min<int64_t>(longer_side * shorter / shorter_side, INT_MAX));
+  };
+  if (width < height) return {shorter, longer(height, width)};
+  return {longer(width, height), shorter};
 }
 
 void resize_region(const ImageView& source, const Region& region, Interpolation interpolation,

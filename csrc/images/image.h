@@ -12,6 +12,7 @@ namespace gluon_resnet {
 enum class Format { kJpeg, kPng, kOther };
 
 // By the first bytes. For kOther, describe_format() has words: "GIF", "WebP", "unknown (89 50 4e)".
+// A lossless JPEG is other, too, whether or not this libjpeg-turbo could decode it.
 Format sniff_format(const uint8_t* bytes, size_t size);
 std::string describe_format(const uint8_t* bytes, size_t size);
 

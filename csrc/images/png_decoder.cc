@@ -6,7 +6,7 @@
 #include <new>
 
 #include "base/error.h"
-#include "images/exif.h"
+#include "images/chunks.h"
 
 namespace gluon_resnet {
 namespace {
@@ -57,14 +57,7 @@ ImageSize PngDecoder::open(const uint8_t* bytes, size_t size) {
   if (setjmp(png_jmpbuf(png_)) != 0) fail(input_.message);
   png_set_read_fn(png_, &input_, read);
   png_read_info(png_, info_);
-  orientation_ = 1;
-#ifdef PNG_eXIf_SUPPORTED
-  png_uint_32 exif_size = 0;
-  png_bytep exif = nullptr;
-  if (png_get_eXIf_1(png_, info_, &exif_size, &exif) != 0) {
-    orientation_ = exif_orientation(exif, exif_size);
-  }
-#endif
+  orientation_ = file_orientation(bytes, size);  // libpng finds what is behind the image too late
   return {static_cast<int>(png_get_image_width(png_, info_)),
           static_cast<int>(png_get_image_height(png_, info_))};
 }

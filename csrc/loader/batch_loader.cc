@@ -18,9 +18,9 @@ std::shared_ptr<BatchPool> BatchLoader::make_pool() const {
                                      options.prefetch + 2);
 }
 
-std::unique_ptr<EpochRun> BatchLoader::start(uint64_t epoch, uint64_t first_batch) {
+std::unique_ptr<EpochRun> BatchLoader::start(uint64_t epoch, uint64_t first_batch, uint64_t step) {
   if (!pool_->in_own_process()) pool_ = make_pool();
-  return std::make_unique<EpochRun>(source_, pool_, epoch, first_batch);
+  return std::make_unique<EpochRun>(source_, pool_, epoch, first_batch, step);
 }
 
 }  // namespace gluon_resnet

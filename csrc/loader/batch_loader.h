@@ -27,7 +27,7 @@ class BatchLoader {
   uint64_t fingerprint() const { return source_->records.fingerprint(); }
   uint64_t num_cached() const { return source_->cache ? source_->cache->size() : 0; }  // records
 
-  std::unique_ptr<EpochRun> start(uint64_t epoch, uint64_t first_batch);
+  std::unique_ptr<EpochRun> start(uint64_t epoch, uint64_t first_batch, uint64_t step = 1);
 
  private:
   std::shared_ptr<BatchPool> make_pool() const;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -39,16 +40,32 @@ Error with_place(const Error& error, const RecordSet::Place& at) {
 }  // namespace
 
 struct EpochRun::State {
+  // Of the one thread that may be in next().
+  class Turn {
+   public:
+    explicit Turn(std::atomic<bool>* taken) : taken_(taken) {
+      if (!taken_->exchange(true)) return;
+      throw Error(ErrorKind::kUsage,
+                  "another thread waits for a batch of this epoch: one thread at a time may take "
+                  "batches of a loader; put a lock around next(), or give each thread a loader of "
+                  "its own");
+    }
+    ~Turn() { *taken_ = false; }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    std::atomic<bool>* const taken_;
+  };
+
   State(std::shared_ptr<const RowSource> row_source, std::shared_ptr<BatchPool> batch_pool,
-        uint64_t epoch, uint64_t first_batch)
+        uint64_t epoch, uint64_t first_batch, uint64_t step)
       : source(std::move(row_source)),
         options(source->options),
         pool(std::move(batch_pool)),
         epoch(epoch),
-        order(source->order(epoch)),
+        order(source->order(epoch).every(step, first_batch)),
         meter(std::make_shared<EpochMeter>(options.threads)),
-        taken(first_batch),
-        open(first_batch),
         jobs(options.prefetch),
         process(::getpid()) {
     workers.reserve(options.threads);
@@ -73,6 +90,7 @@ struct EpochRun::State {
   };
   Job& job(uint64_t batch) { return jobs[batch % jobs.size()]; }
 
+  // May be called again, and by several threads at once: all return when the workers are gone.
   void stop() {
     meter->ended();
     {
@@ -80,6 +98,8 @@ struct EpochRun::State {
       cancelled = true;
     }
     work_to_do.notify_all();
+    batch_ready.notify_all();
+    const std::lock_guard<std::mutex> lock(joining);
     for (std::thread& worker : workers) worker.join();
     workers.clear();
   }
@@ -203,6 +223,7 @@ struct EpochRun::State {
   }
 
   Status next(int milliseconds, std::shared_ptr<BatchMemory>* batch) {
+    const Turn turn(&consumer_is_here);
     std::unique_lock<std::mutex> lock(mutex);
     if (taken == end) {
       lock.unlock();
@@ -210,13 +231,15 @@ struct EpochRun::State {
       return Status::kEnd;
     }
     Job& first = job(taken);
-    const auto ready = [&] { return (first.memory && first.ready) || failure; };
+    const auto closed = [&] { return cancelled && !failure; };
+    const auto ready = [&] { return (first.memory && first.ready) || cancelled; };
     if (!ready()) {
       const Clock::time_point began = Clock::now();
       const bool done = batch_ready.wait_for(lock, std::chrono::milliseconds(milliseconds), ready);
       meter->consumer_waited(Clock::now() - began);
       if (!done) return Status::kNotYet;
     }
+    if (closed()) throw_closed();
     if (!(first.memory && first.ready)) std::rethrow_exception(failure);
     std::shared_ptr<BatchMemory> memory = std::move(first.memory);
     first.memory = nullptr;
@@ -245,26 +268,37 @@ struct EpochRun::State {
   std::condition_variable batch_ready;
   bool cancelled = false;
   std::exception_ptr failure;
-  uint64_t taken;             // batches before this one have been handed out
-  uint64_t open;              // the batch whose rows are being given to workers
-  uint64_t finished = taken;  // so many batches are ready or have been handed out
+  uint64_t taken = 0;     // batches before this one have been handed out
+  uint64_t open = 0;      // the batch whose rows are being given to workers
+  uint64_t finished = 0;  // so many batches are ready or have been handed out
   std::vector<Job> jobs;
 
+  std::atomic<bool> consumer_is_here{false};
   const pid_t process;
+  std::mutex joining;  // guards what follows
   std::vector<std::thread> workers;
 };
 
 EpochRun::EpochRun(std::shared_ptr<const RowSource> source, std::shared_ptr<BatchPool> pool,
-                   uint64_t epoch, uint64_t first_batch)
-    : state_(std::make_unique<State>(std::move(source), std::move(pool), epoch, first_batch)) {}
+                   uint64_t epoch, uint64_t first_batch, uint64_t step)
+    : state_(
+          std::make_unique<State>(std::move(source), std::move(pool), epoch, first_batch, step)) {}
 
 EpochRun::~EpochRun() {
-  if (state_->process == ::getpid()) {
-    state_->stop();
-  } else {
-    // A forked child has no such threads, and locks in whatever state they were: touch nothing.
-    static_cast<void>(state_.release());
-  }
+  close();
+  // A forked child has no such threads, and locks in whatever state they were: touch nothing.
+  if (state_->process != ::getpid()) static_cast<void>(state_.release());
+}
+
+void EpochRun::close() {
+  if (state_->process == ::getpid()) state_->stop();
+}
+
+void EpochRun::throw_closed() {
+  throw Error(ErrorKind::kUsage,
+              "this epoch was ended before its last batch: its loader has begun or chosen another "
+              "one, by iter(), set_epoch() or load_state_dict(); one epoch of a loader runs at a "
+              "time");
 }
 
 EpochRun::Status EpochRun::next(int milliseconds, std::shared_ptr<BatchMemory>* batch) {

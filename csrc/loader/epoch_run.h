@@ -11,12 +11,14 @@
 
 namespace gluon_resnet {
 
-// The destructor stops and joins the workers, however far they are. Used by one thread at a time.
+// The destructor stops and joins the workers, however far they are. All members may be called by
+// any thread, as long as none calls the destructor: one consumer at a time gets batches, and what
+// does not fit throws Error(kUsage).
 class EpochRun {
  public:
-  // Starts the workers on batches `first_batch` and following of an epoch.
+  // Starts the workers on batch `first_batch` of an epoch and every `step`-th one behind it.
   EpochRun(std::shared_ptr<const RowSource> source, std::shared_ptr<BatchPool> pool, uint64_t epoch,
-           uint64_t first_batch);
+           uint64_t first_batch, uint64_t step);
   ~EpochRun();
   EpochRun(const EpochRun&) = delete;
   EpochRun& operator=(const EpochRun&) = delete;
@@ -24,8 +26,13 @@ class EpochRun {
   enum class Status { kBatch, kEnd, kNotYet };
 
   // Waits up to `milliseconds` for the next batch. A bad record of that batch is thrown, the one of
-  // the first row where there are several; the call after that gives the batch after it.
+  // the first row where there are several; the call after that gives the batch after it. Throws
+  // where another thread is in here, and where close() came before the end.
   Status next(int milliseconds, std::shared_ptr<BatchMemory>* batch);
+
+  // Stops and joins the workers, and ends a next() that waits.
+  void close();
+  [[noreturn]] static void throw_closed();
 
   // Outlives the run.
   std::shared_ptr<const EpochMeter> meter() const;

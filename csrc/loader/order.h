@@ -41,20 +41,33 @@ class BatchOrder {
     batches_ = full_ + (rest > 0 && last != LastBatch::kDiscard ? 1 : 0);
   }
 
+  // The same order, but only every `step`-th batch, from the `first` on.
+  BatchOrder every(uint64_t step, uint64_t first) const {
+    BatchOrder part = *this;
+    part.step_ = step;
+    part.first_ = first;
+    part.batches_ = first < batches_ ? (batches_ - first + step - 1) / step : 0;
+    return part;
+  }
+
   uint64_t num_batches() const { return batches_; }
   // Rows that hold a record of their own; the rows behind them are padding.
-  uint64_t real_rows(uint64_t batch) const { return batch < full_ ? sizes_.batch : rest_; }
+  uint64_t real_rows(uint64_t batch) const { return number(batch) < full_ ? sizes_.batch : rest_; }
   uint64_t rows(uint64_t batch) const {
     return last_ == LastBatch::kKeep ? real_rows(batch) : sizes_.batch;
   }
 
   uint64_t record(uint64_t batch, uint64_t row) const {
-    uint64_t position = (batch * sizes_.world + sizes_.rank) * sizes_.batch + row;
-    if (batch >= full_) position = row < rest_ ? rest_start_ + row : position % sizes_.records;
+    uint64_t position = (number(batch) * sizes_.world + sizes_.rank) * sizes_.batch + row;
+    if (number(batch) >= full_)
+      position = row < rest_ ? rest_start_ + row : position % sizes_.records;
     return shuffle_ ? permutation_(position) : position;
   }
 
  private:
+  // Of a batch of ours in the whole order.
+  uint64_t number(uint64_t batch) const { return first_ + batch * step_; }
+
   Sizes sizes_;
   LastBatch last_;
   bool shuffle_;
@@ -63,6 +76,8 @@ class BatchOrder {
   uint64_t rest_ = 0;
   uint64_t rest_start_ = 0;
   uint64_t batches_ = 0;
+  uint64_t step_ = 1;
+  uint64_t first_ = 0;
 };
 
 }  // namespace gluon_resnet

@@ -1,7 +1,5 @@
 #include "packing/packer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +11,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/regular_file.h"
+#include "images/chunks.h"
 #include "images/encoder.h"
+#include "images/exif.h"
 #include "images/resample.h"
 
 namespace gluon_resnet {
@@ -26,41 +27,26 @@ constexpr size_t kSlotsPerThread = 16;
   throw Error(ErrorKind::kImage, reason);
 }
 
-class File {
- public:
-  // Not blocking: a pipe in a folder of pictures would otherwise be waited for.
-  explicit File(const std::string& path)
-      : descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
-  ~File() {
-    if (descriptor >= 0) ::close(descriptor);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  const int descriptor;
-};
-
 // What goes wrong here is the fault of one picture.
-void read_file(const Picture& picture, std::vector<uint8_t>* bytes) {
-  const File file(picture.path);
-  struct stat status;
-  if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0) {
-    fail_picture(concat("cannot open: ", std::strerror(errno)));
-  }
-  if (!S_ISREG(status.st_mode)) fail_picture("expected a regular file");
-  const uint64_t size = picture.size >= 0 ? picture.size : status.st_size;
+void read_picture(const Picture& picture, std::vector<uint8_t>* bytes) try {
+  const RegularFile file(picture.path, ErrorKind::kImage);
+  const uint64_t size = picture.size >= 0 ? picture.size : file.size();
   if (size > kMaxPartLength) {
     fail_picture(concat("the file has ", size, " bytes; a record holds ", kMaxPartLength));
   }
   bytes->resize(size);
   for (size_t have = 0; have < size;) {
-    const ssize_t got = ::pread(file.descriptor, bytes->data() + have, size - have,
+    const ssize_t got = ::pread(file.descriptor(), bytes->data() + have, size - have,
                                 static_cast<off_t>(picture.offset + have));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_picture(concat("cannot read: ", std::strerror(errno)));
     if (got == 0) fail_picture(concat("expected ", size, " bytes, found ", have));
     have += static_cast<size_t>(got);
   }
+} catch (const Error& error) {
+  if (error.path.empty()) throw;
+  fail_picture(
+      std::string(error.what()).substr(error.path.size() + 2));  // the failure has the name
 }
 
 void make_gray(Image* image, Image* scratch) {
@@ -83,7 +69,7 @@ class Packer::Worker {
     Picture& picture = slot->picture;
     if (picture.content == Picture::Content::kNone) return;
     try {
-      if (picture.content == Picture::Content::kFile) read_file(picture, &picture.bytes);
+      if (picture.content == Picture::Content::kFile) read_picture(picture, &picture.bytes);
       if (options_.pass_through && picture.content != Picture::Content::kPixels) {
         if (options_.verify) verify(picture.bytes);
         std::swap(slot->payload, picture.bytes);
@@ -136,6 +122,11 @@ class Packer::Worker {
                           describe_format(bytes.data(), bytes.size()), problem.empty() ? "" : ": ",
                           problem));
     }
+    // The converter leaves this to us: what OpenCV turns depends on its version.
+    const int orientation = file_orientation(bytes.data(), bytes.size());
+    if (orientation == 1) return;
+    make_upright(image_, orientation, &scaled_);
+    std::swap(image_, scaled_);
   }
 
   static Format sniff(const std::vector<uint8_t>& bytes) {
@@ -195,6 +186,7 @@ Packer::Packer(const std::string& path, const std::string& index_path, const Pac
   try {
     threads_.emplace_back(&Packer::write, this);
     for (size_t i = 0; i < options_.threads; ++i) threads_.emplace_back(&Packer::work, this);
+    for (const std::thread& thread : threads_) workers_.push_back(thread.get_id());
   } catch (...) {
     stop_and_join();
     throw;
@@ -203,6 +195,7 @@ Packer::Packer(const std::string& path, const std::string& index_path, const Pac
 
 Packer::~Packer() { stop_and_join(); }
 
+// May be called again, and by several threads at once: all return when the workers are gone.
 void Packer::stop_and_join() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -210,7 +203,19 @@ void Packer::stop_and_join() {
   }
   work_.notify_all();
   ready_.notify_all();
+  room_.notify_all();
+  const std::lock_guard<std::mutex> lock(joining_);
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Packer::close() {
+  const auto self = std::this_thread::get_id();
+  const bool own = std::any_of(workers_.begin(), workers_.end(),
+                               [self](std::thread::id worker) { return worker == self; });
+  if (own)
+    throw Error(ErrorKind::kUsage, "a packer cannot be closed by what converts its pictures");
+  stop_and_join();
 }
 
 void Packer::fail(std::exception_ptr error) {
@@ -228,9 +233,10 @@ bool Packer::submit(Picture* picture, int milliseconds) {
   {
     std::unique_lock<std::mutex> lock(mutex_);
     const bool room = room_.wait_for(lock, std::chrono::milliseconds(milliseconds), [this] {
-      return error_ || submitted_ - written_ < slots_.size();
+      return stop_ || submitted_ - written_ < slots_.size();
     });
-    if (error_) std::rethrow_exception(error_);
+    throw_if_stopped();
+    if (ended_) throw Error(ErrorKind::kUsage, "expected no picture after finish()");
     if (!room) return false;
     std::swap(slots_[submitted_ % slots_.size()].picture, *picture);
     ++submitted_;
@@ -247,9 +253,14 @@ bool Packer::finish(int milliseconds) {
     ready_.notify_all();
   }
   room_.wait_for(lock, std::chrono::milliseconds(milliseconds),
-                 [this] { return error_ || closed_; });
-  if (error_) std::rethrow_exception(error_);
+                 [this] { return stop_ || closed_; });
+  if (!closed_) throw_if_stopped();
   return closed_;
+}
+
+void Packer::throw_if_stopped() const {
+  if (error_) std::rethrow_exception(error_);
+  if (stop_) throw Error(ErrorKind::kUsage, "this packer has been closed");
 }
 
 size_t Packer::done() const {

@@ -50,8 +50,9 @@ struct Picture {
   std::string problem;
 };
 
-// Decodes what Decoder cannot into `image` (3 channels: RGB, 1: gray, 4: RGBA), or leaves it empty
-// and says in `problem` what is in the way, if it knows. Called by several threads at once.
+// Decodes what Decoder cannot into `image` (3 channels: RGB, 1: gray, 4: RGBA) as it is stored, not
+// turned by its EXIF orientation, or leaves it empty and says in `problem` what is in the way, if
+// it knows. Called by several threads at once.
 using Converter = void (*)(void* context, const uint8_t* bytes, size_t size, Image* image,
                            std::string* problem);
 
@@ -60,7 +61,9 @@ using Converter = void (*)(void* context, const uint8_t* bytes, size_t size, Ima
 // A picture that cannot be packed is left out and remembered as a failure; the others go on. An
 // error of the output, or of this program, ends the packing: submit() and finish() throw it.
 //
-// To be used by one thread; it owns its worker threads and holds a bounded number of pictures.
+// All members may be called by any thread, as long as none calls the destructor; the order of
+// pictures is that of the calls of submit(). It owns its worker threads and holds a bounded number
+// of pictures.
 class Packer {
  public:
   struct Failure {
@@ -83,6 +86,10 @@ class Packer {
   // the disk; true: it is done.
   bool finish(int milliseconds);
 
+  // Gives up what is not written yet, and joins the workers; a submit() or finish() that waits in
+  // another thread throws. The converter may not call it.
+  void close();
+
   size_t done() const;                    // pictures written or failed
   uint64_t bytes() const;                 // written to the .rec
   std::vector<Failure> failures() const;  // of those done, in the order of submission
@@ -99,6 +106,7 @@ class Packer {
   void write();
   void fail(std::exception_ptr error);
   void stop_and_join();
+  void throw_if_stopped() const;
 
   const PackOptions options_;
   const Converter converter_;
@@ -120,6 +128,8 @@ class Packer {
   std::exception_ptr error_;
   std::vector<Failure> failures_;
 
+  std::vector<std::thread::id> workers_;  // does not change after construction
+  std::mutex joining_;                    // guards what follows
   std::vector<std::thread> threads_;
 };
 

@@ -1,7 +1,6 @@
 #include "records/record_bytes.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,22 +9,10 @@
 
 namespace gluon_resnet {
 
-RecordBytes::RecordBytes(const std::string& path) : path_(path) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) throw_system_error(path, "cannot open");
-  try {
-    struct stat status;
-    if (::fstat(descriptor_, &status) != 0) throw_system_error(path, "cannot stat");
-    if (!S_ISREG(status.st_mode)) fail(0, "expected a regular file");
-    size_ = static_cast<uint64_t>(status.st_size);
-    if (size_ == 0) fail(0, "the file is empty; expected RecordIO data");
-  } catch (...) {
-    ::close(descriptor_);
-    throw;
-  }
+RecordBytes::RecordBytes(const std::string& path)
+    : path_(path), file_(path, ErrorKind::kRecord, "a record file (.rec)") {
+  if (size() == 0) fail(0, "the file is empty; expected RecordIO data");
 }
-
-RecordBytes::~RecordBytes() { ::close(descriptor_); }
 
 void RecordBytes::fail(uint64_t offset, const std::string& message) const {
   throw Error(ErrorKind::kRecord, concat(path_, ": at offset ", offset, ": ", message), path_,
@@ -36,7 +23,7 @@ void RecordBytes::read(uint64_t offset, uint8_t* out, size_t size) const {
   const uint64_t start = offset;
   const size_t wanted = size;
   while (size > 0) {
-    const ssize_t got = ::pread(descriptor_, out, size, static_cast<off_t>(offset));
+    const ssize_t got = ::pread(file_.descriptor(), out, size, static_cast<off_t>(offset));
     if (got < 0) {
       if (errno == EINTR) continue;
       throw_system_error(path_, concat("cannot read at offset ", offset));
@@ -53,7 +40,7 @@ void RecordBytes::read(uint64_t offset, uint8_t* out, size_t size) const {
 
 void RecordBytes::will_need(uint64_t offset, uint64_t size) const {
   // It is only advice, and may be refused.
-  static_cast<void>(::posix_fadvise(descriptor_, static_cast<off_t>(offset),
+  static_cast<void>(::posix_fadvise(file_.descriptor(), static_cast<off_t>(offset),
                                     static_cast<off_t>(size), POSIX_FADV_WILLNEED));
 }
 

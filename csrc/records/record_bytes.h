@@ -6,19 +6,18 @@
 #include <cstdint>
 #include <string>
 
+#include "base/regular_file.h"
+
 namespace gluon_resnet {
 
-// Owns a descriptor. Reads share no offset: const members may be called from any number of threads
+// Reads share no offset: const members may be called from any number of threads
 // and after a fork.
 class RecordBytes {
  public:
-  explicit RecordBytes(const std::string& path);  // throws where it is no file, or empty
-  ~RecordBytes();
-  RecordBytes(const RecordBytes&) = delete;
-  RecordBytes& operator=(const RecordBytes&) = delete;
+  explicit RecordBytes(const std::string& path);  // throws where it is no regular file, or empty
 
   const std::string& path() const { return path_; }
-  uint64_t size() const { return size_; }  // when it was opened
+  uint64_t size() const { return file_.size(); }  // when it was opened
 
   void read(uint64_t offset, uint8_t* out, size_t size) const;
 
@@ -29,9 +28,8 @@ class RecordBytes {
   [[noreturn]] void fail(uint64_t offset, const std::string& message) const;
 
  private:
-  std::string path_;
-  int descriptor_ = -1;
-  uint64_t size_ = 0;
+  const std::string path_;
+  const RegularFile file_;
 };
 
 }  // namespace gluon_resnet

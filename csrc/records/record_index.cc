@@ -2,29 +2,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "records/record_format.h"
 #include "records/record_parts.h"
 
 namespace gluon_resnet {
 namespace {
-
-std::vector<char> read_text(const std::string& path) {
-  const auto closer = [](std::FILE* file) { std::fclose(file); };
-  std::unique_ptr<std::FILE, decltype(closer)> file(std::fopen(path.c_str(), "rbe"), closer);
-  if (!file) throw_system_error(path, "cannot open");
-  std::vector<char> text;
-  char block[1 << 16];
-  for (size_t got; (got = std::fread(block, 1, sizeof(block), file.get())) > 0;) {
-    text.insert(text.end(), block, block + got);
-  }
-  if (std::ferror(file.get())) throw_system_error(path, "cannot read");
-  return text;
-}
 
 void measure_extents(uint64_t file_size, std::vector<IndexEntry>* entries) {
   std::vector<uint64_t> offsets;
@@ -46,7 +32,8 @@ void measure_extents(uint64_t file_size, std::vector<IndexEntry>* entries) {
 }  // namespace
 
 std::vector<IndexEntry> load_index(const std::string& index_path, const RecordBytes& bytes) {
-  const std::vector<char> text = read_text(index_path);
+  const RegularFile file(index_path, ErrorKind::kRecord, "a record file's index (.idx)");
+  const std::string text = read_file(file, index_path);
   std::vector<IndexEntry> entries;
   const char* at = text.data();
   const char* const end = at + text.size();

@@ -6,6 +6,7 @@ one; `pack` writes them, from a `Folder`, a `TarArchive` or `cifar10_sources`; `
 an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
 """
 
+import gluon_resnet.data.extension  # noqa: F401  first: it says what to do where there is none
 from gluon_resnet.data.checking import check, rebuild_index
 from gluon_resnet.data.cifar10 import cifar10_sources
 from gluon_resnet.data.loader import Batch, Loader
@@ -16,6 +17,7 @@ from gluon_resnet.data.records import Header, Record, RecordFile
 from gluon_resnet.data.sources import Folder
 from gluon_resnet.data.statistics import PixelStatistics, pixel_statistics
 from gluon_resnet.data.tar_archive import TarArchive
+from gluon_resnet.data.torch_adapter import torch_dataset
 from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode, image_size
 
 __all__ = [
@@ -43,4 +45,5 @@ __all__ = [
     "pack",
     "pixel_statistics",
     "rebuild_index",
+    "torch_dataset",
 ]

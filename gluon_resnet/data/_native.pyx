@@ -6,6 +6,7 @@ import math
 import os
 
 import numpy as np
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
@@ -14,7 +15,6 @@ from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
-from libcpp.utility cimport move
 from libcpp.vector cimport vector
 
 from gluon_resnet.errors import ImageError, RecordError, UsageError
@@ -312,7 +312,7 @@ cdef class NativePlan:
         random.reset(new Random(seed, epoch, record))
         pipeline.reset(new ImagePipeline())
         if isinstance(image, (bytes, bytearray, memoryview)):
-            payload = image
+            payload = encoded_bytes(image)
             size = payload.shape[0]
             if size:
                 data = &payload[0]
@@ -331,7 +331,20 @@ cdef tuple image_shape(size, CLayout layout):
     return (size, size, 3)
 
 
+cdef bytes encoded_bytes(payload):
+    """An encoded image, as bytes that no other thread can change while they are read."""
+    if isinstance(payload, bytes):
+        return payload
+    try:
+        return bytes(memoryview(payload))
+    except TypeError:
+        raise UsageError(
+            f"expected the bytes of a JPEG or PNG file, found {type(payload).__name__}; read the file first"
+        ) from None
+
+
 cdef int decode_into(payload, Color color, cbool libjpeg, Image* image) except -1:
+    payload = encoded_bytes(payload)
     cdef const uint8_t[::1] view = payload
     cdef size_t size = view.shape[0]
     cdef const uint8_t* data = &view[0] if size else NULL
@@ -346,8 +359,12 @@ cdef int decode_into(payload, Color color, cbool libjpeg, Image* image) except -
 
 
 cdef int copy_pixels(array, Image* image) except -1:
-    """uint8 (H, W) or (H, W, channels)."""
-    cdef const uint8_t[::1] view = np.ascontiguousarray(array).reshape(-1)
+    """uint8 (H, W) or (H, W, channels), with 1, 3 or 4 of these."""
+    array = np.ascontiguousarray(array)  # not of a subclass any more, whose shape may be anything
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        raise UsageError(f"expected an image of shape (H, W), (H, W, 3) or (H, W, 4) and dtype uint8, "
+                         f"found {array.shape} {array.dtype}")
+    cdef const uint8_t[::1] view = array.reshape(-1)
     image.reshape(array.shape[1], array.shape[0], array.shape[2] if array.ndim == 3 else 1)
     memcpy(image.pixels.data(), &view[0], view.shape[0])
     return 0
@@ -375,6 +392,7 @@ def decode(payload, colour="rgb", *, libjpeg=False):
 
 def image_size(payload):
     """See gluon_resnet.data.image_size."""
+    payload = encoded_bytes(payload)
     cdef const uint8_t[::1] view = payload
     cdef size_t size = view.shape[0]
     cdef const uint8_t* data = &view[0] if size else NULL
@@ -455,7 +473,10 @@ cdef extern from "loader/epoch_run.h" namespace "gluon_resnet" nogil:
 
     cdef cppclass CEpochRun "gluon_resnet::EpochRun":
         CStatus next(int milliseconds, shared_ptr[BatchMemory]* batch) except +raise_error
+        void close()
         shared_ptr[const CEpochMeter] meter()
+        @staticmethod
+        void throw_closed() except +raise_error
 
 
 cdef extern from "loader/batch_loader.h" namespace "gluon_resnet" nogil:
@@ -466,7 +487,8 @@ cdef extern from "loader/batch_loader.h" namespace "gluon_resnet" nogil:
         size_t label_width()
         uint64_t num_cached()
         uint64_t fingerprint() except +raise_error
-        unique_ptr[CEpochRun] start(uint64_t epoch, uint64_t first_batch) except +raise_error
+        # a unique_ptr, which becomes a shared one
+        shared_ptr[CEpochRun] start(uint64_t epoch, uint64_t first_batch, uint64_t step) except +raise_error
 
 
 LAST_BATCHES = {"pad": <int>CLastBatch.kPad, "discard": <int>CLastBatch.kDiscard, "keep": <int>CLastBatch.kKeep}
@@ -481,6 +503,15 @@ cdef class _Lease:
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         PyBuffer_FillInfo(buffer, self, self.start, self.size, 0, flags)
+
+
+cdef lent(const shared_ptr[BatchMemory]& memory, void* start, tuple shape, dtype):
+    """An array of a part of a batch's memory."""
+    cdef _Lease lease = _Lease()
+    lease.memory = memory
+    lease.start = start
+    lease.size = math.prod(shape) * dtype().itemsize
+    return np.frombuffer(lease, dtype).reshape(shape) if lease.size else np.empty(shape, dtype)
 
 
 cdef void delete_capsule(object capsule) noexcept:
@@ -513,42 +544,42 @@ cdef class Batch:
     cdef object dtype
     cdef tuple row_shape
 
-    cdef BatchMemory* get(self) except NULL:
+    cdef shared_ptr[BatchMemory] share(self) except *:
+        """The memory, held by whoever uses it: any call into Python may release the batch."""
         if not self.memory:
             raise UsageError("this batch has been released")
-        return self.memory.get()
-
-    cdef array(self, void* start, tuple shape, dtype):
-        cdef _Lease lease = _Lease()
-        lease.memory = self.memory
-        lease.start = start
-        lease.size = math.prod(shape) * dtype().itemsize
-        return np.frombuffer(lease, dtype).reshape(shape) if lease.size else np.empty(shape, dtype)
+        return self.memory
 
     @property
     def data(self):
-        cdef BatchMemory* memory = self.get()
-        return self.array(memory.raw(), (memory.rows, *self.row_shape), self.dtype)
+        cdef shared_ptr[BatchMemory] memory = self.share()
+        return lent(memory, memory.get().raw(), (memory.get().rows, *self.row_shape), self.dtype)
 
     @property
     def label(self):
-        cdef BatchMemory* memory = self.get()
-        cdef tuple shape = (memory.rows,)
-        if memory.label_width > 1:
-            shape += (memory.label_width,)
-        return self.array(memory.labels.data(), shape, np.float32)
+        cdef shared_ptr[BatchMemory] memory = self.share()
+        cdef tuple shape = (memory.get().rows,)
+        if memory.get().label_width > 1:
+            shape += (memory.get().label_width,)
+        return lent(memory, memory.get().labels.data(), shape, np.float32)
 
     @property
     def ids(self):
-        cdef BatchMemory* memory = self.get()
-        return self.array(memory.ids.data(), (memory.rows,), np.uint64)
+        cdef shared_ptr[BatchMemory] memory = self.share()
+        return lent(memory, memory.get().ids.data(), (memory.get().rows,), np.uint64)
 
     @property
     def pad(self):
-        return self.get().pad
+        return self.share().get().pad
 
     def __len__(self):
-        return self.get().rows
+        return self.share().get().rows
+
+    def __repr__(self):
+        if not self.memory:
+            return "Batch(released)"
+        data, label = self.data, self.label
+        return f"Batch(data={data.dtype} {data.shape}, label={label.dtype} {label.shape}, pad={self.pad})"
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """`data` as a DLPack capsule, without a copy: ``torch.from_dlpack(batch)``, ``jnp.from_dlpack(batch)``.
@@ -568,16 +599,17 @@ cdef class Batch:
             raise BufferError(f"stream: expected None, as a batch is in the CPU's memory, found {stream!r}")
         if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
             raise BufferError(f"dl_device: expected (1, 0), the CPU, where a batch is, found {tuple(dl_device)}")
+        cdef shared_ptr[BatchMemory] memory = self.share()
         cdef vector[int64_t] shape
-        shape.push_back(self.get().rows)
+        shape.push_back(memory.get().rows)
         for side in self.row_shape:
             shape.push_back(side)
         cdef DType dtype = <DType><int>DTYPES[self.dtype.__name__]
         cdef cbool copied = bool(copy)
         if max_version is not None and max_version[0] >= 1:
-            return PyCapsule_New(make_dlpack[DLManagedTensorVersioned](self.memory, shape, dtype, copied),
+            return PyCapsule_New(make_dlpack[DLManagedTensorVersioned](memory, shape, dtype, copied),
                                  "dltensor_versioned", delete_capsule)
-        return PyCapsule_New(make_dlpack[DLManagedTensor](self.memory, shape, dtype, copied), "dltensor",
+        return PyCapsule_New(make_dlpack[DLManagedTensor](memory, shape, dtype, copied), "dltensor",
                              delete_capsule)
 
     def __dlpack_device__(self):
@@ -601,6 +633,8 @@ cdef class NativeMeter:
     def read(self):
         """The fields of gluon_resnet.data.LoaderStats that are known here."""
         cdef CEpochStats stats
+        if not self.meter:
+            raise UsageError("only a loader makes these")
         with nogil:
             stats = self.meter.get().read()
         return {"images": stats.images, "batches": stats.batches, "threads": stats.threads,
@@ -611,9 +645,13 @@ cdef class NativeMeter:
 
 
 cdef class NativeEpoch:
-    """The batches of one epoch; see gluon_resnet.data.Loader."""
+    """The batches of one epoch; see gluon_resnet.data.Loader.
 
-    cdef unique_ptr[CEpochRun] run
+    Another thread, or a handler of a signal, may close it while next() waits: each call holds the run that it uses.
+    """
+
+    cdef shared_ptr[CEpochRun] run
+    cdef cbool ended  # there are no more batches
     cdef object dtype
     cdef tuple row_shape
 
@@ -623,28 +661,37 @@ cdef class NativeEpoch:
 
     def close(self):
         """Stop the workers."""
+        cdef shared_ptr[CEpochRun] run = self.run
+        self.run.reset()
         with nogil:
-            self.run.reset()
+            if run:
+                run.get().close()
+                run.reset()
 
     def meter(self):
         cdef NativeMeter result = NativeMeter.__new__(NativeMeter)
-        result.meter = self.run.get().meter()
+        if self.run:
+            result.meter = self.run.get().meter()
         return result
 
     def next(self):
         """The next Batch, or None at the end. Ctrl-C is heard while it waits."""
+        cdef shared_ptr[CEpochRun] run = self.run
         cdef Batch batch = Batch.__new__(Batch)
         batch.dtype = self.dtype
         batch.row_shape = self.row_shape
         cdef CStatus status
-        if not self.run:
+        if not run:
+            if not self.ended:
+                CEpochRun.throw_closed()
             return None
         while True:
             with nogil:
-                status = self.run.get().next(100, &batch.memory)
+                status = run.get().next(100, &batch.memory)
             if status == CStatus.kBatch:
                 return batch
             if status == CStatus.kEnd:
+                self.ended = True
                 return None
             PyErr_CheckSignals()
 
@@ -703,12 +750,13 @@ cdef class NativeLoader:
             fingerprint = self.loader.get().fingerprint()
         return fingerprint
 
-    def start(self, uint64_t epoch, uint64_t first_batch):
+    def start(self, uint64_t epoch, uint64_t first_batch, uint64_t step=1):
+        if step < 1:
+            raise UsageError("step: expected at least 1, found 0")
         cdef NativeEpoch run = NativeEpoch.__new__(NativeEpoch)
         run.row_shape = image_shape(self.options.plan.size, self.options.layout)
         run.dtype = self.dtype
-        with nogil:
-            run.run = move(self.loader.get().start(epoch, first_batch))
+        run.run = self.loader.get().start(epoch, first_batch, step)  # with the GIL: one thread at a time
         return run
 
 
@@ -754,6 +802,7 @@ cdef extern from "packing/packer.h" namespace "gluon_resnet" nogil:
                 void* context) except +raise_error
         cbool submit(CPicture* picture, int milliseconds) except +raise_error
         cbool finish(int milliseconds) except +raise_error
+        void close() except +raise_error
         size_t done()
         uint64_t bytes()
         vector[CPackFailure] failures() except +raise_error
@@ -769,13 +818,14 @@ cdef void convert_in_python(void* context, const uint8_t* data, size_t size, Ima
         problem[0] = str(error).encode("utf-8", "replace")
 
 
+@cython.no_gc_clear  # the threads call `convert` until __dealloc__ has joined them
 cdef class NativePacker:
     """Writes a .rec and its .idx in C++ threads; see gluon_resnet.data.pack, which has checked the arguments.
 
     `convert` takes the bytes of an image that the C++ decoder does not know, and returns its pixels or None.
     """
 
-    cdef unique_ptr[CPacker] packer
+    cdef shared_ptr[CPacker] packer
     cdef object convert
 
     def __cinit__(self, path, index_path, convert, *, pass_through, verify, center_crop, resize, colour, png,
@@ -802,17 +852,21 @@ cdef class NativePacker:
         return self
 
     def __exit__(self, *_):
-        with nogil:
+        cdef shared_ptr[CPacker] packer = self.packer
+        if packer:
+            with nogil:
+                packer.get().close()  # joins the threads, which may wait for the GIL
             self.packer.reset()
 
-    cdef CPacker* get(self) except NULL:
+    cdef shared_ptr[CPacker] share(self) except *:
+        """The packer, held by whoever uses it: another thread may close it."""
         if not self.packer:
             raise UsageError("this packer has been closed")
-        return self.packer.get()
+        return self.packer
 
     def submit(self, int64_t key, labels, name, content):
         """Hand in a Picture; waits while many are under way. Ctrl-C is heard."""
-        cdef CPacker* packer = self.get()
+        cdef shared_ptr[CPacker] packer = self.share()
         cdef CPicture picture
         cdef const uint8_t[::1] view
         cdef cbool taken = False
@@ -836,29 +890,29 @@ cdef class NativePacker:
             picture.problem = os.fsencode(str(content))
         while not taken:
             with nogil:
-                taken = packer.submit(&picture, 100)
+                taken = packer.get().submit(&picture, 100)
             PyErr_CheckSignals()
 
     def finish(self, double seconds):
         """Wait at most so long for all to be written and flushed; whether it is done. No submit() after it."""
-        cdef CPacker* packer = self.get()
+        cdef shared_ptr[CPacker] packer = self.share()
         cdef int milliseconds = <int>(1000 * seconds)
         cdef cbool done
         with nogil:
-            done = packer.finish(milliseconds)
+            done = packer.get().finish(milliseconds)
         return done
 
     def done(self):
         """The number of pictures written or failed."""
-        return self.get().done()
+        return self.share().get().done()
 
     def bytes_written(self):
         """The number of bytes in the .rec so far."""
-        return self.get().bytes()
+        return self.share().get().bytes()
 
     def failures(self):
         """[(name, reason)] so far."""
-        return [(os.fsdecode(f.name), os.fsdecode(f.reason)) for f in self.get().failures()]
+        return [(os.fsdecode(f.name), os.fsdecode(f.reason)) for f in self.share().get().failures()]
 
 
 cdef extern from "packing/checker.h" namespace "gluon_resnet" nogil:

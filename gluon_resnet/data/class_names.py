@@ -6,6 +6,7 @@ import os
 
 from gluon_resnet.data.records import Path
 from gluon_resnet.errors import DataError
+from gluon_resnet.files import regular_only
 
 
 def classes_path(records: Path) -> str:
@@ -17,7 +18,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """The lines of a .classes file; DataError, naming it, where there are none, or it is not in UTF-8."""
     path = os.fspath(path)
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", opener=regular_only) as stream:
             names = tuple(line.rstrip("\n") for line in stream)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None

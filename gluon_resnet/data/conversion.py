@@ -1,4 +1,4 @@
-"""Decoding of what the C++ decoder leaves out, by OpenCV: BMP, TIFF, WebP and others, and alpha channels."""
+"""Decoding of what the C++ decoder leaves out, by OpenCV: BMP, TIFF, WebP, lossless JPEG and others, and alpha."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def decode_with_opencv(payload: bytes, colour: str, alpha: bool) -> Optional[np.ndarray]:
-    """Decode any format that opencv-python knows.
+    """Decode any format that opencv-python knows, as it is stored: the packer turns it by its EXIF orientation.
 
     Args:
         payload: the encoded image.
@@ -23,12 +23,19 @@ def decode_with_opencv(payload: bytes, colour: str, alpha: bool) -> Optional[np.
 
     image: Optional[np.ndarray]
     encoded = np.frombuffer(payload, np.uint8)
+    as_stored = cv2.IMREAD_IGNORE_ORIENTATION
     flag = {"rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "source": cv2.IMREAD_UNCHANGED}[colour]
-    image = cv2.imdecode(encoded, flag)
+    image = cv2.imdecode(encoded, flag | as_stored)
+    if image is None:  # it gives a lossless JPEG only in its own colours
+        image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        if image is not None and colour == "gray" and image.ndim == 3:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        elif image is not None and colour == "rgb" and image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if image is not None and image.dtype == np.uint16:
         image = np.right_shift(image, 8).astype(np.uint8)
     if image is not None and image.dtype != np.uint8:  # floating point: let OpenCV choose the range
-        image = cv2.imdecode(encoded, cv2.IMREAD_ANYCOLOR)
+        image = cv2.imdecode(encoded, cv2.IMREAD_ANYCOLOR | as_stored)
     if image is None or image.ndim == 2:
         return image
     if image.shape[2] == 4:

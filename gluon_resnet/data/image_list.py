@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
 from gluon_resnet.errors import DataError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import regular_only, whole_file
 
 
 class Entry(NamedTuple):
@@ -35,7 +35,7 @@ def read_list(path: str) -> list[Entry]:
     entries = []
     lines: dict[int, int] = {}  # of the keys
     # Names of files are bytes; the handler keeps those that are no UTF-8.
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n", opener=regular_only) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Optional, Union
+import resource
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Optional, Union
 
 from gluon_resnet.data import _native
 from gluon_resnet.data._native import Batch
+from gluon_resnet.data.arguments import expect, expect_choice, expect_flag, expect_whole_number
 from gluon_resnet.data.loader_stats import BadRecord, LoaderStats
 from gluon_resnet.data.memory import available_memory
 from gluon_resnet.data.records import Path, RecordFile
 from gluon_resnet.data.state import LoaderState
-from gluon_resnet.data.transforms import Transform
+from gluon_resnet.data.transforms import EvalTransform, TrainTransform, Transform
 from gluon_resnet.errors import DataError, UsageError
 
 Records = Union[Path, RecordFile]
@@ -25,8 +31,12 @@ class Loader:
     ``for batch in loader:`` runs one epoch; the next loop runs the next one. What a record looks like depends on
     (seed, epoch, record) alone, and the order on (seed, epoch): the same for any number of threads.
 
+    The workers end with the epoch's iterator: at its end, or as soon as a ``break`` or an exception drops it. One
+    epoch of a loader runs at a time, and one thread at a time takes its batches; what does not fit this raises
+    UsageError from ``next()``.
+
     A loader can be sent to another process, forked or spawned (pickled): there it goes on from its state, with
-    workers and a list of skipped records of its own. One process uses it from one thread at a time.
+    workers and a list of skipped records of its own. For PyTorch's DataLoader there is `torch_dataset`.
 
     Args:
         records: a `RecordFile` or a path, or several of them, which count as one sequence of records. A record is one
@@ -85,25 +95,25 @@ class Loader:
         cache_size: Optional[int] = None,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}  # to pickle
-        if isinstance(records, (str, os.PathLike, RecordFile)):
-            records = [records]
         threads = len(os.sched_getaffinity(0)) if threads is None else threads
-        _expect_choice("last_batch", last_batch, _native.LAST_BATCHES)
-        _expect_choice("dtype", dtype, _native.DTYPES)
-        _expect_choice("layout", layout, _native.LAYOUTS)
-        _expect_choice("on_error", on_error, ("raise", "skip", "partial"))
-        _expect_range("batch_size", batch_size, 1, 1 << 20)
-        _expect_range("threads", threads, 1, 1024)
-        _expect_range("world_size", world_size, 1, 1 << 20)
-        _expect_range("rank", rank, 0, world_size - 1)
-        _expect_range("seed", seed, 0, (1 << 64) - 1)
-        _expect_range("prefetch", prefetch, 1, 1024)
+        known = isinstance(transform, (EvalTransform, TrainTransform))
+        expect(known, "transform", "a TrainTransform or an EvalTransform, as TrainTransform(224)", transform)
+        expect_choice("last_batch", last_batch, _native.LAST_BATCHES)
+        expect_choice("dtype", dtype, _native.DTYPES)
+        expect_choice("layout", layout, _native.LAYOUTS)
+        expect_choice("on_error", on_error, ("raise", "skip", "partial"))
+        expect_whole_number("batch_size", batch_size, 1, 1 << 20)
+        expect_whole_number("threads", threads, 1, 1024)
+        expect_whole_number("world_size", world_size, 1, 1 << 20)
+        expect_whole_number("rank", rank, 0, world_size - 1)
+        expect_whole_number("seed", seed, 0, (1 << 64) - 1)
+        expect_whole_number("prefetch", prefetch, 1, 1024)
+        expect_flag("shuffle", shuffle)
+        expect_flag("fast", fast)
         cache_bytes = _cache_bytes(cache, cache_size, fast)
         if dtype == "uint8" and (tuple(transform.mean) != (0, 0, 0) or tuple(transform.std) != (1, 1, 1)):
             raise UsageError("dtype: uint8 has no room for normalized values; expected mean 0 and std 1")
-        if not records:
-            raise UsageError("records: expected at least one record file, found none")
-        self.files = [file if isinstance(file, RecordFile) else RecordFile(file) for file in records]
+        self.files = _open(records)
         self._arguments["records"] = self.files
         self.batch_size = batch_size
         self.transform = transform
@@ -138,7 +148,8 @@ class Loader:
         self._fingerprint = ""  # not yet known
         self._next_epoch = 0
         self._next_batch = 0
-        self._current: Optional[_Epoch] = None
+        self._current: Optional[weakref.ref[_Epoch]] = None  # whoever iterates keeps it alive
+        self._place: Optional[_Place] = None  # in the epoch that began last
         self._meter: Optional[_native.NativeMeter] = None  # of the last epoch that began
         self._caches = cache is not None
 
@@ -180,17 +191,42 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         """Begin the next epoch, or go on where a loaded state says. An epoch still under way ends."""
         self._end_epoch()
-        self._current = _Epoch(self._native, self._next_epoch, self._next_batch)
-        self._meter = self._current.meter
-        self._next_epoch, self._next_batch = self._next_epoch + 1, 0
-        return self._current
+        place = _Place(self._next_epoch, self._next_batch)
+        epoch = _Epoch(self._native.start(place.epoch, place.batch), place)
+        self._current, self._place, self._meter = weakref.ref(epoch), place, epoch.meter
+        self._next_epoch, self._next_batch = place.epoch + 1, 0
+        return epoch
+
+    def in_turns(self, epoch: int, first: int, step: int) -> Iterator[Batch]:
+        """Begin `epoch`, but make only its batch `first` and every `step`-th one behind it.
+
+        For processes that make the batches of one rank together. The state of this loader does not count them.
+        """
+        self.set_epoch(epoch)
+        part = _Epoch(self._native.start(epoch, first, step), _Place(epoch, first))
+        self._current, self._meter = weakref.ref(part), part.meter
+        return part
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise UsageError(
+            "a Loader is iterated, as in 'for batch in loader', and has no batch by number; RecordFile(path)[i] is one "
+            "record, and gluon_resnet.data.torch_dataset is what PyTorch's DataLoader takes"
+        )
+
+    def __repr__(self) -> str:
+        place = self._place or _Place(self._next_epoch, self._next_batch)
+        return (
+            f"Loader({self.num_records} records in {len(self.files)} file(s), {len(self)} batches of "
+            f"{self.batch_size}, {self.transform!r}, shuffle={self.shuffle}, seed={self.seed}; "
+            f"epoch {place.epoch}, batch {place.batch})"
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, that the next ``iter()`` begins; without it they count up.
 
         An epoch still under way ends.
         """
-        _expect_range("epoch", epoch, 0, (1 << 63) - 1)
+        expect_whole_number("epoch", epoch, 0, (1 << 63) - 1)
         self._end_epoch()
         self._next_epoch, self._next_batch = epoch, 0
 
@@ -202,10 +238,16 @@ class Loader:
         place in the epoch's order in records, and so it is the same on every rank, and valid for any number of
         threads and ranks.
         """
-        epoch, batch = self._next_epoch, self._next_batch
-        if self._current is not None:
-            epoch, batch = self._current.epoch, self._current.batch
-        return self._state(epoch, batch).to_dict()
+        place = self._place or _Place(self._next_epoch, self._next_batch)
+        return self.state_behind(place.epoch, place.batch)
+
+    def state_behind(self, epoch: int, batches: int) -> dict[str, Any]:
+        """The state of a loader that has handed out so many batches of an epoch."""
+        return self._state(epoch, batches).to_dict()
+
+    def next_place(self) -> tuple[int, int]:
+        """The epoch that the next ``iter()`` begins, and at which of its batches."""
+        return self._next_epoch, self._next_batch
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next ``iter()`` go on from `state`, with the same batches as if it had never stopped.
@@ -247,9 +289,10 @@ class Loader:
         )
 
     def _end_epoch(self) -> None:
-        if self._current is not None:
-            self._current.close()
-            self._current = None
+        epoch = None if self._current is None else self._current()
+        if epoch is not None:
+            epoch.close()
+        self._current = self._place = None
 
 
 def _unpickle(arguments: dict[str, Any], state: dict[str, Any]) -> Loader:
@@ -258,29 +301,58 @@ def _unpickle(arguments: dict[str, Any], state: dict[str, Any]) -> Loader:
     return loader
 
 
-class _Epoch(Iterator[Batch]):
-    """The batches of one epoch; its workers end with it."""
+@dataclass
+class _Place:
+    """Between two batches; the loader knows it, too, when the iterator has gone."""
 
-    def __init__(self, loader: _native.NativeLoader, epoch: int, batch: int) -> None:
-        self.epoch = epoch
-        self.batch = batch  # the next one
-        self._native = loader.start(epoch, batch)
+    epoch: int
+    batch: int  # the next one
+
+
+class _Epoch(Iterator[Batch]):
+    """The batches of one epoch; its workers end with it, at the latest when nobody has it any more."""
+
+    def __init__(self, native: _native.NativeEpoch, place: _Place) -> None:
+        self._native = native
+        self._place = place
         self.meter = self._native.meter()
 
     def __next__(self) -> Batch:
         try:
             batch = self._native.next()
         except (DataError, OSError):
-            self.batch += 1
+            self._place.batch += 1
             raise
         if batch is None:
             self.close()  # the workers have ended, and are joined
             raise StopIteration
-        self.batch += 1
+        self._place.batch += 1
         return batch
 
     def close(self) -> None:
         self._native.close()
+
+
+def _open(records: Union[Records, Sequence[Records]]) -> list[RecordFile]:
+    """The record files, each of which stays open."""
+    if isinstance(records, (str, bytes, os.PathLike, RecordFile)):
+        records = [records]  # type: ignore[list-item]
+    with contextlib.suppress(TypeError):
+        records = list(records)
+    several = isinstance(records, list) and bool(records)
+    expect(several, "records", "at least one record file (.rec), or a list of them", records)
+    try:
+        return [file if isinstance(file, RecordFile) else RecordFile(file) for file in records]
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = len(records) + 256
+        raised = f"allow more by 'ulimit -n {needed}', or " if most in (-1, needed) or most > needed else ""
+        raise UsageError(
+            f"records: a loader keeps its {len(records)} record files open, and this process may have {allowed} files "
+            f"open: {raised}pack fewer and larger ones"
+        ) from None
 
 
 def _cache_bytes(cache: Optional[str], mebibytes: Optional[int], fast: bool) -> int:
@@ -289,7 +361,7 @@ def _cache_bytes(cache: Optional[str], mebibytes: Optional[int], fast: bool) -> 
         if mebibytes is not None:
             raise UsageError("cache_size: there is no cache; expected cache='decoded' with it")
         return 0
-    _expect_choice("cache", cache, ("decoded",))
+    expect_choice("cache", cache, ("decoded",))
     if fast:
         raise UsageError(
             "cache: fast=True decodes an image at the scale of each epoch's crop, so that there is no image to keep; "
@@ -297,15 +369,5 @@ def _cache_bytes(cache: Optional[str], mebibytes: Optional[int], fast: bool) -> 
         )
     if mebibytes is None:
         return max(available_memory() // 2, 1 << 20)
-    _expect_range("cache_size", mebibytes, 1, 1 << 26)
-    return mebibytes << 20
-
-
-def _expect_range(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise UsageError(f"{name}: expected a whole number from {least} to {most}, found {value!r}")
-
-
-def _expect_choice(name: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")
+    expect_whole_number("cache_size", mebibytes, 1, 1 << 26)
+    return int(mebibytes) << 20

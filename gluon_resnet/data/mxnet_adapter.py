@@ -41,6 +41,7 @@ def mxnet_iter(
         def __init__(self) -> None:
             super().__init__(loader.batch_size)
             self._epoch: Optional[Iterator[Batch]] = None
+            self._batch: Optional[Batch] = None
 
         @property
         def provide_data(self) -> list[mx.io.DataDesc]:
@@ -53,19 +54,45 @@ def mxnet_iter(
             return [mx.io.DataDesc(label_name, (loader.batch_size, *width), np.float32)]
 
         def reset(self) -> None:
-            self._epoch = None
+            self._epoch = self._batch = None
 
-        def next(self) -> mx.io.DataBatch:
+        def iter_next(self) -> bool:
+            """Go to the next batch, which get...() give; False at the end of the epoch."""
             if self._epoch is None:
                 self._epoch = iter(loader)
-            batch = next(self._epoch)
+            self._batch = None  # its memory may be used for the next one
+            self._batch = next(self._epoch, None)
+            return self._batch is not None
+
+        def next(self) -> mx.io.DataBatch:
+            if not self.iter_next():
+                raise StopIteration
             return mx.io.DataBatch(
-                data=[mx.nd.from_dlpack(batch.__dlpack__())],
-                label=[mx.nd.array(batch.label)],
-                pad=batch.pad,
-                index=batch.ids.copy(),
+                data=self.getdata(),
+                label=self.getlabel(),
+                pad=self.getpad(),
+                index=self.getindex(),
                 provide_data=self.provide_data,
                 provide_label=self.provide_label,
             )
+
+        def getdata(self) -> list[mx.nd.NDArray]:
+            return [mx.nd.from_dlpack(self._current().__dlpack__())]
+
+        def getlabel(self) -> list[mx.nd.NDArray]:
+            return [mx.nd.array(self._current().label)]
+
+        def getindex(self) -> np.ndarray:
+            return self._current().ids.copy()
+
+        def getpad(self) -> int:
+            return self._current().pad
+
+        def _current(self) -> Batch:
+            if self._batch is None:
+                raise UsageError(
+                    "there is no batch: call iter_next() first, and only go on where it says True"
+                )
+            return self._batch
 
     return LoaderIter()

@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from gluon_resnet.data import _native
+from gluon_resnet.data.arguments import expect, is_whole
 from gluon_resnet.errors import RecordError
 from gluon_resnet.files import temporary_name
 
@@ -39,6 +40,10 @@ class Record(NamedTuple):
     header: Header
     payload: bytes
 
+    def __repr__(self) -> str:
+        """Without the image's bytes, which are many."""
+        return f"Record({self.header!r}, {len(self.payload)} bytes)"
+
 
 class RecordFile:
     """A ``.rec`` file, opened for reading.
@@ -61,11 +66,13 @@ class RecordFile:
     """
 
     def __init__(self, path: Path, index_path: Optional[Path] = None) -> None:
-        self.path = os.fspath(path)
+        is_path = isinstance(path, (str, bytes, os.PathLike)) and "\0" not in os.fsdecode(path)
+        expect(is_path, "path", "the path of a record file (.rec)", path)
+        self.path = os.fsdecode(path)
         beside = os.path.splitext(self.path)[0] + ".idx"
         if index_path is None and os.path.exists(beside):
             index_path = beside
-        self.index_path = None if index_path is None else os.fspath(index_path)
+        self.index_path = None if index_path is None else os.fsdecode(index_path)
         if self.index_path is None:
             self.native = _open_without_index(self.path)
         else:
@@ -114,8 +121,9 @@ class RecordFile:
         self.native.check()
 
     def write_index(self, index_path: Path) -> None:
-        """Write the ``.idx`` for this file to `index_path`."""
-        self.native.write_index(os.fspath(index_path))
+        """Write the ``.idx`` for this file to `index_path`, where it appears when it is whole."""
+        with temporary_name(index_path) as temporary:
+            self.native.write_index(temporary)
 
     def __repr__(self) -> str:
         return f"RecordFile({self.path!r}, {len(self)} records)"
@@ -124,9 +132,10 @@ class RecordFile:
         return RecordFile, (self.path, self.index_path)
 
     def _position(self, index: int) -> int:
+        expect(is_whole(index), "index", "the position of a record, a whole number", index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: expected an index below {len(self)}, found {index}")
-        return index % len(self)
+        return int(index) % len(self)
 
 
 def _open_without_index(path: str) -> _native.NativeRecordFile:

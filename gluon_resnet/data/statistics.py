@@ -15,7 +15,7 @@ from gluon_resnet.data.loader import Batch, Loader
 from gluon_resnet.data.records import Path, RecordFile
 from gluon_resnet.data.transforms import EvalTransform, Triple
 from gluon_resnet.errors import DataError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import regular_only, whole_file
 
 _FIELDS = ("mean_image", "mean", "std", "images")
 _COUNTABLE = 1 << 24  # cv2.calcHist counts in float32
@@ -46,7 +46,7 @@ class PixelStatistics:
         """Read what `save` wrote; DataError, naming the path, for anything else."""
         path = os.fspath(path)
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with open(path, "rb", opener=regular_only) as file, np.load(file, allow_pickle=False) as content:
                 mean_image, mean, std, images = (content[name] for name in _FIELDS)
         # What np.load raises for what is not an archive of arrays, or not whole, or without one of the names.
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:

@@ -9,7 +9,17 @@ from typing import Optional, Union
 import numpy as np
 
 from gluon_resnet.data import _native
-from gluon_resnet.errors import UsageError
+from gluon_resnet.data.arguments import (
+    are_numbers,
+    expect,
+    expect_choice,
+    expect_flag,
+    expect_whole_number,
+    is_number,
+    is_whole,
+)
+
+_MOST_PIXELS = (1 << 31) - 1  # of a side, as the C++ core counts
 
 Triple = tuple[float, float, float]
 
@@ -59,8 +69,10 @@ class ColourJitter:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            most = float("inf") if field.name == "pca_noise" else 1
-            _expect(0 <= value <= most, field.name, f"from 0 to {most}", value)
+            if field.name == "pca_noise":
+                expect(is_number(value) and value >= 0, field.name, "a number from 0 on", value)
+            else:
+                expect(is_number(value) and 0 <= value <= 1, field.name, "a number from 0 to 1", value)
 
 
 class _Transform:
@@ -102,8 +114,10 @@ class _Transform:
             ImageError: the image is broken where it is needed, or, for the crop ``'pad'``, too small.
             UsageError: an argument is none of the above.
         """
-        _expect(dtype in _native.DTYPES, "dtype", f"one of {tuple(_native.DTYPES)}", dtype)
-        _expect(layout in _native.LAYOUTS, "layout", f"one of {tuple(_native.LAYOUTS)}", layout)
+        expect_choice("dtype", dtype, _native.DTYPES)
+        expect_choice("layout", layout, _native.LAYOUTS)
+        for name, value in (("seed", seed), ("epoch", epoch), ("record", record)):
+            expect_whole_number(name, value, 0, (1 << 64) - 1)
         return self.native.transform(image, dtype, layout, seed, epoch, record)
 
 
@@ -130,8 +144,9 @@ class EvalTransform(_Transform):
 
     def __post_init__(self) -> None:
         _expect_common(self)
-        if self.resize is not None:
-            _expect(self.resize >= self.size, "resize", f"None or at least size ({self.size})", self.resize)
+        fits = self.resize is None or (is_whole(self.resize) and self.size <= self.resize <= _MOST_PIXELS)
+        expected = f"None, or a whole number of pixels from size ({self.size}) to {_MOST_PIXELS}"
+        expect(fits, "resize", expected, self.resize)
 
     def native_fields(self) -> dict[str, object]:
         return {**vars_of(self), "crop": "center", "resize": self.resize or 0}
@@ -175,19 +190,23 @@ class TrainTransform(_Transform):
 
     def __post_init__(self) -> None:
         _expect_common(self)
-        crops = ("random-resized", "scale-jitter", "pad")
-        _expect(self.crop in crops, "crop", f"one of {crops}", self.crop)
-        low, high = self.area
-        _expect(0 < low <= high <= 1, "area", "two growing numbers in (0, 1]", self.area)
-        low, high = self.ratio
-        _expect(0 < low <= high, "ratio", "two growing positive numbers", self.ratio)
-        low, high = self.scale
-        if self.crop == "scale-jitter":
-            _expect(
-                self.size <= low <= high, "scale", f"two growing numbers from size ({self.size})", self.scale
-            )
-        _expect(0 <= self.padding <= 1 << 15, "padding", "from 0 to 32768", self.padding)
-        _expect(all(0 <= v <= 255 for v in self.fill), "fill", "three levels from 0 to 255", self.fill)
+        expect_choice("crop", self.crop, ("random-resized", "scale-jitter", "pad"))
+        growing = are_numbers(self.area, 2) and 0 < self.area[0] <= self.area[1] <= 1
+        expect(growing, "area", "two growing numbers in (0, 1]", self.area)
+        growing = are_numbers(self.ratio, 2) and 0 < self.ratio[0] <= self.ratio[1]
+        expect(growing, "ratio", "two growing positive numbers", self.ratio)
+        whole = are_numbers(self.scale, 2) and all(map(is_whole, self.scale))
+        fits = whole and (
+            self.crop != "scale-jitter" or self.size <= self.scale[0] <= self.scale[1] <= _MOST_PIXELS
+        )
+        expected = f"two growing whole numbers of pixels from size ({self.size}) to {_MOST_PIXELS}"
+        expect(fits, "scale", expected, self.scale)
+        expect_whole_number("padding", self.padding, 0, 1 << 15)
+        levels = are_numbers(self.fill, 3) and all(is_whole(v) and 0 <= v <= 255 for v in self.fill)
+        expect(levels, "fill", "three levels (R, G, B), whole numbers from 0 to 255", self.fill)
+        expect_flag("flip", self.flip)
+        jitter = self.colour is None or isinstance(self.colour, ColourJitter)
+        expect(jitter, "colour", "None or a ColourJitter, as ColourJitter(0.4, 0.4, 0.4)", self.colour)
 
     def native_fields(self) -> dict[str, object]:
         fields = vars_of(self)
@@ -217,15 +236,9 @@ def vars_of(options: object) -> dict[str, object]:
     return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}  # type: ignore[arg-type]
 
 
-def _expect(condition: bool, name: str, expected: str, found: object) -> None:
-    if not condition:
-        raise UsageError(f"{name}: expected {expected}, found {found!r}")
-
-
 def _expect_common(transform: Transform) -> None:
-    _expect(1 <= transform.size <= 1 << 14, "size", "from 1 to 16384", transform.size)
-    names = tuple(_native.INTERPOLATIONS)
-    _expect(transform.interpolation in names, "interpolation", f"one of {names}", transform.interpolation)
-    _expect(len(transform.mean) == 3, "mean", "three numbers (R, G, B)", transform.mean)
-    positive = len(transform.std) == 3 and all(v > 0 for v in transform.std)
-    _expect(positive, "std", "three positive numbers (R, G, B)", transform.std)
+    expect_whole_number("size", transform.size, 1, 1 << 14, "a whole number of pixels,")
+    expect_choice("interpolation", transform.interpolation, tuple(_native.INTERPOLATIONS))
+    expect(are_numbers(transform.mean, 3), "mean", "three numbers (R, G, B)", transform.mean)
+    positive = are_numbers(transform.std, 3) and all(v > 0 for v in transform.std)
+    expect(positive, "std", "three positive numbers (R, G, B)", transform.std)

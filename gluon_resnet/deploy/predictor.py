@@ -18,7 +18,8 @@ from gluon_resnet.data.ten_crops import ten_crops
 from gluon_resnet.deploy.backend import BACKENDS, FEATURES, LOGITS, open_backend
 from gluon_resnet.deploy.preparation import Pause, prepared
 from gluon_resnet.environment.processor import usable_processors
-from gluon_resnet.errors import ImageError, ModelError, UsageError
+from gluon_resnet.errors import DataError, ImageError, ModelError, UsageError
+from gluon_resnet.files import regular_only
 
 Path = Union[str, "os.PathLike[str]"]
 Image = Union[Path, bytes, np.ndarray]
@@ -113,11 +114,15 @@ class Predictor:
                 raise
             raise ModelError(f"{path}: {error}", path=path) from None
         outputs = None if known.classes is None else len(known.classes)
+        self._name = f"{prefix!r}, backend={backend!r}"
         self._network = open_backend(backend, prefix, known.size, outputs, batch_size, self.threads)
         self.card = known.card(self._network.classes) if isinstance(known, Sizes) else known
         self._shape = (3, known.size, known.size)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(self.threads, "gluon_resnet-decode")
+
+    def __repr__(self) -> str:
+        return f"Predictor({self._name}, {len(self.card.classes)} classes, {self.card.size} pixels)"
 
     def preprocess(self, image: Image, crops: str = "1-crop") -> np.ndarray:
         """The network's input for an image: float32 RGB from 0 to 255, (3, size, size); for ten crops ten of these.
@@ -132,8 +137,11 @@ class Predictor:
             pixels = transform(image)
         else:
             path = os.fspath(image)
-            with open(path, "rb") as stream:
-                payload = stream.read(_MOST_BYTES + 1)  # /dev/zero has no end
+            try:
+                with open(path, "rb", opener=regular_only) as stream:
+                    payload = stream.read(_MOST_BYTES + 1)
+            except DataError as error:
+                raise ImageError(str(error), path=path) from None
             if len(payload) > _MOST_BYTES:
                 raise ImageError(f"{path}: expected at most {_MOST_BYTES} bytes", path=path)
             try:

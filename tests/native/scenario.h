@@ -39,6 +39,8 @@ void stress_loader(const std::vector<StressFile>& files, Scenario* scenario);
 void stress_shrinking_file(const StressFile& file, const std::string& folder, Scenario* scenario);
 void stress_checker(const std::vector<StressFile>& files, Scenario* scenario);
 void stress_packer(const std::string& folder, Scenario* scenario);
+void stress_epoch_rivals(const StressFile& whole_file, Scenario* scenario);
+void stress_packer_rivals(const std::string& folder, Scenario* scenario);
 
 }  // namespace gluon_resnet
 

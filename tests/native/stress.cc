@@ -29,15 +29,19 @@ size_t count_entries(const char* folder) {
 }
 
 void run(const std::vector<StressFile>& files, const std::string& folder, Scenario* scenario) {
-  const int64_t kind = scenario->draw(0, 9);
+  const int64_t kind = scenario->draw(0, 11);
   if (kind < 6) {
     stress_loader(files, scenario);
   } else if (kind < 7) {
     stress_shrinking_file(files[static_cast<size_t>(scenario->draw(0, 3))], folder, scenario);
   } else if (kind < 8) {
     stress_checker(files, scenario);
-  } else {
+  } else if (kind < 10) {
     stress_packer(folder, scenario);
+  } else if (kind < 11) {
+    stress_epoch_rivals(files.front(), scenario);
+  } else {
+    stress_packer_rivals(folder, scenario);
   }
 }
 

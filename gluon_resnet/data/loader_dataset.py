@@ -1,0 +1,176 @@
+"""The dataset that torch_adapter.py gives, and the only module here that imports PyTorch."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional, Union
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from gluon_resnet.data.arguments import expect_choice, expect_whole_number
+from gluon_resnet.data.loader import Batch, Loader, Records
+from gluon_resnet.data.transforms import Transform
+from gluon_resnet.errors import DataError, UsageError
+
+_MOST_WORKERS = 1024
+# What stands where in the numbers that all processes share: the epoch and the batch at which the first loop begins;
+# and behind these, for each worker, how many loops it has begun since.
+_EPOCH, _BATCH, _LOOPS = 0, 1, 2
+
+
+class LoaderDataset(IterableDataset):
+    """Batches of a `Loader` as tensors ``(images, labels)``, to be given to a DataLoader with ``batch_size=None``.
+
+    Each loop over the DataLoader is one epoch, the next loop the next epoch. Its workers make the batches in turns:
+    these are the same, and come in the same order, for any number of workers, forked or spawned, persistent or not,
+    and without any; and the same as of a `Loader`.
+
+    A worker has the dataset of its own process, and only the numbers of the loops are shared. Where a loop was left
+    before every worker had begun it, the next one cannot tell which epoch is meant: it raises UsageError, unless
+    `set_epoch` or `load_state_dict` has been called in between.
+
+    Images are of the loader's dtype and layout. Labels are int64 ``(n,)``, as ``cross_entropy`` wants them, or for
+    records with several labels float32 ``(n, label_width)``. There is no padding: with ``last_batch='keep'`` the last
+    batch is shorter, and on several ranks it may be empty.
+
+    Args:
+        records, batch_size, transform: as of `Loader`.
+        labels: ``'int64'``, or ``'float32'`` for what is no class.
+        threads: of each worker; by default the processors that this process may use, divided among the workers.
+        rank, world_size: as of `Loader`; by default those of ``torch.distributed``, or of the environment's RANK and
+            WORLD_SIZE, as torchrun sets them; else there is one rank.
+        last_batch: ``'keep'`` or ``'discard'``.
+        options: the other arguments of `Loader`. What ``on_error`` leaves out or makes up is told by a warning at the
+            end of each worker's epoch. ``cache`` is each worker's own, and needs persistent ones.
+
+    Raises:
+        UsageError, OSError, RecordError: as by `Loader`.
+    """
+
+    def __init__(
+        self,
+        records: Union[Records, Sequence[Records]],
+        batch_size: int,
+        transform: Transform,
+        *,
+        labels: str = "int64",
+        threads: Optional[int] = None,
+        rank: Optional[int] = None,
+        world_size: Optional[int] = None,
+        last_batch: str = "keep",
+        **options: Any,
+    ) -> None:
+        expect_choice("labels", labels, ("int64", "float32"))
+        expect_choice("last_batch", last_batch, ("keep", "discard"))
+        if (rank is None) != (world_size is None):
+            raise UsageError("rank and world_size go together: expected both, or none of them")
+        if rank is None:
+            rank, world_size = _place_among_ranks()
+        options = {"rank": rank, "world_size": world_size, "last_batch": last_batch, **options}
+        self._loader: Optional[Loader] = Loader(records, batch_size, transform, threads=threads, **options)
+        self._process = os.getpid()  # whose that loader is
+        self._arguments = {"batch_size": batch_size, "transform": transform, **options}
+        self._arguments["records"] = self._loader.files
+        self._threads = threads
+        self._labels = labels
+        self._shared = torch.zeros(_LOOPS + _MOST_WORKERS, dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        """Batches an epoch, of this rank."""
+        return len(self._own_loader())
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Begin this process's part of the next epoch."""
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        if workers > _MOST_WORKERS:
+            raise UsageError(f"num_workers: expected at most {_MOST_WORKERS}, found {workers}")
+        loops = self._shared[_LOOPS:].tolist()
+        begun = loops[worker]
+        # A loop that all have begun is over; else a worker is missing, or one of another loop takes part.
+        if any(count not in (begun, begun + 1) for count in loops[:workers]) or any(loops[workers:]):
+            raise UsageError(
+                "it is not clear which epoch this loop is: an earlier one ended before all of its workers had begun, "
+                "or had another number of workers; call set_epoch() of the dataset before the loop"
+            )
+        self._shared[_LOOPS + worker] = begun + 1
+        epoch = int(self._shared[_EPOCH]) + begun
+        first = int(self._shared[_BATCH]) if begun == 0 else 0
+        loader = self._own_loader(workers)
+        return self._tensors(loader, loader.in_turns(epoch, first + worker, workers))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, of the next loop, also where workers are persistent; without it they count up."""
+        expect_whole_number("epoch", epoch, 0, (1 << 62) - 1)
+        self._begin_at(epoch, 0)
+
+    def state_dict(self, batches: int) -> dict[str, Any]:
+        """A state as of `Loader.state_dict`, behind so many batches of the loop that has begun last.
+
+        Only the loop knows how many it has taken: workers are ahead of it.
+        """
+        loops = int(self._shared[_LOOPS:].max())
+        epoch = int(self._shared[_EPOCH]) + max(loops - 1, 0)
+        first = int(self._shared[_BATCH]) if loops <= 1 else 0
+        expect_whole_number("batches", batches, 0, len(self) - first if loops else 0)
+        loader = self._own_loader()
+        return loader.state_behind(epoch, first + batches)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next loop go on from `state`, also a `Loader`'s; UsageError as by `Loader.load_state_dict`."""
+        loader = self._own_loader()
+        loader.load_state_dict(state)
+        self._begin_at(*loader.next_place())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loader": None}
+
+    def _begin_at(self, epoch: int, batch: int) -> None:
+        self._shared[_LOOPS:] = 0
+        self._shared[_EPOCH], self._shared[_BATCH] = epoch, batch
+
+    def _own_loader(self, workers: int = 1) -> Loader:
+        """This process's: a worker has one with its part of the processors, for as long as it lives."""
+        if self._loader is None or self._process != os.getpid():
+            threads = self._threads or max(1, len(os.sched_getaffinity(0)) // workers)
+            self._loader = Loader(threads=threads, **self._arguments)
+            self._process = os.getpid()
+        return self._loader
+
+    def _tensors(
+        self, loader: Loader, batches: Iterator[Batch]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for batch in batches:
+            yield torch.from_dlpack(batch), self._label_tensor(batch)
+        stats = loader.stats()
+        for found, what in ((stats.skipped, "skipped"), (stats.partial, "decoded in part")):
+            if found:
+                warnings.warn(f"{len(found)} record(s) {what}; the first: {found[0].reason}", stacklevel=2)
+
+    def _label_tensor(self, batch: Batch) -> torch.Tensor:
+        labels = torch.from_numpy(batch.label)
+        if self._labels == "float32" or labels.ndim > 1:
+            return labels
+        whole = labels.long()
+        if not torch.equal(whole.float(), labels):
+            raise DataError(
+                f"expected labels that are numbers of classes, found {labels[whole.float() != labels][0]:g}; "
+                "labels='float32' takes them as they are"
+            )
+        return whole
+
+
+def _place_among_ranks() -> tuple[int, int]:
+    """This process's rank, and how many there are."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    try:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    except KeyError:
+        return 0, 1
+    except ValueError as error:
+        raise UsageError(f"RANK and WORLD_SIZE: expected whole numbers in the environment: {error}") from None
