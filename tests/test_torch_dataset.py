@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import os
 import pathlib
@@ -169,6 +171,43 @@ def test_a_loop_whose_epoch_is_not_clear_is_refused(record_path: str) -> None:
         plain(two)
     dataset.set_epoch(1)
     assert plain(two) == epochs(record_path, 2)[1]
+
+
+class Worker:
+    """A process of a DataLoader's iterator, as its loops see it."""
+
+    def __init__(self, loops: Any, number: int, iterator: int) -> None:
+        self.loops, self.number, self.iterator = copy.copy(loops), number, iterator
+        self.loops._process = 0  # its parent's
+
+    def begin(self) -> int:
+        """The epoch of its next loop."""
+        return self.loops.begin(self.number, 2, self.iterator)[0]
+
+
+def test_workers_that_start_late_are_never_in_two_minds() -> None:
+    """Whatever the order in which workers of several iterators begin: one epoch for all of a loop, or an exception."""
+    loader_dataset = pytest.importorskip("gluon_resnet.data.loader_dataset")
+    for order in itertools.permutations([(0, 0), (0, 1), (1, 0), (1, 1)]):  # (iterator, worker)
+        for chosen in range(5):  # set() is called when so many have begun
+            loops = loader_dataset._Loops()
+            workers = {0: [Worker(loops, number, 71) for number in (0, 1)]}
+            epochs: dict[tuple[int, int], Any] = {}
+            for step, (iterator, number) in enumerate(order):
+                if step == chosen:
+                    loops.set(5, 0)
+                if iterator not in workers:
+                    workers[iterator] = [Worker(loops, other, 72) for other in (0, 1)]
+                try:
+                    epochs[iterator, number] = workers[iterator][number].begin()
+                except UsageError:
+                    epochs[iterator, number] = "unclear"
+            for iterator in (0, 1):
+                found = {epochs[iterator, 0], epochs[iterator, 1]}
+                assert len(found) == 1 or "unclear" in found, (order, chosen, epochs)
+            if sorted(order[:2]) == [(0, 0), (0, 1)]:  # one loop after the other, as it should be
+                expected = {2: [0, 0, 5, 5], 4: [0, 0, 1, 1]}.get(chosen)
+                assert expected in (None, [epochs[key] for key in sorted(epochs)]), (order, chosen, epochs)
 
 
 def test_labels(tmp_path: pathlib.Path) -> None:

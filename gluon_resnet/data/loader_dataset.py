@@ -16,9 +16,67 @@ from gluon_resnet.data.transforms import Transform
 from gluon_resnet.errors import DataError, UsageError
 
 _MOST_WORKERS = 1024
-# What stands where in the numbers that all processes share: the epoch and the batch at which the first loop begins;
-# and behind these, for each worker, how many loops it has begun since.
-_EPOCH, _BATCH, _LOOPS = 0, 1, 2
+
+
+class _Loops:
+    """Which epoch each loop over the dataset is, for workers that know nothing of each other.
+
+    The numbers lie in memory that all processes share, and each worker writes its own alone.
+    """
+
+    def __init__(self) -> None:
+        # Of each worker: the call of set() and, in the lower half, how many loops it has begun since; and the number
+        # that the iterator of the last one drew.
+        self._begun = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
+        self._iterators = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
+        # Epoch, batch, calls of set(), and the call since which a loop was unclear.
+        self._start = torch.tensor([0, 0, 0, -1]).share_memory_()
+        self._calls = 0  # of set(), before this process was made
+        self._process = os.getpid()  # which hears of all calls
+
+    def set(self, epoch: int, batch: int) -> None:
+        """The next loop begins here."""
+        self._calls += 1
+        self._start[:3] = torch.tensor([epoch, batch, self._calls])
+
+    def begin(self, worker: int, workers: int, iterator: int) -> tuple[int, int]:
+        """The epoch and the first batch of the loop that a worker begins; UsageError where that is not clear."""
+        if workers > _MOST_WORKERS:
+            raise UsageError(f"num_workers: expected at most {_MOST_WORKERS}, found {workers}")
+        epoch, batch, calls, unclear = self._start.tolist()
+        # A worker that is slow to start may belong to a loop that was left before set() was called.
+        late = self._process != os.getpid() and self._calls != calls
+        self._process = os.getpid()
+        mine = self._counts(calls)[worker] + 1
+        if not late:
+            self._iterators[worker] = iterator
+            self._begun[worker] = (calls << 32) + mine
+        counts, iterators = self._counts(calls), self._iterators.tolist()
+        # The others have begun this loop, of the same iterator, or the one before.
+        together = all(
+            count == mine - 1 or (count == mine and iterators[other] == iterator)
+            for other, count in enumerate(counts[:workers])
+        )
+        if not together or any(counts[workers:]):
+            unclear = calls
+            if not late:
+                self._start[3] = calls  # for the others, too, which may begin after this one
+        if late or unclear == calls:
+            raise UsageError(
+                "it is not clear which epoch this loop is: an earlier one ended before all of its workers had begun, "
+                "or had another number of workers; call set_epoch() of the dataset before the loop"
+            )
+        return epoch + mine - 1, batch if mine == 1 else 0
+
+    def last(self) -> tuple[int, int, bool]:
+        """The epoch and the first batch of the loop that was begun last, and whether there was one."""
+        epoch, batch, calls, _ = self._start.tolist()
+        loops = max(self._counts(calls))
+        return epoch + max(loops - 1, 0), batch if loops <= 1 else 0, loops > 0
+
+    def _counts(self, calls: int) -> list[int]:
+        """How many loops each worker has begun since a call of set()."""
+        return [value & 0xFFFFFFFF if value >> 32 == calls else 0 for value in self._begun.tolist()]
 
 
 class LoaderDataset(IterableDataset):
@@ -30,7 +88,7 @@ class LoaderDataset(IterableDataset):
 
     A worker has the dataset of its own process, and only the numbers of the loops are shared. Where a loop was left
     before every worker had begun it, the next one cannot tell which epoch is meant: it raises UsageError, unless
-    `set_epoch` or `load_state_dict` has been called in between.
+    `set_epoch` or `load_state_dict` has been called in between. No epoch is read twice in silence.
 
     Images are of the loader's dtype and layout. Labels are int64 ``(n,)``, as ``cross_entropy`` wants them, or for
     records with several labels float32 ``(n, label_width)``. There is no padding: with ``last_batch='keep'`` the last
@@ -76,7 +134,7 @@ class LoaderDataset(IterableDataset):
         self._arguments["records"] = self._loader.files
         self._threads = threads
         self._labels = labels
-        self._shared = torch.zeros(_LOOPS + _MOST_WORKERS, dtype=torch.int64).share_memory_()
+        self._loops = _Loops()
 
     def __len__(self) -> int:
         """Batches an epoch, of this rank."""
@@ -86,36 +144,22 @@ class LoaderDataset(IterableDataset):
         """Begin this process's part of the next epoch."""
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        if workers > _MOST_WORKERS:
-            raise UsageError(f"num_workers: expected at most {_MOST_WORKERS}, found {workers}")
-        loops = self._shared[_LOOPS:].tolist()
-        begun = loops[worker]
-        # A loop that all have begun is over; else a worker is missing, or one of another loop takes part.
-        if any(count not in (begun, begun + 1) for count in loops[:workers]) or any(loops[workers:]):
-            raise UsageError(
-                "it is not clear which epoch this loop is: an earlier one ended before all of its workers had begun, "
-                "or had another number of workers; call set_epoch() of the dataset before the loop"
-            )
-        self._shared[_LOOPS + worker] = begun + 1
-        epoch = int(self._shared[_EPOCH]) + begun
-        first = int(self._shared[_BATCH]) if begun == 0 else 0
+        epoch, first = self._loops.begin(worker, workers, 0 if info is None else info.seed - worker)
         loader = self._own_loader(workers)
         return self._tensors(loader, loader.in_turns(epoch, first + worker, workers))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, of the next loop, also where workers are persistent; without it they count up."""
         expect_whole_number("epoch", epoch, 0, (1 << 62) - 1)
-        self._begin_at(epoch, 0)
+        self._loops.set(epoch, 0)
 
     def state_dict(self, batches: int) -> dict[str, Any]:
         """A state as of `Loader.state_dict`, behind so many batches of the loop that has begun last.
 
         Only the loop knows how many it has taken: workers are ahead of it.
         """
-        loops = int(self._shared[_LOOPS:].max())
-        epoch = int(self._shared[_EPOCH]) + max(loops - 1, 0)
-        first = int(self._shared[_BATCH]) if loops <= 1 else 0
-        expect_whole_number("batches", batches, 0, len(self) - first if loops else 0)
+        epoch, first, begun = self._loops.last()
+        expect_whole_number("batches", batches, 0, len(self) - first if begun else 0)
         loader = self._own_loader()
         return loader.state_behind(epoch, first + batches)
 
@@ -123,14 +167,10 @@ class LoaderDataset(IterableDataset):
         """Let the next loop go on from `state`, also a `Loader`'s; UsageError as by `Loader.load_state_dict`."""
         loader = self._own_loader()
         loader.load_state_dict(state)
-        self._begin_at(*loader.next_place())
+        self._loops.set(*loader.next_place())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loader": None}
-
-    def _begin_at(self, epoch: int, batch: int) -> None:
-        self._shared[_LOOPS:] = 0
-        self._shared[_EPOCH], self._shared[_BATCH] = epoch, batch
 
     def _own_loader(self, workers: int = 1) -> Loader:
         """This process's: a worker has one with its part of the processors, for as long as it lives."""
