@@ -10,6 +10,8 @@ from typing import NoReturn, Optional
 
 from gluon_resnet import __version__
 from gluon_resnet.cli.command import BY_MODULE, run_command
+from gluon_resnet.cli.parser import Parser
+from gluon_resnet.environment.checkout import use_environment
 
 COMMANDS = {
     "im2rec": "pack pictures into RecordIO files, and check such files",
@@ -33,10 +35,11 @@ COMMANDS = {
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     """Run the command that `argv` (default: the command line) names, and exit with its status."""
-    parser = argparse.ArgumentParser(
+    use_environment(module=True)
+    parser = Parser(
         prog="python -m gluon_resnet",
         epilog="\n".join(["commands:", *(f"  {name:<10} {text}" for name, text in COMMANDS.items())]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example="train --help",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gluon-resnet {__version__}")
@@ -44,7 +47,11 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its own; COMMAND --help shows them"
     )
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if not words:  # what a newcomer types first
+        parser.print_help()
+        sys.exit(0)
+    args = parser.parse_args(words)
     if args.command == "im2rec":
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would spin on the cores that pack
     sys.argv = [f"{BY_MODULE}{args.command}", *args.arguments]

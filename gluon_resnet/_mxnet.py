@@ -62,7 +62,7 @@ def _distutils() -> Iterator[None]:
 
 _spec = importlib.util.find_spec("mxnet")
 if _spec is None or _spec.origin is None:  # a folder that only has the name
-    raise MXNetUnavailable("this needs MXNet, which is not installed: pip install gluon-resnet[cpu]")
+    raise MXNetUnavailable("this needs MXNet, which is not installed: pip install 'gluon-resnet[cpu]'")
 if int(numpy.__version__.split(".")[0]) >= 2:
     raise MXNetUnavailable(
         f"MXNet 1.9.1 needs numpy 1, and {numpy.__version__} is installed: pip install 'numpy<2'"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import importlib.metadata
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,6 +16,8 @@ import pytest
 import gluon_resnet
 from gluon_resnet.__main__ import COMMANDS
 from gluon_resnet.cli import command
+from gluon_resnet.cli.parser import Parser
+from gluon_resnet.environment.extras import _MODULES, what_to_install
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -52,7 +58,6 @@ def test_a_command_prints_what_its_tool_prints():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "python -m gluon_resnet: error: the following arguments are required"),
         (["tarin"], "python -m gluon_resnet: error: argument COMMAND: invalid choice: 'tarin'"),
         (["train", "--bogus"], "python -m gluon_resnet train: error: "),
         (["summary", "resnet7"], "python -m gluon_resnet summary: error: "),
@@ -61,7 +66,50 @@ def test_a_command_prints_what_its_tool_prints():
 def test_bad_arguments_are_told_by_the_name_that_was_typed(arguments, message):
     done = run(*arguments)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(message)
+
+
+def test_without_a_command_the_overview_is_printed():
+    done = run()
+    assert (done.returncode, done.stdout, done.stderr) == (0, run("--help").stdout, "")
+
+
+@pytest.fixture(params=[*COMMANDS, "reproduce cifar10", "reproduce imagenet", "reproduce table1"])
+def typed(request, monkeypatch):
+    """A command, perhaps with its subcommand: its main(), and what is typed behind its name."""
+    name, *words = request.param.split()
+    monkeypatch.setattr(sys, "argv", [f"tools/{name}.py"])
+    return importlib.import_module(f"gluon_resnet.cli.{name}").main, words
+
+
+def test_help_has_an_example_and_shows_defaults(typed, monkeypatch, capsys):
+    main, words = typed
+    asked = []
+    print_help = Parser.print_help
+    monkeypatch.setattr(Parser, "print_help", lambda self: (asked.append(self), print_help(self)))
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    (parser,) = asked
+    text = capsys.readouterr().out
+    assert re.search(rf"^examples?:\n  python3 tools/{parser.prog}( |$)", text, re.MULTILINE), text
+    blocks = re.split(r"\n\n|\n  (?=-)", text)
+    for action in parser._actions:
+        has_default = type(action.default) in (str, int, float) and action.default != argparse.SUPPRESS
+        if has_default and action.option_strings:
+            (block,) = [block for block in blocks if block.startswith(action.option_strings[0] + " ")]
+            assert "default" in block, block
+
+
+def test_a_mistake_is_one_sentence(typed, capsys):
+    main, words = typed
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--no-such-option"])
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert re.fullmatch(r"[a-z0-9]+\.py( \w+)?: error: [^\n]+ \(see --help\)\n", output.err), output.err
 
 
 @pytest.mark.parametrize(
@@ -80,7 +128,7 @@ def test_without_mxnet_a_command_says_what_to_install_in_one_sentence(tmp_path, 
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"{name}: error: this needs MXNet, which is not installed: pip install gluon-resnet[cpu]\n"
+        f"{name}: error: this needs MXNet, which is not installed: pip install 'gluon-resnet[cpu]'\n"
     )
 
 
@@ -92,3 +140,38 @@ def test_the_command_that_files_record_starts_the_program_again(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["python -m gluon_resnet train", "--resume"])
     assert command.program("train") == "python -m gluon_resnet train"
     assert command.as_typed(["--prefix", "a b"]) == f"{python} -m gluon_resnet train --prefix 'a b'"
+
+
+def test_every_package_of_an_extra_is_named_with_it():
+    """As pyproject.toml has them, by the modules that the packages bring."""
+    modules = importlib.metadata.packages_distributions() if sys.version_info >= (3, 10) else {}
+    required = importlib.metadata.requires("gluon-resnet") or []
+    for extra, names in _MODULES.items():
+        assert f"'gluon-resnet[{extra}]'" in what_to_install(f"{names[0]}.inner")
+        wanted = {extra, "beside-mxnet"} if extra == "cpu" else {extra}
+        packages = {
+            re.match(r"[\w.-]+", line)[0].lower()
+            for line in required
+            if any(f'"{e}"' in line for e in wanted)
+        }
+        for name in names:
+            found = {package.lower() for package in modules.get(name, ())}
+            assert not found or found & packages, (extra, name, found, packages)
+    assert what_to_install("cv2").endswith("pip install gluon-resnet, or make setup in a checkout")
+
+
+def test_what_is_missing_is_told_with_its_extra_in_one_sentence(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['tabulate'] = None")
+    done = subprocess.run(
+        [sys.executable, "tools/summary.py", "resnet20"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "summary.py: error: this needs tabulate, which is not installed: pip install 'gluon-resnet[cpu]', "
+        "or make setup in a checkout\n"
+    )

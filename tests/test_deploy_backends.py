@@ -101,7 +101,7 @@ def test_without_onnxruntime_a_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "gluon_resnet.deploy.onnx_backend", raising=False)
-    with pytest.raises(EnvironmentProblem, match=r"pip install gluon-resnet\[onnx\]"):
+    with pytest.raises(EnvironmentProblem, match=r"pip install 'gluon-resnet\[onnx\]'"):
         Predictor(model.prefix, backend="onnx")
 
 

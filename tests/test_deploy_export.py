@@ -281,7 +281,7 @@ def test_onnx_without_its_package_is_one_sentence(
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "gluon_resnet.deploy.onnx_export", raising=False)
     monkeypatch.delattr("gluon_resnet.deploy.onnx_export", raising=False)
-    with pytest.raises(EnvironmentProblem, match=r"pip install gluon-resnet\[onnx\]"):
+    with pytest.raises(EnvironmentProblem, match=r"pip install 'gluon-resnet\[onnx\]'"):
         export(checkpoint, 3, tmp_path / "net", "both")
     assert not list(tmp_path.glob("net*"))
     export(checkpoint, 3, tmp_path / "net")

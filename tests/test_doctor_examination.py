@@ -108,7 +108,7 @@ def test_gpus_beside_a_cpu_build_are_told(machine):
 
 @pytest.mark.parametrize(("gpus", "extra"), [([], "cpu"), ([(9, 0)], "cpu"), ([(8, 6)], "cu112")])
 def test_without_mxnet_the_extra_for_this_machine_is_named(machine, gpus, extra):
-    missing = EnvironmentProblem("this needs MXNet, which is not installed: pip install gluon-resnet[cpu]")
+    missing = EnvironmentProblem("this needs MXNet, which is not installed: pip install 'gluon-resnet[cpu]'")
     machine(gpus=gpus, mxnet=missing, wheels=[])
     assert (f"MXNet is not installed: pip install 'gluon-resnet[{extra}]'", True) in problems()
 

@@ -99,7 +99,7 @@ def test_an_old_or_a_young_run_has_a_report(tmp_path):
 
 def test_without_libraries_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.style", None)
-    assert "figures need matplotlib: install gluon-resnet[plot]" in page_of(tmp_path, [50.0]).text
+    assert "figures need matplotlib: pip install 'gluon-resnet[plot]'" in page_of(tmp_path, [50.0]).text
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(EnvironmentProblem, match=r"gluon-resnet\[plot\]"):
         write_report(str(tmp_path / "b.html"), read_run(str(tmp_path / "a")))

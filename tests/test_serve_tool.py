@@ -148,7 +148,7 @@ def test_without_the_web_server_it_says_what_to_install(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = run("--model", "x")
     assert done.returncode == 1
-    sentence = "serve.py: error: this needs a web server: pip install gluon-resnet[serve] ("
+    sentence = "serve.py: error: this needs a web server: pip install 'gluon-resnet[serve]' ("
     assert done.stderr.startswith(sentence)
     assert package in done.stderr
     assert done.stderr.count("\n") == 1

@@ -204,7 +204,7 @@ def test_a_missing_library_is_told_once_and_training_goes_on(
     notes = capsys.readouterr().err.splitlines()
     assert len(notes) == 1
     assert notes[0].startswith("note: ")
-    assert f"{package}: install gluon-resnet[" in notes[0]
+    assert f"{package}: pip install 'gluon-resnet[" in notes[0]
     assert not (tmp_path / missing).exists()
     assert len(read_run(str(tmp_path / "a")).epochs) == 2
 

@@ -68,5 +68,5 @@ def _style(settings: dict[str, str]) -> Any:
     try:
         import matplotlib.style
     except ImportError:
-        raise EnvironmentProblem("figures need matplotlib: install gluon-resnet[plot]") from None
+        raise EnvironmentProblem("figures need matplotlib: pip install 'gluon-resnet[plot]'") from None
     return matplotlib.style.context(["default", settings])

@@ -16,7 +16,7 @@ def render(template: Path, **values: Any) -> str:
     try:
         import jinja2
     except ImportError:
-        raise EnvironmentProblem("a report needs Jinja2: install gluon-resnet[plot]") from None
+        raise EnvironmentProblem("a report needs Jinja2: pip install 'gluon-resnet[plot]'") from None
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),

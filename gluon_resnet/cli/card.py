@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.provenance import DataSet, MeasuredError
 
 _MOST_NAMES = 10
@@ -15,8 +15,9 @@ _MOST_NAMES = 10
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Print as `argv` says (default: the command line); the exit status, None for success."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("card"),
+        example="runs/resnet20",
         description="Print PREFIX-model.json, the model card: the network, its images and classes, how it was "
         "trained, and its errors. docs/model_card.md describes the file.",
         allow_abbrev=False,

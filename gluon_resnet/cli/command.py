@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Callable, NoReturn, Optional
 
+from gluon_resnet.environment.checkout import use_environment
+from gluon_resnet.environment.extras import what_to_install
 from gluon_resnet.errors import GluonResnetError, exit_status
 
 BY_MODULE = (
@@ -36,6 +38,7 @@ def beside(name: str) -> list[str]:
 
 def run_command(name: str) -> NoReturn:
     """Run the command `name`, of the module gluon_resnet.cli.NAME, and exit as `run` does."""
+    use_environment()
     # Importing it fails where MXNet, its libraries or a driver are missing, which is told like other mistakes.
     run(lambda argv: importlib.import_module(f"gluon_resnet.cli.{name}").main(argv))
 
@@ -54,7 +57,7 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
     except BrokenPipeError:  # the reader of our output went away: nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    except (GluonResnetError, OSError) as error:
+    except (GluonResnetError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("GLUON_RESNET_TRACEBACK"):
             raise
         program = os.path.basename(sys.argv[0])
@@ -66,4 +69,6 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, ModuleNotFoundError) and not isinstance(error, GluonResnetError):
+        return what_to_install(error.name or "")
     return str(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -14,6 +13,7 @@ from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.analysis.page import duration, percent
 from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem
 
 _EPILOG = """\
@@ -23,8 +23,9 @@ Time and images/s are those of training, over the epochs that are over. Settings
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Compare as `argv` says (default: the command line); the exit status, None for success."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("compare"),
+        example="runs/resnet20 runs/resnet56 --output curves.svg",
         description="Put runs of train.py side by side, finished or not.",
         epilog=_EPILOG,
         allow_abbrev=False,
@@ -69,7 +70,9 @@ def _table(runs: Sequence[Run]) -> str:
     try:
         from tabulate import tabulate
     except ImportError:
-        raise EnvironmentProblem("tables need tabulate: install gluon-resnet[plot], or give --json") from None
+        raise EnvironmentProblem(
+            "tables need tabulate: pip install 'gluon-resnet[plot]', or give --json"
+        ) from None
 
     top_k = {run.epochs[-1].top_k for run in runs if run.epochs}
     rows = [

@@ -15,6 +15,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import epoch, image_size
 from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_card import ToldCard
 from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
 from gluon_resnet.data import EvalTransform
@@ -53,8 +54,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("convert"),
+        example="resnet20-12fca82f.th --network resnet20 --model-prefix runs/akamaster\n"
+        "akamaster.safetensors --to akamaster --model-prefix runs/resnet20",
         usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
         "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force] [--network NET]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "

@@ -79,7 +79,9 @@ def write_digits(folders: dict[str, str]) -> list[str]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise EnvironmentProblem("the digits are in scikit-learn: pip install gluon-resnet[demo]") from error
+        raise EnvironmentProblem(
+            "the digits are in scikit-learn: pip install 'gluon-resnet[demo]'"
+        ) from error
     digits = load_digits()
     validation = set(np.random.default_rng(0).permutation(len(digits.target))[:VALIDATION].tolist())
     written: dict[str, list[str]] = {part: [] for part in folders}

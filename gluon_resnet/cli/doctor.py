@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -12,14 +11,16 @@ from typing import Any, Optional
 
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.doctor_examination import Examination, examine
+from gluon_resnet.cli.parser import Parser
 
 _EPILOG = "The exit status is 0 when training works on this machine, on GPUs or not, and 1 when it does not."
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Print as `argv` says (default: the command line); 1 where training cannot work, else None."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("doctor"),
+        example="--json",
         description="Show versions, features, threads and GPUs, what is missing, and what to type.",
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -31,6 +31,7 @@ from gluon_resnet.cli.evaluate_report import (
     write_confusion,
     write_json,
 )
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_card import ToldCard, add_card_options
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import UsageError
@@ -149,8 +150,9 @@ def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[Rec
 
 
 def _parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog=program("evaluate"),
+        example="--model-prefix runs/resnet20 --data-val data/cifar10_test.rec --per-class",
         description="Count the errors of trained networks on RecordIO files.",
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli.arguments import epoch
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.deploy.export import FORMATS, export
 from gluon_resnet.models.saved import chosen_epoch
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Export as `argv` says (default: the command line); the exit status, None for success."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("export"),
+        example="--model-prefix runs/resnet20 --epoch best --output cifar10 --format both",
         description="Write OUT-model.json and, from a training run's files, OUT-symbol.json with OUT-0000.params, "
         "OUT.onnx, or all of them. The normalization is in the graph; its input is float32 RGB from 0 to 255, NCHW.",
         allow_abbrev=False,

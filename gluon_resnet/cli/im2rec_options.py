@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.data.packing import PackOptions
 
 _EPILOG = """
@@ -64,11 +65,11 @@ def pack_options(args: argparse.Namespace) -> PackOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("im2rec"),
+        example="data/train FOLDER --resize 480\n--check data/train",
         description="Pack pictures into a record file, make lists of them, or check a record file.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("prefix", help="what the names of the .lst, .rec and .idx files start with")
     parser.add_argument(

@@ -12,6 +12,7 @@ from typing import Optional
 
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.launch.hosts import check_ssh, own_address, read_hosts
 from gluon_resnet.launch.job import Plan
@@ -43,8 +44,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("launch"),
+        example="-n 2 -s 1 -- python3 tools/train.py --network resnet20 --recipe cifar10 "
+        "--data-train data/cifar10_train.rec --kv-store dist_sync",
         usage="%(prog)s [options] -- python tools/train.py ...",
         description="Run a command as the workers of MXNet's parameter server, with its servers and scheduler. "
         "Their lines come with role and rank in front. When one process fails all end, with its exit status.",
@@ -106,7 +109,7 @@ def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
         )
     if importlib.util.find_spec("dmlc_tracker") is None:
         raise EnvironmentProblem(
-            "this needs dmlc_tracker, which comes with MXNet: pip install gluon-resnet[cpu]"
+            "this needs dmlc_tracker, which comes with MXNet: pip install 'gluon-resnet[cpu]'"
         )
     program = _PROGRAMS.get(args.launcher)
     if program and not shutil.which(program):

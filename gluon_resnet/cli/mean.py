@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Optional
@@ -10,6 +9,7 @@ from typing import Optional
 from tqdm import tqdm
 
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
@@ -18,8 +18,9 @@ from gluon_resnet.files import temporary_name
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Measure as `argv` says (default: the command line); the exit status, None for success."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("mean"),
+        example="data/cifar10_train.rec --size 32 --output cifar10-mean.npz",
         description="Measure the mean of each pixel and the mean and standard deviation of each channel, over all "
         "images of record files, as the network will see them: in RGB from 0 to 255, scaled and cut as for evaluation.",
         epilog="tools/train.py --mean-image OUT.npz subtracts the mean image, and --rgb-mean and --rgb-std take the "

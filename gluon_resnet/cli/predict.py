@@ -15,6 +15,7 @@ import numpy as np
 
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.predict_images import NamedImage, named_images
 from gluon_resnet.cli.predict_lines import (
     json_of_classes,
@@ -98,8 +99,9 @@ def _line(item: NamedImage, row: np.ndarray, classes: Sequence[str], args: argpa
 
 
 def _parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog=program("predict"),
+        example="pets picture.jpg --topk 2",
         description="Print the most probable classes of each image.",
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
 from gluon_resnet.deploy.quantize import MODES, quantize
 
@@ -15,8 +15,9 @@ from gluon_resnet.deploy.quantize import MODES, quantize
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Quantize as `argv` says (default: the command line); the exit status, None for success."""
     whole = number(int, 1)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("quantize"),
+        example="--model cifar10 --output cifar10-int8 --calib-data data/cifar10_train.rec",
         description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json of an exported network with layers of "
         "INT8. Everything that reads exported files reads them.",
         epilog="Faster than float32 on processors with AVX-512 VNNI (lscpu: avx512_vnni); on others it only runs.",

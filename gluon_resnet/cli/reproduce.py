@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli import reproduce_study, reproduce_table1
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Reproduce what `argv` names (default: the command line); the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("reproduce"),
+        example="cifar10 --data data --epochs 8\ntable1",
         description="Reproduce what He et al. 2015 (arXiv:1512.03385) show.",
         allow_abbrev=False,
     )

@@ -48,7 +48,8 @@ _OURS = {
 
 def add_targets(targets: Any) -> None:
     """Add the two targets to the subparsers of reproduce.py."""
-    cifar10 = _add(targets, CIFAR10, "Figure 6, Table 6 and Figure 7: plain and residual nets on CIFAR-10")
+    text = "Figure 6, Table 6 and Figure 7: plain and residual nets on CIFAR-10"
+    cifar10 = _add(targets, CIFAR10, text, "--data data --epochs 8")
     cifar10.add_argument(
         "--data",
         required=True,
@@ -57,7 +58,10 @@ def add_targets(targets: Any) -> None:
         "cifar10_test.tar.gz of CLASS/NAME, or with cifar10_train.rec and cifar10_test.rec",
     )
     cifar10.set_defaults(reproduce=_cifar10, scales=None)
-    imagenet = _add(targets, IMAGENET, "Figure 4 and Tables 2 to 5: plain and residual nets on ImageNet")
+    text = "Figure 4 and Tables 2 to 5: plain and residual nets on ImageNet"
+    imagenet = _add(
+        targets, IMAGENET, text, "--data-train data/train.rec --data-val data/val.rec --gpus 0,1,2,3"
+    )
     imagenet.add_argument("--data-train", nargs="+", required=True, metavar="REC", help="training records")
     imagenet.add_argument("--data-val", nargs="+", required=True, metavar="REC", help="validation records")
     imagenet.add_argument(
@@ -69,13 +73,13 @@ def add_targets(targets: Any) -> None:
     imagenet.set_defaults(reproduce=_imagenet)
 
 
-def _add(targets: Any, experiment: Experiment, text: str) -> argparse.ArgumentParser:
+def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argparse.ArgumentParser:
     result: argparse.ArgumentParser = targets.add_parser(
         experiment.data_set,
         help=text,
         description=f"{text}: trained, tested, and put beside the paper's.",
+        example=example,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     whole = number(int, 1)

@@ -20,6 +20,8 @@ def add_target(targets: Any) -> None:
     target = targets.add_parser(
         "table1",
         help="the architectures for ImageNet, from the networks' graphs; exit status 1 where a cell differs",
+        description="Print the architectures for ImageNet, from the networks' graphs, beside the paper's Table 1.",
+        example="",
     )
     target.set_defaults(reproduce=_table1)
 

@@ -20,6 +20,7 @@ from gluon_resnet.cli.evaluate_options import (
     add_network_options,
     epochs,
 )
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.files import whole_file
 
@@ -102,7 +103,7 @@ def _table(responses: Sequence[Responses]) -> str:
     try:
         from tabulate import tabulate
     except ImportError:
-        raise EnvironmentProblem("tables need tabulate: install gluon-resnet[plot]") from None
+        raise EnvironmentProblem("tables need tabulate: pip install 'gluon-resnet[plot]'") from None
 
     headers = ["network", "parameters", "images", "3x3 layers", "mean std", "median", "least", "greatest"]
     rows = [[r.network, r.parameters, f"{r.images:,}", len(r.stds), *_summary(r)] for r in responses]
@@ -118,8 +119,9 @@ def _summary(responses: Responses) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog=program("responses"),
+        example="--model-prefix runs/resnet20 --data-val data/cifar10_test.rec --figure responses.svg",
         description="Measure how much the layers of trained networks respond, and draw it.",
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -8,6 +8,7 @@ from typing import Optional
 
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem
@@ -24,7 +25,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         from gluon_resnet.serving.server import bind, serve, url
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(
-            f"this needs a web server: pip install gluon-resnet[serve] ({error})"
+            f"this needs a web server: pip install 'gluon-resnet[serve]' ({error})"
         ) from None
 
     told = told_sizes(args)
@@ -58,8 +59,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("serve"),
+        example="--model pets --port 8080",
         description="Serve a network: a page to drop a picture on, POST /predict, GET /model, /health and "
         "/metrics. SIGTERM and Ctrl-C stop it when what was begun is answered. See docs/serving.md.",
         allow_abbrev=False,

@@ -14,6 +14,7 @@ from tabulate import tabulate
 from gluon_resnet.analysis.cost import Layer, Shape, Total, layers_of, stages_of, times
 from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.models import get_model
 from gluon_resnet.models.registry import choose_variant, describe
 
@@ -41,8 +42,9 @@ class _Network:
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Print as `argv` says (default: the command line); the exit status, None for success."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("summary"),
+        example="resnet50 plain34 vgg19",
         description="Show the layers of networks, their output sizes, parameters and multiply-adds.",
         epilog=_EPILOG,
         allow_abbrev=False,

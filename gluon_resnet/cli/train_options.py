@@ -8,6 +8,7 @@ from typing import Any
 
 from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
 from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import describe
 from gluon_resnet.training.devices import KVSTORES
@@ -24,8 +25,10 @@ is then 130 or 143, and the same command with --resume goes on. A second one sto
 
 def parser() -> argparse.ArgumentParser:
     """The flags of MXNet's image-classification examples that have a meaning here, and ours."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog=program("train"),
+        example="--network resnet20 --recipe cifar10 --data-train data/cifar10_train.rec "
+        "--data-val data/cifar10_test.rec",
         description="Train a residual network on RecordIO files.",
         epilog=_EPILOG,
         allow_abbrev=False,

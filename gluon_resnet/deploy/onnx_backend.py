@@ -13,7 +13,7 @@ try:
     import onnxruntime
 except ImportError:
     raise EnvironmentProblem(
-        "the backend onnx needs onnxruntime, which is not installed: pip install gluon-resnet[onnx]"
+        "the backend onnx needs onnxruntime, which is not installed: pip install 'gluon-resnet[onnx]'"
     ) from None
 
 

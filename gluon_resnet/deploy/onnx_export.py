@@ -21,7 +21,7 @@ try:
     import onnx
 except ImportError:
     raise EnvironmentProblem(
-        "ONNX files are written by the package onnx: pip install gluon-resnet[onnx]"
+        "ONNX files are written by the package onnx: pip install 'gluon-resnet[onnx]'"
     ) from None
 
 from gluon_resnet.deploy.onnx_operators import TRANSLATIONS, Node, OnnxGraph

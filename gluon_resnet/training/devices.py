@@ -26,7 +26,7 @@ def gpu_contexts(ids: Sequence[int]) -> list[Any]:
     """The contexts of the GPUs `ids`; EnvironmentProblem, in one sentence, for one that cannot be used."""
     if not has_cuda():
         raise EnvironmentProblem(
-            "this MXNet was built without CUDA: install gluon-resnet[cu112], "
+            "this MXNet was built without CUDA: pip install 'gluon-resnet[cu112]', "
             "or leave --gpus out to train on the CPU"
         )
     gpus = list_gpus()

@@ -37,7 +37,7 @@ class TensorBoard:
                 from tensorboardX.record_writer import RecordWriter
         except ImportError:
             raise EnvironmentProblem(
-                "event files for TensorBoard need tensorboardX: install gluon-resnet[tensorboard]"
+                "event files for TensorBoard need tensorboardX: pip install 'gluon-resnet[tensorboard]'"
             ) from None
         os.makedirs(folder, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"  # sorted by time

@@ -1,0 +1,67 @@
+"""The command line's parser of all our commands: one sentence for a mistake, and a help with defaults and examples."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from typing import Any, NoReturn, Optional
+
+_SHOWN = "default"  # in a help that says by itself what is taken where nothing is given
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with three differences.
+
+    A mistake is one sentence, without the page of usage in front of it. The help of an option says its default, also
+    where it has no words for it. Paragraphs of the epilog stay paragraphs, and indented ones as they are.
+
+    Args:
+        example: arguments of the command as a user would type them, which the help shows behind its name; lines are
+            examples of their own.
+        options: argparse's.
+    """
+
+    def __init__(
+        self, *, example: Optional[str] = None, epilog: Optional[str] = None, **options: Any
+    ) -> None:
+        options.setdefault("formatter_class", _Formatter)
+        super().__init__(**options)
+        parts = [epilog.strip("\n")] if epilog else []
+        if example is not None:
+            lines = [f"  {_typed(self.prog)} {line}".rstrip() for line in example.split("\n")]
+            parts.append("\n".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]))
+        self.epilog = "\n\n".join(parts) or None
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+class _Formatter(argparse.HelpFormatter):
+    def _format_action(self, action: argparse.Action) -> str:
+        silent = action.default in (None, argparse.SUPPRESS) or isinstance(
+            action.default, (bool, list, tuple)
+        )
+        if not silent and action.help != argparse.SUPPRESS and _SHOWN not in (action.help or ""):
+            default = f"{_SHOWN}: %(default)s"
+            action.help = f"{action.help} ({default})" if action.help else default
+        return super()._format_action(action)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            part
+            if "\n  " in part or part.startswith("  ")
+            else super(_Formatter, self)._fill_text(part, width, indent)
+            for part in text.strip("\n").split("\n\n")
+        )
+
+
+def _typed(prog: str) -> str:
+    """What starts the program that calls itself `prog`, perhaps with a subcommand, from where the user is."""
+    file, _, rest = prog.partition(" ")
+    if not file.endswith(".py"):
+        return prog.replace("python ", "python3 ", 1)  # as Debian calls it
+    script = sys.argv[0] if os.path.basename(sys.argv[0]) == file else f"tools/{file}"
+    return f"python3 {shlex.quote(script)} {rest}".rstrip()
