@@ -21,6 +21,7 @@ import psutil
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform
+from gluon_resnet.provenance import DataSet, MeasuredError, TrainedBy, TrainedOn
 from gluon_resnet.serving.app import make_app
 from gluon_resnet.serving.batcher import Batcher
 from gluon_resnet.serving.limits import Limits
@@ -30,13 +31,32 @@ from gluon_resnet.serving.server import bind, serve, url
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CLASSES = ("<script>document.title='hacked'</script>", *(f"class {label}" for label in range(1, 12)))
 SIDE = 8
+_PICTURES = DataSet(("/home/somebody/train.rec",), 1437, "0" * 16)
+HISTORY: dict[str, Any] = {
+    "epoch": 3,
+    "data": TrainedOn(_PICTURES),
+    "recipe": TrainedBy("fast", "python /home/somebody/train.py", {"lr": 0.12345678}),
+    "errors": (
+        MeasuredError(
+            DataSet(("/home/somebody/val.rec",), 360, "1" * 16),
+            "1-crop",
+            3,
+            "2026-11-21T18:30:00Z",
+            1.1111111111,
+            (0.4329, 2.8216),
+            5,
+            0.0,
+            (0.0, 1.0558),
+        ),
+    ),
+}
 
 
 class FakeNetwork:
     """Tells the gray level of an image: 20 K is of class K. Remembers its batches' sizes."""
 
     def __init__(self, gate: Optional[str] = None) -> None:
-        self.card = ModelCard("fake", CLASSES, SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        self.card = ModelCard("fake", CLASSES, SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), **HISTORY)
         self.gate = gate  # a file that the first batch waits for
         self.decoded = 0
         self.batches: list[int] = []
