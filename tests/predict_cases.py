@@ -100,6 +100,8 @@ def bad_images_in_the_middle_are_told_and_counted(setting: Setting) -> None:
     assert all(line.startswith(f"predict: {path}: ") for path, line in zip(bad, reasons))
     assert len(reasons) == len(bad)
     assert reasons[-1] == f"predict: {bad[-1]}: No such file or directory"
+    nothing = "expected a JPEG or PNG image, found no bytes: the file is empty"
+    assert reasons[1] == f"predict: {bad[1]}: {nothing}"
     assert count == "predict: 5 of 7 images could not be read"
 
     done = setting.predict("--json", *mixed)
@@ -137,6 +139,15 @@ def a_folder_without_images_is_told(setting: Setting) -> None:
         f"predict: {setting.folder}: {reason}",
         "predict: 1 of 2 images could not be read",
     ]
+
+
+def a_missing_model_is_told(setting: Setting) -> None:
+    done = setting.run(str(setting.folder / "none"), setting.images[0])
+    assert (status(done), done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.endswith(
+        f": error: {setting.folder}/none-model.json: No such file or directory: "
+        "name what tools/export.py wrote, or give --size\n"
+    )
 
 
 def records_have_keys_and_labels_and_a_broken_one_does_not_end_it(setting: Setting) -> None:
@@ -390,6 +401,7 @@ CASES = [
     bad_images_in_the_middle_are_told_and_counted,
     folders_are_searched_through_in_the_order_of_paths,
     a_folder_without_images_is_told,
+    a_missing_model_is_told,
     records_have_keys_and_labels_and_a_broken_one_does_not_end_it,
     a_record_file_that_is_none_is_told,
     standard_input_is_a_list_of_names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -72,10 +73,18 @@ def test_the_example_is_built_from_outside_and_names_images(
     assert [line.split(": ")[1].split(",")[0] for line in named] == [
         line.split(" %  ")[1] for line in expected[1::2]
     ]
-    done = subprocess.run(
-        [build / "name_images", model.prefix, "none.jpg"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
+    (tmp_path / "empty.jpg").touch()
+    for name, reason in (
+        ("none.jpg", "cannot open: No such file or directory"),
+        ("empty.jpg", "expected a JPEG or PNG image, found no bytes: the file is empty"),
+        ("source", "cannot read: Is a directory"),
+    ):
+        path = tmp_path / name
+        done = subprocess.run(
+            [build / "name_images", model.prefix, path], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"name_images: {path}: {reason}\n"
 
 
 def test_the_header_needs_the_standard_library_alone(installed: pathlib.Path) -> None:
@@ -96,6 +105,23 @@ def test_only_the_interface_is_exported(installed: pathlib.Path) -> None:
         "share_processors",
     }
     assert {name for name in names if "::" in name and not name.startswith("Predictor::")} == set()
+    assert [line for line in symbols if " cv::" in line or " glX" in line] == []
+
+
+def test_what_is_loaded_with_it_is_no_window_system(installed: pathlib.Path) -> None:
+    if (
+        "STATIC_OPENCV_LINKS:INTERNAL=1"
+        not in (pathlib.Path(program()).parent / "CMakeCache.txt").read_text()
+    ):
+        pytest.skip("OpenCV's static libraries are not complete here: the shared ones bring what they like")
+    library = next(installed.glob("lib*/**/libgluon_resnet_predictor.so"))
+    for file in (library, installed / "bin" / "predict"):
+        loaded = re.findall(r"^\s*(?:.*/)?(lib[\w+-]+)\.so", run("ldd", file), re.MULTILINE)
+        assert "libjpeg" in loaded
+        assert [name for name in loaded if re.match("libX|libxcb|libGL|libgtk|libQt|libwayland", name)] == []
+        needed = re.findall(r"NEEDED.*\[(lib[\w+-]+)\.so", run("readelf", "-d", file))
+        ours = {"libjpeg", "libpng16", "libtbb"}  # of OpenCV's static library; nothing else of OpenCV's
+        assert set(needed) <= ours | {"libstdc++", "libm", "libgcc_s", "libc", "libpthread", "libdl", "libz"}
 
 
 @pytest.mark.parametrize("what", ["threads", pytest.param("reshape", marks=pytest.mark.slow), "misuse"])

@@ -120,17 +120,6 @@ def test_options_that_do_not_go_together(
         main([model.prefix, *(images[0] if word == "IMAGE" else word for word in arguments)])
 
 
-def test_a_missing_model_is_told_in_one_line(images: list[str], tmp_path: pathlib.Path) -> None:
-    done = subprocess.run(
-        [*TOOL, str(tmp_path / "none"), images[0]], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        f"predict.py: error: {tmp_path}/none-model.json: No such file or directory: "
-        "name what tools/export.py wrote, or give --size\n"
-    )
-
-
 def test_a_damaged_model_is_told_in_one_line(model: Model, images: list[str], tmp_path: pathlib.Path) -> None:
     prefix, fault, words = damaged_copy(model.prefix, tmp_path, "missing parameter")
     done = subprocess.run([*TOOL, prefix, images[0]], capture_output=True, text=True, check=False)

@@ -30,7 +30,7 @@ def machine(monkeypatch):
 def test_a_build_without_cuda_is_told():
     if mx.runtime.Features().is_enabled("CUDA"):
         pytest.skip("this MXNet has CUDA")
-    with pytest.raises(EnvironmentProblem, match=r"built without CUDA: install gluon-resnet\[cu112\]"):
+    with pytest.raises(EnvironmentProblem, match=r"built without CUDA: pip install 'gluon-resnet\[cu112\]'"):
         gpu_contexts([0])
 
 

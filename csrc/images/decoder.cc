@@ -53,6 +53,7 @@ ImageSize Decoder::open(const uint8_t* bytes, size_t size) {
       impl.orientation = impl.png.orientation();
       break;
     case Format::kOther:
+      if (size == 0) fail("expected a JPEG or PNG image, found no bytes: the file is empty");
       fail(concat("expected a JPEG or PNG image, found a format that is ",
                   describe_format(bytes, size),
                   "; convert it to one of these, as tools/im2rec.py does"));

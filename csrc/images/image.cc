@@ -45,7 +45,6 @@ Format sniff_format(const uint8_t* bytes, size_t size) {
 std::string describe_format(const uint8_t* bytes, size_t size) {
   if (sniff_format(bytes, size) == Format::kJpeg) return "JPEG";
   if (sniff_format(bytes, size) == Format::kPng) return "PNG";
-  if (size == 0) return "empty";
   if (starts_with(bytes, size, "GIF8", 4)) return "GIF";
   if (starts_with(bytes, size, "BM", 2)) return "BMP";
   if (starts_with(bytes, size, "II*\0", 4) || starts_with(bytes, size, "MM\0*", 4)) return "TIFF";

@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
@@ -32,9 +34,18 @@ void require_open(int descriptor, const char* name) {
   if (::fcntl(descriptor, F_GETFD) == -1) throw_system_error(name, "cannot use");
 }
 
+// The commonest mistake of a first try, in the words of tools/predict.py.
+void require_model(const CommandLine& line) {
+  const std::string card = line.prefix + "-model.json";
+  if (line.card || ::access(card.c_str(), F_OK) == 0) return;
+  throw Error(ErrorKind::kSystem, concat(card, ": ", std::strerror(errno),
+                                         ": name what tools/export.py wrote, or give --size"));
+}
+
 int predict(const CommandLine& line) {
   if (line.standard_input) require_open(STDIN_FILENO, "standard input");
   require_open(STDOUT_FILENO, "standard output");
+  require_model(line);
   const int threads = line.threads > 0 ? line.threads : usable_processors();
   const int predictors = (threads + kThreadsEach - 1) / kThreadsEach;
   share_processors(predictors, (threads + predictors - 1) / predictors);

@@ -4,14 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/read_file.h"
 
 namespace gluon_resnet {
-namespace {
-
-constexpr size_t kMostImageBytes = size_t{1} << 29;  // as of a record
-
-}  // namespace
 
 PredictionRun::PredictionRun(ImageSource* source, std::function<Predictor()> make_predictor,
                              size_t predictors, size_t threads)
@@ -139,15 +133,14 @@ void PredictionRun::read(Slot* slot, RecordBuffer* buffer) const {
   Prediction& prediction = slot->prediction;
   prediction.error = image.error;
   if (!image.error.empty()) return;
-  slot->input.resize(first_->input_size());
   try {
     if (image.records) {
       const Record record = image.records->read(image.record, buffer);
       prediction.labels.assign(record.labels, record.labels + record.num_labels);
+      slot->input.resize(first_->input_size());
       first_->preprocess(record.payload, record.payload_size, slot->input.data());
     } else {
-      const std::string file = read_file(image.name, kMostImageBytes);
-      first_->preprocess(file.data(), file.size(), slot->input.data());
+      slot->input = first_->preprocess_file(image.name);
     }
   } catch (const Error& error) {
     prediction.error = reason(error);

@@ -37,6 +37,8 @@ class PipelinePool {
   std::vector<std::unique_ptr<ImagePipeline>> idle_;
 };
 
+constexpr size_t kMostImageBytes = size_t{1} << 29;  // as of a record
+
 }  // namespace
 
 class Predictor::Impl {
@@ -114,14 +116,23 @@ const ModelCard& Predictor::card() const { return impl_->card(); }
 size_t Predictor::batch_size() const { return impl_->batch_size(); }
 size_t Predictor::input_size() const { return impl_->input_size(); }
 
-std::vector<float> Predictor::preprocess(const std::string& file) const {
+std::vector<float> Predictor::preprocess(const std::string& bytes) const {
   std::vector<float> input(input_size());
-  impl_->preprocess(file.data(), file.size(), input.data());
+  impl_->preprocess(bytes.data(), bytes.size(), input.data());
   return input;
 }
 
-void Predictor::preprocess(const void* file, size_t size, float* input) const {
-  impl_->preprocess(file, size, input);
+void Predictor::preprocess(const void* bytes, size_t size, float* input) const {
+  impl_->preprocess(bytes, size, input);
+}
+
+std::vector<float> Predictor::preprocess_file(const std::string& path) const {
+  const std::string bytes = read_file(path, kMostImageBytes);
+  try {
+    return preprocess(bytes);
+  } catch (const Error& error) {
+    throw Error(error.kind, concat(path, ": ", error.what()), path);
+  }
 }
 
 std::vector<float> Predictor::logits(const std::vector<float>& inputs) {

@@ -63,8 +63,11 @@ class GLUON_RESNET_API Predictor {
 
   // The network's input for the bytes of a JPEG or PNG file: input_size() RGB values of 0 to 255,
   // planes of R, G and B. Throws for anything but a whole image. Any number of threads may call it.
-  std::vector<float> preprocess(const std::string& file) const;
-  void preprocess(const void* file, size_t size, float* input) const;
+  std::vector<float> preprocess(const std::string& bytes) const;
+  void preprocess(const void* bytes, size_t size, float* input) const;
+
+  // The same for the file of this name, which has at most 512 MiB.
+  std::vector<float> preprocess_file(const std::string& path) const;
 
   // The network's outputs, before the softmax, for any number of images behind each other: for
   // each of them as many as there are classes.
