@@ -1,4 +1,4 @@
-"""The README's commands work as they stand there, on pictures of the test's own."""
+"""The README's commands work as they stand there, in a clone where `make demo` has been."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
+import sysconfig
 import urllib.request
+import venv
 
 import pytest
 from conftest import encode, picture
 
 from gluon_resnet.card import ModelCard
-from gluon_resnet.convert import export_weights, write_weights
-from gluon_resnet.models import build_network
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,13 +35,13 @@ SHORT = [
     "--lr",
     "0.001",
 ]
-TINY = {"cifar10": ["--nets", "plain8"], "imagenet": ["--nets", "resnet18", "--epochs", "1"]}
+TINY = {"cifar10": "--nets plain8", "imagenet": "--nets resnet18 --epochs 1"}
 
 
-def commands() -> list[list[str]]:
-    """The indented command lines of the README, as words."""
-    lines = re.findall(r"^    ((?:python|make|build/)(?:[^\n]*\\\n)*[^\n]*)", README, re.MULTILINE)
-    return [shlex.split(line.replace("\\\n", " ")) for line in lines]
+def commands(text: str = README) -> list[str]:
+    """The indented lines of a document outside of its code blocks, each as it is typed."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^    (\S(?:[^\n]*\\\n)*[^\n]*)", text, re.MULTILINE)
 
 
 def snippets() -> list[str]:
@@ -50,41 +49,83 @@ def snippets() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def write_foreign_weights(path: pathlib.Path) -> None:
-    """A ResNet-20 as its project names the tensors; files are told apart by their content."""
-    card = ModelCard("resnet20", tuple(map(str, range(10))), 32, (0, 0, 0), (1, 1, 1))
-    net = build_network(card)
-    net.initialize()
-    _, arrays = export_weights(card, net, "akamaster", str(path))
-    write_weights(path.with_suffix(".safetensors"), arrays)
-    path.with_suffix(".safetensors").rename(path)
+class Clone:
+    """A fresh clone after `make demo`, and a shell in it, whose python3 has the standard library alone."""
+
+    def __init__(self, folder: pathlib.Path, demo: str) -> None:
+        self.folder = folder
+        self.demo = demo  # what it printed
+        path = os.pathsep.join([str(folder / "bare" / "bin"), os.environ["PATH"]])
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
+
+    def type(self, line: str) -> None:
+        """Type a command, a training shortened; it must succeed."""
+        words = shlex.split(line.replace("\\\n", " "))
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            return
+        if "tools/serve.py" in words:
+            assert answers(self.folder, [*words, "--port", "0"], self.environment)
+            return
+        if words[1] == "tools/reproduce.py" and words[2] in TINY:
+            line += f" {TINY[words[2]]} -- {' '.join(SHORT[2:])}"
+        elif "tools/train.py" in words:
+            line += " " + " ".join(SHORT[2:] if "--benchmark" in words else SHORT)
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
-@pytest.fixture
-def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A folder as the README's reader has it: pictures, the tools, the C++ program."""
-    for name in ("tools", "build"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("FOLDER", "FOLDER_VAL"):
-        for label in ("cat", "dog"):
-            (tmp_path / name / label).mkdir(parents=True)
-            for i in range(4):
-                image = picture(40, 48, i + 10 * (label == "dog"))
-                (tmp_path / name / label / f"{i}.jpg").write_bytes(encode(image))
-    for part in ("train", "test"):
-        with tarfile.open(tmp_path / f"cifar10_{part}.tar.gz", "w:gz") as tar:
-            tar.add(tmp_path / "FOLDER", ".")
-    shutil.copy(tmp_path / "FOLDER" / "cat" / "0.jpg", tmp_path / "picture.jpg")
-    (tmp_path / "data").mkdir()
-    write_foreign_weights(tmp_path / "resnet20-12fca82f.th")
-    return tmp_path
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    folder = tmp_path_factory.mktemp("clone")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\0"
+    ):
+        if (ROOT / name).is_file() and not name.startswith("results/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)  # `make setup`
+    (core,) = (ROOT / "gluon_resnet" / "data").glob(f"_native*{sysconfig.get_config_var('EXT_SUFFIX')}")
+    (folder / "gluon_resnet" / "data" / core.name).symlink_to(core)
+    (folder / "build").mkdir()
+    (folder / "build" / "predict").symlink_to(ROOT / "build" / "predict")  # `make predict`
+    venv.create(folder / "bare", symlinks=True)
+    done = subprocess.run(
+        [".venv/bin/python", "-m", "gluon_resnet.cli.demo", "--num-epochs", "1"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for part, most in ("train", 3), ("val", 1):  # a few pictures do from here on
+        for label in (folder / "demo" / "images" / part).iterdir():
+            for path in sorted(label.iterdir())[most:]:
+                path.unlink()
+    result = Clone(folder, done.stdout)
+    for line in commands():
+        if not line.startswith("mkdir"):
+            continue
+        at = commands().index(line)
+        for first in commands()[at : at + 3]:  # which put the digits in the place of the reader's pictures
+            result.type(first)
+    return result
 
 
 def answers(folder: pathlib.Path, server: list[str], environment: dict[str, str]) -> bool:
     """Whether the server takes the README's picture, and stops when it is asked to."""
-    with subprocess.Popen(
-        [*server, "--port", "0"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(server, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         url = re.fullmatch(r"serving \w+ on (http://\S+)\n", process.stdout.readline())[1]
         body = (folder / "picture.jpg").read_bytes()
@@ -96,71 +137,64 @@ def answers(folder: pathlib.Path, server: list[str], environment: dict[str, str]
 
 
 @pytest.mark.timeout(600)
-def test_every_command_of_the_readme(folder: pathlib.Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+def test_what_a_stranger_types_first(clone: Clone) -> None:
+    begin = README.index("## From a checkpoint to a program")
+    for line in commands(README[begin : README.index("**Export**", begin)]):
+        clone.type(line)
+    clone.type("python3 -m gluon_resnet doctor")
+    next_steps = clone.demo[clone.demo.index("\nNext, your own pictures") :]
+    typed = re.findall(r"^  ((?:mkdir|python3) .*)", next_steps, re.MULTILINE)
+    assert [line.split()[1] for line in typed] == ["-p", "tools/im2rec.py", "tools/train.py"]
+    for path in (clone.folder / "data").glob("train.*"):
+        path.unlink()
+    for line in typed:
+        clone.type(line)
 
-    def run(program: list[str]) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            program, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
 
-    ran = []
-    for words in commands():
-        if words[0] == "make":  # `make predict` has made the program that the next commands use
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-            words = words[words.index("&&") + 1 :] if "&&" in words else []
-        if not words:
-            continue
-        program = [sys.executable, *words[1:]] if words[0] == "python" else words
-        if "tools/serve.py" in words:
-            assert answers(folder, program, environment)
-            ran.append(words)
-            continue
-        if words[1].endswith("reproduce.py") and words[2] in TINY:
-            program += [*TINY[words[2]], "--", *SHORT[2:]]
-        elif any(word.endswith("train.py") for word in words):
-            program += SHORT[2:] if "--benchmark" in words else SHORT
-        done = run(program)
-        if "--gpus" in words and done.returncode:  # here is none, which is said before any work
-            assert re.fullmatch(r"(train|reproduce)\.py: error: [^\n]*(GPU|CUDA)[^\n]*\n", done.stderr), (
-                done.stderr
-            )
-            at = program.index("--gpus")
-            done = run(program[:at] + program[at + 2 :])
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        ran.append(words)
-    assert {pathlib.Path(words[1]).name for words in ran if words[0] == "python"} >= {
-        "im2rec.py",
-        "train.py",
-        "evaluate.py",
-        "convert.py",
-        "summary.py",
-        "reproduce.py",
-        "mean.py",
-        "export.py",
-        "predict.py",
-        "card.py",
-        "responses.py",
-        "quantize.py",
-        "serve.py",
-        "compare.py",
-        "launch.py",
-    }
-    assert ["python", "-m", "gluon_resnet", "doctor"] in ran
-    assert any(words[0].startswith("build/") for words in ran)
+def test_the_demo_tells_one_error_that_of_the_exported_network(clone: Clone) -> None:
+    card = ModelCard.load(str(clone.folder / "demo" / "digits-model.json"))
+    (error,) = card.errors
+    pattern = (
+        r"Done in \d+ s: the exported network, of epoch (\d+), the best, errs on ([\d.]+) % of 360 digits"
+    )
+    printed = re.search(pattern, clone.demo)
+    assert (int(printed[1]), printed[2]) == (card.epoch, f"{error.top1_error:.2f}")
+    said = re.search(pattern, README)
+    assert f"| {said[2]} % |" in README  # in the table of results
+    report = (clone.folder / "demo" / "resnet20-report.html").read_text(encoding="utf-8")
+    assert f"{error.top1_error:.2f}" in report
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_command_of_the_readme(clone: Clone) -> None:
+    typed = commands()
+    for line in typed:
+        clone.type(line)
+    tools = {path.name for path in (ROOT / "tools").glob("*.py")}
+    assert tools <= set(re.findall(r"\w+\.py", " ".join(typed)))
+    assert "python3 -m gluon_resnet doctor" in typed
+    assert any(line.startswith("build/") for line in typed)
     (snippet,) = [code for code in snippets() if "Predictor" in code]
-    done = run([sys.executable, "-c", f"{snippet}\nprint(predictor.features(['picture.jpg']).shape)"])
+    done = subprocess.run(
+        [".venv/bin/python", "-c", f"{snippet}\nprint(predictor.features(['picture.jpg']).shape)"],
+        cwd=clone.folder,
+        env=clone.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "(1, 512)\n"), done.stderr
 
 
-def test_the_loader_snippet_of_the_readme(folder: pathlib.Path) -> None:
+def test_the_loader_snippet_of_the_readme(tmp_path: pathlib.Path) -> None:
     torch = pytest.importorskip("torch")
     from conftest import write_records
 
-    write_records(folder / "train.rec", [encode(picture(32, 32))] * 3)
+    write_records(tmp_path / "train.rec", [encode(picture(32, 32))] * 3)
     (snippet,) = [code for code in snippets() if "Loader" in code]
     names: dict = {"torch": torch}
-    code = snippet.replace("range(90)", "range(2)").replace('"train.rec"', repr(str(folder / "train.rec")))
+    code = snippet.replace("range(90)", "range(2)").replace('"train.rec"', repr(str(tmp_path / "train.rec")))
     exec(code, names)
     assert tuple(names["images"].shape) == (256, 3, 224, 224)
     assert names["labels"].tolist()[:3] != []

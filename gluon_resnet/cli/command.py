@@ -26,7 +26,7 @@ def program(name: str) -> str:
 def as_typed(argv: Sequence[str]) -> str:
     """The command line that starts this program with `argv` again, for files that say how they were made."""
     started = sys.argv[0].split(" ")[1:] if sys.argv[0].startswith(BY_MODULE) else [sys.argv[0]]
-    return shlex.join([os.path.basename(sys.executable), *started, *argv])
+    return shlex.join(["python3", *started, *argv])
 
 
 def beside(name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -15,8 +14,11 @@ from typing import Any, Callable, Optional
 import cv2
 import numpy as np
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import export, im2rec, predict, train
 from gluon_resnet.cli.command import run
+from gluon_resnet.cli.parser import Parser
+from gluon_resnet.environment.checkout import is_checkouts_own
 from gluon_resnet.errors import EnvironmentProblem, GluonResnetError
 from gluon_resnet.training.log import read_epochs
 
@@ -25,9 +27,9 @@ VALIDATION = 360  # of 1,797 digits
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Write, pack, train, export and predict in one folder; GluonResnetError when a step fails."""
-    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("--folder", default="demo", help="is made anew (default: demo)")
-    parser.add_argument("--num-epochs", default="10", help="default: 10")
+    parser = Parser(prog="demo", description=__doc__)
+    parser.add_argument("--folder", default="demo", help="is made anew")
+    parser.add_argument("--num-epochs", default="10")
     parser.add_argument("--predictor", default="build/predict/predict", help="the C++ program")
     args = parser.parse_args(argv)
 
@@ -39,7 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     examples = write_digits(images)
 
     for part, folder in images.items():
-        _call(im2rec.main, "im2rec", [packed[part], folder, "--resize", "32", "--encoding", ".png"])
+        _call(im2rec.main, "im2rec", [packed[part], folder, "--encoding", ".png"])
     prefix = os.path.join(args.folder, "resnet20")
     records = ["--data-train", f"{packed['train']}.rec", "--data-val", f"{packed['val']}.rec"]
     recipe = ["--recipe", "cifar10", "--random-mirror", "0", "--batch-size", "64", "--warmup-epochs", "1"]
@@ -47,7 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     network = ["--network", "resnet20", "--model-prefix", prefix]
     _call(train.main, "train", [*network, *records, *recipe, *schedule])
     exported = os.path.join(args.folder, "digits")
-    _call(export.main, "export", ["--model-prefix", prefix, "--output", exported])
+    _call(export.main, "export", ["--model-prefix", prefix, "--epoch", "best", "--output", exported])
     python_command = [exported, examples[0]]
     _call(predict.main, "predict", python_command)
     command = [args.predictor, exported, examples[1]]
@@ -55,27 +57,30 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if subprocess.run(command, check=False).returncode:
         raise GluonResnetError(f"{args.predictor} failed; make predict builds it")
 
-    last = read_epochs(f"{prefix}-log.jsonl")[-1]
+    card = ModelCard.load(f"{exported}-model.json")
+    speed = read_epochs(f"{prefix}-log.jsonl")[-1].images_per_second
+    python = "python3" if is_checkouts_own() else shlex.quote(sys.executable)
     print(
         f"""
-Done in {time.perf_counter() - began:.0f} s: {last.val_top1_error:.2f} % of {VALIDATION} digits that the network \
-had not seen are wrong.
+Done in {time.perf_counter() - began:.0f} s: the exported network, of epoch {card.epoch}, the best, errs on \
+{card.errors[0].top1_error:.2f} % of {VALIDATION} digits that it was not trained on.
 
-  trained at        {last.images_per_second:.0f} images/s
+  trained at        {speed:.0f} images/s
   error curves      {prefix}-curves.png
   log               {prefix}-log.jsonl
   model             {exported}-symbol.json, {exported}-0000.params, {exported}-model.json
 
 Next, your own pictures, one folder a class:
 
-  {os.path.relpath(sys.executable)} tools/im2rec.py data/train FOLDER --resize 256
-  {os.path.relpath(sys.executable)} tools/train.py --network resnet18 --data-train data/train.rec"""
+  mkdir -p data
+  {python} tools/im2rec.py data/train FOLDER --resize 256
+  {python} tools/train.py --network resnet18 --data-train data/train.rec"""
     )
     return None
 
 
 def write_digits(folders: dict[str, str]) -> list[str]:
-    """Write scikit-learn's digits, 8 by 8 pixels of 17 grays, as PNG in CLASS/NNNN.png; two of 'val'."""
+    """Write scikit-learn's digits, 8 by 8 pixels of 17 grays, as PNG of 32 by 32 in CLASS/NNNN.png; two of 'val'."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -89,7 +94,8 @@ def write_digits(folders: dict[str, str]) -> list[str]:
         part = "val" if number in validation else "train"
         path = os.path.join(folders[part], str(label), f"{number:04d}.png")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if not cv2.imwrite(path, np.rint(image * 255 / 16).astype(np.uint8)):
+        pixels = cv2.resize(np.rint(image * 255 / 16).astype(np.uint8), (32, 32))
+        if not cv2.imwrite(path, pixels):
             raise GluonResnetError(f"{path}: cannot be written")
         written[part].append(path)
     return [written["val"][0], written["val"][-1]]
@@ -97,7 +103,7 @@ def write_digits(folders: dict[str, str]) -> list[str]:
 
 def _call(command: Callable[[Sequence[str]], Any], name: str, arguments: list[str]) -> None:
     sys.argv = [f"tools/{name}.py", *arguments]  # what the commands say of themselves, in messages and files
-    print(f"\n$ python {shlex.join(sys.argv)}", flush=True)
+    print(f"\n$ python3 {shlex.join(sys.argv)}", flush=True)
     if command(arguments):
         raise GluonResnetError(f"tools/{name}.py failed")
 

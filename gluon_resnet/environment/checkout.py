@@ -8,6 +8,7 @@ import os
 import sys
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_FOLDER = os.path.join(_ROOT, ".venv")
 
 
 def use_environment(module: bool = False) -> None:
@@ -19,16 +20,16 @@ def use_environment(module: bool = False) -> None:
     Args:
         module: whether the command is ``python -m gluon_resnet``, not a file of tools/.
     """
-    folder = os.path.join(_ROOT, ".venv")
-    python = os.path.join(folder, "bin", "python")
-    if (
-        os.path.realpath(sys.prefix) == os.path.realpath(folder)
-        or not os.access(python, os.X_OK)
-        or _suffices()
-    ):
+    python = os.path.join(_FOLDER, "bin", "python")
+    if is_checkouts_own() or not os.access(python, os.X_OK) or _suffices():
         return
     started = ["-m", "gluon_resnet"] if module else sys.argv[:1]
     os.execv(python, [python, *started, *sys.argv[1:]])
+
+
+def is_checkouts_own() -> bool:
+    """Whether this interpreter is that of the checkout's .venv."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(_FOLDER)
 
 
 def _suffices() -> bool:
