@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import select
 import shlex
 import signal
@@ -380,8 +381,9 @@ def wrong_arguments_are_refused_at_once(setting: Setting) -> None:
         names = {"MODEL": setting.prefix, "IMAGE": setting.images[0]}
         done = setting.run(*(names.get(argument, argument) for argument in arguments))
         assert (status(done), done.stdout) == (2, ""), arguments
-        assert done.stderr.splitlines()[-1].startswith("predict"), arguments
-        assert ": error: " in done.stderr.splitlines()[-1], arguments
+        (line,) = done.stderr.splitlines()  # no page of usage stands before it
+        assert line.startswith("predict"), arguments
+        assert ": error: " in line, arguments
 
 
 def help_names_the_options(setting: Setting) -> None:
@@ -389,6 +391,7 @@ def help_names_the_options(setting: Setting) -> None:
     assert (status(done), done.stderr) == (0, "")
     for option in ("--batch", "--threads", "--topk", "--json", "--logits", "--stdin", "--size", "--classes"):
         assert option in done.stdout
+    assert re.search(r"^example:\n  .*predict\S* pets picture.jpg", done.stdout, re.MULTILINE)
 
 
 MXNET_CASES = [  # not for another backend

@@ -32,12 +32,15 @@ For a model without MODEL_PREFIX-model.json:
   --size N        side of the centre crop, in pixels
   --resize N      shorter side before the crop (default: as it is)
   --classes FILE  names, one per line (default: numbers)
+
+example:
+  predict pets picture.jpg --topk 2
 )";
 
 namespace {
 
 [[noreturn]] void fail_usage(const std::string& message) {
-  throw Error(ErrorKind::kUsage, message + "; predict --help shows how");
+  throw Error(ErrorKind::kUsage, message + " (see --help)");
 }
 
 int parse_number(const char* name, const char* text, int most) {

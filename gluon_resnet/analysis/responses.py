@@ -4,7 +4,7 @@
  "network": "resnet20", "parameters": "runs/resnet20-0164.params", "epoch": 164,
  "data": ["cifar10_test.rec"], "images": 10000,
  "layers": [{"name": "conv0", "kernel": 3, "std": 0.81}, {"name": "stage1_unit1_conv0", ...}, ...],
- "command": "python tools/responses.py ..."}
+ "command": "python3 tools/responses.py ..."}
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=program("launch"),
         example="-n 2 -s 1 -- python3 tools/train.py --network resnet20 --recipe cifar10 "
         "--data-train data/cifar10_train.rec --kv-store dist_sync",
-        usage="%(prog)s [options] -- python tools/train.py ...",
+        usage="%(prog)s [options] -- python3 tools/train.py ...",
         description="Run a command as the workers of MXNet's parameter server, with its servers and scheduler. "
         "Their lines come with role and rank in front. When one process fails all end, with its exit status.",
     )
@@ -93,7 +93,7 @@ def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
     """UsageError or EnvironmentProblem for what cannot work; fills in the launcher."""
     args.launcher = args.launcher or ("ssh" if args.hostfile else "local")
     if not command:
-        raise UsageError("there is no command: give one after --, like -- python tools/train.py ...")
+        raise UsageError("there is no command: give one after --, like -- python3 tools/train.py ...")
     if args.launcher == "ssh" and not args.hostfile:
         raise UsageError("--launcher ssh needs the machines: -H FILE")
     if args.launcher in ("local", "slurm") and args.hostfile:

@@ -1,7 +1,7 @@
 """The run card: what has to be known about a run besides its numbers, as PREFIX-run.json.
 
 {"format": "gluon-resnet run card 1",
- "command": "python tools/train.py ...",
+ "command": "python3 tools/train.py ...",
  "epochs": 164,                                                   how many there will be
  "settings": {"network": "resnet20", "lr": 0.1, ...},             what the numbers depend on, besides the data
  "data": {"training": "cifar10_train.rec (50,000 images)", ...},
