@@ -59,6 +59,10 @@ def test_a_command_prints_what_its_tool_prints():
     ("arguments", "message"),
     [
         (["tarin"], "python -m gluon_resnet: error: argument COMMAND: invalid choice: 'tarin'"),
+        (
+            ["train", "--replay"],
+            "python -m gluon_resnet train: error: argument --replay: expected one argument",
+        ),
         (["train", "--bogus"], "python -m gluon_resnet train: error: "),
         (["summary", "resnet7"], "python -m gluon_resnet summary: error: "),
     ],

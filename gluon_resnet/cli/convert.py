@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=program("convert"),
         example="resnet20-12fca82f.th --network resnet20 --model-prefix runs/akamaster\n"
-        "akamaster.safetensors --to akamaster --model-prefix runs/resnet20",
+        "resnet50.safetensors --to torchvision --model-prefix runs/resnet50",
         usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
         "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force] [--network NET]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "

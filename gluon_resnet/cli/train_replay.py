@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
@@ -12,6 +11,8 @@ from typing import Any, Optional
 import numpy as np
 from tabulate import tabulate
 
+from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.train_beginning import beginning
 from gluon_resnet.cli.train_environment import versions
 from gluon_resnet.cli.train_job import Job
@@ -34,7 +35,7 @@ def replay_of(argv: Sequence[str]) -> tuple[Optional[Replay], list[str]]:
 
     ModelError for a file that is damaged or something else.
     """
-    option = argparse.ArgumentParser(prog="train.py", add_help=False, allow_abbrev=False)
+    option = Parser(prog=program("train"), add_help=False, allow_abbrev=False)
     option.add_argument("--replay", metavar="FILE")
     chosen, others = option.parse_known_args(argv)
     if chosen.replay is None:
