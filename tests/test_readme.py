@@ -88,9 +88,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     if not (ROOT / ".git").exists():
         pytest.skip("this is no checkout")
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\0"
-    ):
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.split("\0"):
         if (ROOT / name).is_file() and not name.startswith("results/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
@@ -114,12 +113,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             for path in sorted(label.iterdir())[most:]:
                 path.unlink()
     result = Clone(folder, done.stdout)
-    for line in commands():
-        if not line.startswith("mkdir"):
-            continue
-        at = commands().index(line)
-        for first in commands()[at : at + 3]:  # which put the digits in the place of the reader's pictures
-            result.type(first)
+    begin = README.index("## From pictures to predictions")
+    for line in commands(README[begin : README.index("**Pack**", begin)]):
+        result.type(line)  # which puts the digits in the place of the reader's pictures
     return result
 
 
