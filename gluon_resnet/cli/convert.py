@@ -35,7 +35,7 @@ _CIFAR_STATISTICS = {
 }
 
 _READING = (  # options that go with reading alone
-    *("network", "variant", "shortcut", "source", "classes_file"),
+    *("network", "variant", "shortcut", "source", "weights", "classes_file"),
     *("mean", "std", "image_shape", "resize", "interpolation"),
 )
 
@@ -82,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--from", dest="source", choices=SOURCES, help="whose weights (default: told by the tensors' names)"
     )
+    group.add_argument(
+        "--weights",
+        metavar="ENTRY",
+        help="where a .pth has them beside others: model_ema, ... (default: the network itself, not its average)",
+    )
     group.add_argument("--mean", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
     group.add_argument("--std", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
     group.add_argument("--classes-file", metavar="TXT", help="names, one a line (default: 0, 1, 2, ...)")
@@ -111,7 +116,9 @@ def _read(args: argparse.Namespace, command: str) -> None:
         raise UsageError("--epoch goes with --to: what is read becomes epoch 0")
     if not args.force:
         _keep_other_networks(args.model_prefix)
-    weights = import_weights(args.file, args.network, args.variant, args.shortcut, args.source)
+    weights = import_weights(
+        args.file, args.network, args.variant, args.shortcut, args.source, args.weights, _say
+    )
     mean, std = _statistics(args, weights)
     classes = _class_names(args.classes_file, weights.classes)
     imagenet = weights.layout.imagenet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -22,7 +22,9 @@ Path = Union[str, "os.PathLike[str]"]
 
 _COUNTER = ".num_batches_tracked"
 _EXPORTED_HEAD = "dense0_weight"
-_PARALLEL = "module."  # what PyTorch's DataParallel puts in front of each name
+# What DataParallel, torch.compile and the networks around a network put in front of each name.
+_AROUND = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
+_AVERAGED = "n_averaged"  # PyTorch's AveragedModel counts so what it averaged
 _EPSILON = 1e-5  # of batch normalization, everywhere
 _NORMALIZATION = {"0.mean", "0.std"}  # ours, of the input: in nobody else's files
 
@@ -47,6 +49,8 @@ def import_weights(
     variant: Optional[str] = None,
     shortcut: Optional[str] = None,
     source: Optional[str] = None,
+    entry: Optional[str] = None,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> Weights:
     """Read the weights of another project's `network`: each tensor is used once, and each of ours is filled.
 
@@ -56,16 +60,17 @@ def import_weights(
         variant: None: the one of the name, or else of the file.
         shortcut: None: as the file has it.
         source: whose weights they are, one of SOURCES; None: told by the names of the tensors.
+        entry, tell: see read_weights.
 
     Raises:
-        UsageError: there is no such network, nobody has it, or the file's is not of this variant.
+        UsageError: there is no such network or entry, nobody has it, or the file's is not of this variant.
         ModelError: the file is damaged, or has not exactly the tensors of the network, in their shapes.
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
     network, variant = choose_variant(network, variant)
     describe(network, shortcut, variant or "v1")  # there is such a network
-    arrays = _relative_names(read_weights(path))
+    arrays = _relative_names(path, read_weights(path, entry, tell))
     counters = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_COUNTER)}
     layout, found_shortcut, layers = find(path, arrays, network, shortcut, source)
     variant = _variant(network, layers, variant, layout)
@@ -146,12 +151,20 @@ def export_weights(card: ModelCard, net: Any, source: str, path: str) -> tuple[L
     return layout, result
 
 
-def _relative_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The names without 'module.', or the name of an exported Gluon net, 'resnetv10_', in front of each."""
+def _relative_names(path: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The names without what is in front of each: of networks around this one, or of an exported Gluon net."""
+    if _AVERAGED in arrays and len(arrays) > 1:
+        _check_counter(path, _AVERAGED, arrays[_AVERAGED])
+        arrays = {name: array for name, array in arrays.items() if name != _AVERAGED}
     heads = [name for name in arrays if name.endswith(_EXPORTED_HEAD)]
-    for start in (_PARALLEL, *(name[: -len(_EXPORTED_HEAD)] for name in heads)):
-        if all(name.startswith(start) for name in arrays):
-            return {name[len(start) :]: array for name, array in arrays.items()}
+    starts = (*_AROUND, *(name[: -len(_EXPORTED_HEAD)] for name in heads))
+    found = True
+    while found:
+        found = False
+        for start in starts:
+            if start and arrays and all(name.startswith(start) for name in arrays):
+                arrays = {name[len(start) :]: array for name, array in arrays.items()}
+                found = True
     return arrays
 
 
@@ -184,8 +197,12 @@ def _check_counters(
     for name, array in counters.items():
         if name not in known:
             raise _error(path, f"tensor {name[:80]} does not belong to {layout.title}")
-        if array.size != 1 or array.dtype.kind != "i":
-            raise _error(path, f"tensor {name}: expected one integer, found {array.dtype} {array.shape}")
+        _check_counter(path, name, array)
+
+
+def _check_counter(path: str, name: str, array: np.ndarray) -> None:
+    if array.size != 1 or array.dtype.kind != "i":
+        raise _error(path, f"tensor {name}: expected one integer, found {array.dtype} {array.shape}")
 
 
 def _checked(path: str, name: str, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import IO, Any, Callable
 _VALUES = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
     *("SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),  # the last two: Python 2
+    *("BINBYTES", "SHORT_BINBYTES"),
 }
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -22,6 +23,16 @@ _IGNORED = ("PROTO", "FRAME")
 _LONGEST = 500_000  # operations: each may take 64 bytes of memory. ResNet-152's weights need 31,199
 
 
+class Inert:
+    """Stands for an object that plays no part in the weights: nothing is made, called or kept of it."""
+
+    def __call__(self, *_: Any) -> Inert:
+        return self
+
+
+INERT = Inert()
+
+
 def evaluate(
     stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[[Any], Any] = lambda identity: identity
 ) -> Any:
@@ -29,7 +40,8 @@ def evaluate(
 
     Args:
         stream: in memory, so that a length that it does not hold is not asked for.
-        known: what "module.name" stands for; a callable may be called with a tuple's elements.
+        known: what "module.name" stands for; a callable may be called with a tuple's elements. INERT takes
+            whatever the pickle puts into it, and stays INERT.
         persistent: what a persistent id stands for.
 
     Returns:
@@ -82,12 +94,19 @@ def _evaluate(stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[
             stack.append([])
         elif name in ("APPEND", "APPENDS"):
             items = [stack.pop()] if name == "APPEND" else since_mark()
-            _expect(stack[-1], list).extend(items)
+            if stack[-1] is not INERT:
+                _expect(stack[-1], list).extend(items)
         elif name == "EMPTY_DICT":
             stack.append({})
         elif name in ("SETITEM", "SETITEMS"):
             items = [stack.pop(), stack.pop()][::-1] if name == "SETITEM" else since_mark()
-            _expect(stack[-1], dict).update(_pairs(items[::2], items[1::2]))
+            if stack[-1] is not INERT:
+                _expect(stack[-1], dict).update(_pairs(items[::2], items[1::2]))
+        elif name == "EMPTY_SET":
+            stack.append(INERT)
+        elif name == "ADDITEMS":
+            since_mark()
+            _expect(stack[-1], Inert)
         elif name == "GLOBAL":
             stack.append(_lookup(known, *argument.split(" ", 1)))
         elif name == "STACK_GLOBAL":
@@ -98,9 +117,13 @@ def _evaluate(stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[
             if not callable(function):
                 raise ValueError("it calls what is no function")
             stack.append(function(*arguments))
+        elif name == "NEWOBJ":  # an object of a class that is known to be beside weights
+            arguments, made = stack.pop(), stack.pop()
+            _expect(arguments, tuple)
+            stack.append(_expect(made, Inert))
         elif name == "BUILD":  # attributes: the _metadata of a state_dict
             stack.pop()
-            _expect(stack[-1], dict)
+            _expect(stack[-1], (dict, Inert))
         elif name == "BINPERSID":
             stack.append(persistent(stack.pop()))
         elif name == "STOP":
@@ -116,6 +139,13 @@ def ordered_dict(items: Any = ()) -> dict[Any, Any]:
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError("the pickle is damaged")
     return _pairs([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def default_dict(*arguments: Any) -> dict[Any, Any]:
+    """What collections.defaultdict(factory, ...) is here; a pickle adds the items later."""
+    if len(arguments) > 1:
+        raise ValueError("the pickle is damaged: a defaultdict has its items in the wrong place")
+    return {}
 
 
 def _lookup(known: Mapping[str, Any], module: str, attribute: str) -> Any:

@@ -1,7 +1,7 @@
 """PyTorch's .pth, .pt and .th files of weights, read without PyTorch and without running anything from them.
 
-    since PyTorch 1.6: a zip archive, nothing compressed: NAME/data.pkl, NAME/data/KEY (a storage's values),
-        NAME/byteorder (since 2.0)
+    since PyTorch 1.6: a zip archive, not compressed unless somebody packed it again: NAME/data.pkl,
+        NAME/data/KEY (a storage's values), NAME/byteorder (since 2.0)
     before: pickles one after the other: magic number, version 1001, properties of the machine, the value, the
         list of storage keys; then for each of these keys an int64 number of values, and the values
 
@@ -16,20 +16,23 @@ import math
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
-from gluon_resnet.convert.pickled import evaluate, ordered_dict
-from gluon_resnet.errors import ModelError
+from gluon_resnet.convert.pickled import INERT, default_dict, evaluate, ordered_dict
+from gluon_resnet.convert.torch_state import choose
+from gluon_resnet.errors import ModelError, UsageError
 
 Path = Union[str, "os.PathLike[str]"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 _DIMENSIONS = 32  # what NumPy 1 has
-_WRAPPERS = ("state_dict", "model")  # where a training script puts the weights beside other things
+# How many times larger than the file its members may be together: deflated weights are a tenth larger.
+_COMPRESSIONS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 16}
 
 
 class _Type(NamedTuple):
@@ -68,13 +71,21 @@ _TYPES = {
 }
 
 
-def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file that `torch.save(state_dict, path)` wrote, or a dict with one as 'state_dict' or 'model'.
+def read_torch(
+    path: Path, entry: Optional[str] = None, tell: Callable[[str], None] = lambda sentence: None
+) -> dict[str, np.ndarray]:
+    """The tensors of a file that `torch.save(state_dict, path)` wrote, or a training script's dict around one.
+
+    Args:
+        path: the file.
+        entry: where in that dict the weights are; None: see torch_state.choose.
+        tell: gets a sentence where a choice between several was made.
 
     Returns:
         Read-only arrays, equal bit by bit, bfloat16 as float32. Tensors that share a storage share memory here.
 
     Raises:
+        UsageError: there is no such entry.
         ModelError: the file is damaged, or holds anything else than tensors, or needs code of its own to be read.
         OSError: the file cannot be read.
     """
@@ -83,7 +94,10 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         data = stream.read()
     try:
         value, storages = _from_zip(data) if data[:2] == b"PK" else _from_pickles(data)
-        return {name: _array(name, tensor, storages) for name, tensor in _state(value).items()}
+        state = choose(path, value, _Tensor, entry, tell)
+        return {name: _array(name, tensor, storages) for name, tensor in state.items()}
+    except UsageError:
+        raise
     except ValueError as error:
         raise ModelError(f"{path}: {error}", path=path) from None
 
@@ -114,8 +128,30 @@ def _storage(identity: Any) -> _Storage:
     return _Storage(key, storage_type, length)
 
 
+# What training scripts save beside the weights: options, schedules, measured numbers. Nobody needs them here.
+_BESIDE = (
+    "argparse.Namespace",
+    "collections.Counter",
+    "torch.device",
+    "torch.Size",
+    *(f"torch.{name}" for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8")),
+    *("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "_codecs.encode"),
+    *(
+        f"{module}.{name}"
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    ),
+    *(
+        f"{module}.{name}"
+        for module in ("builtins", "__builtin__")
+        for name in ("set", "list", "dict", "int", "float")
+    ),
+)
+
 _KNOWN: Mapping[str, Any] = {
+    **dict.fromkeys(_BESIDE, INERT),
     "collections.OrderedDict": ordered_dict,
+    "collections.defaultdict": default_dict,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
@@ -147,23 +183,32 @@ def _from_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         RuntimeError,
         EOFError,
         OverflowError,
+        zlib.error,
         struct.error,
     ) as error:
         raise ValueError(f"this is not a whole zip archive: {error}") from None
 
 
-def _from_archive(archive: zipfile.ZipFile, left: int) -> tuple[Any, dict[str, np.ndarray]]:
+def _from_archive(archive: zipfile.ZipFile, left: float) -> tuple[Any, dict[str, np.ndarray]]:
     def member(name: str) -> bytes:
-        """Its bytes; all together have to fit into the file, so that none is there twice or compressed."""
+        """Its bytes; all together have to be in proportion to the file, so that none is there twice or a bomb."""
         nonlocal left
         try:
             information = archive.getinfo(name)
         except KeyError:
             raise ValueError(f"the archive has no {name}") from None
-        left -= information.file_size
-        if information.compress_type != zipfile.ZIP_STORED or left < 0:
-            raise ValueError(f"{name} in the archive is larger than the file")
-        return archive.read(information)
+        if information.compress_type not in _COMPRESSIONS:
+            raise ValueError(
+                f"{name} in the archive is compressed in another way than deflate: save the file again"
+            )
+        factor = _COMPRESSIONS[information.compress_type]
+        left -= information.file_size / factor
+        if left < 0:
+            times = f"more than {factor} times " if factor > 1 else ""
+            raise ValueError(f"{name} in the archive is {times}larger than the file")
+        with archive.open(information) as stream:
+            # Without a number the library unpacks more than the archive says that there is.
+            return stream.read(information.file_size + 1)
 
     pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
     if len(pickles) != 1:
@@ -213,18 +258,6 @@ def _values(storage: _Storage, data: bytes) -> np.ndarray:
         values = (values.astype("<u4") << 16).view("<f4")
         values.flags.writeable = False
     return values
-
-
-def _state(value: Any) -> Mapping[str, _Tensor]:
-    for key in _WRAPPERS:
-        if isinstance(value, dict) and isinstance(value.get(key), dict):
-            value = value[key]
-    if not isinstance(value, dict) or not value:
-        raise ValueError(f"expected a dict of tensors, found {type(value).__name__.strip('_').lower()}")
-    for name, tensor in value.items():
-        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            raise ValueError(f"expected a dict of tensors, found something else as {str(name)[:80]!r}")
-    return value
 
 
 def _array(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
@@ -31,13 +31,20 @@ _SAFETENSORS = {
 }
 
 
-def read_weights(path: Path) -> dict[str, np.ndarray]:
+def read_weights(
+    path: Path, entry: Optional[str] = None, tell: Callable[[str], None] = lambda sentence: None
+) -> dict[str, np.ndarray]:
     """The arrays of a .pth, .pt, .th, .safetensors or .params file, told apart by their first bytes.
+
+    Args:
+        path: the file.
+        entry, tell: as for read_torch, whose files alone have entries.
 
     Returns:
         Read-only arrays, equal bit by bit, but bfloat16 as float32; MXNet's prefixes 'arg:' and 'aux:' are left out.
 
     Raises:
+        UsageError: the file has no such entry.
         ModelError: the file is damaged, of another kind, or holds anything else than named arrays.
         EnvironmentProblem: the library that reads it is missing.
         OSError: the file cannot be read.
@@ -45,10 +52,12 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     path = os.fspath(path)
     with open(path, "rb") as stream:
         start = stream.read(16)
+    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return read_torch(path, entry, tell)
+    if entry is not None:
+        raise UsageError(f"{path} is no file of PyTorch, and has no entries: leave --weights {entry} out")
     if start[:8] == (0x112).to_bytes(8, "little"):
         return _without_kinds(path, read_arrays(path))
-    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return read_torch(path)
     if start[8:9] == b"{":
         return _read_safetensors(path)
     raise _error(
