@@ -17,7 +17,18 @@ from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_card import ToldCard
-from gluon_resnet.convert import SOURCES, Weights, build, export_weights, import_weights, write_weights
+from gluon_resnet.convert import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SOURCES,
+    Weights,
+    build,
+    export_weights,
+    import_weights,
+    published_file,
+    require_published,
+    write_weights,
+)
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import sha256
@@ -25,9 +36,6 @@ from gluon_resnet.models.saved import chosen_epoch, load_network, newest_epoch, 
 from gluon_resnet.models.units import VARIANTS
 from gluon_resnet.provenance import Source
 
-# What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)
-_IMAGENET_STD = (58.395, 57.12, 57.375)
 # What trained their CIFAR nets, to be shown. GluonCV's: scripts/classification/cifar/train_cifar10.py, 0.4914, ...
 _CIFAR_STATISTICS = {
     "akamaster": "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375",
@@ -46,6 +54,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Convert as `argv` says (default: the command line); the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv)
+    if args.file is None:
+        args.file = _published(args)
     if args.to is None:
         _read(args, shlex.join(["tools/convert.py", *argv]))
     else:
@@ -59,13 +69,20 @@ def _parser() -> argparse.ArgumentParser:
         example="resnet20-12fca82f.th --network resnet20 --model-prefix runs/akamaster\n"
         "resnet50.safetensors --to torchvision --model-prefix runs/resnet50",
         usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
+        "       %(prog)s --from torchvision --network NET --model-prefix OUT [options]\n"
         "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force] [--network NET]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "
         "or, with --to, write FILE from a checkpoint of ours. FILE is always the other project's.",
         epilog="Nothing in a file is run, and PyTorch is needed only to write .pth. Each tensor is used once.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", metavar="FILE", help=".pth, .pt, .th, .safetensors or .params")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help=".pth, .pt, .th, .safetensors or .params (default, with --from torchvision: its weights of ImageNet, "
+        "downloaded to GLUON_RESNET_HOME, ~/.cache/gluon_resnet)",
+    )
     parser.add_argument(
         "--model-prefix", required=True, metavar="PREFIX", help="beginning of our files' names"
     )
@@ -107,6 +124,14 @@ def _parser() -> argparse.ArgumentParser:
         "--epoch", type=epoch, metavar="N", help="of PREFIX-NNNN.params, or best (default: the newest)"
     )
     return parser
+
+
+def _published(args: argparse.Namespace) -> str:
+    """The file that torchvision publishes for --network."""
+    if args.to is not None or args.source != "torchvision":
+        raise UsageError("FILE is needed: --from torchvision alone names one that can be downloaded")
+    network, _ = require_published(args.network, args.variant, args.shortcut)
+    return published_file(network, _say)[0]
 
 
 def _read(args: argparse.Namespace, command: str) -> None:
@@ -193,7 +218,7 @@ def _statistics(
     _say(
         "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in, as its project trained with these"
     )
-    return _IMAGENET_MEAN, _IMAGENET_STD
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def _tuple(values: np.ndarray) -> tuple[float, float, float]:

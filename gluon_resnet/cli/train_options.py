@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--pretrained",
         metavar="PREFIX",
-        help="begin with the weights of PREFIX-NNNN.params (the newest; also PREFIX:N, PREFIX:best) under a new head",
+        help="begin with the weights of PREFIX-NNNN.params (the newest; also PREFIX:N, PREFIX:best) under a new head; "
+        "imagenet: with torchvision's published weights of --network",
     )
     group.add_argument("--freeze", action="store_true", help="with --pretrained: train the new head only")
     group.add_argument(

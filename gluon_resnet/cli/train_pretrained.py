@@ -6,13 +6,34 @@ import argparse
 import os
 import sys
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
 from gluon_resnet.cli.told_card import ToldCard
+from gluon_resnet.convert import (
+    IMAGENET,
+    published_card,
+    published_file,
+    published_network,
+    require_published,
+)
 from gluon_resnet.errors import UsageError
-from gluon_resnet.models.registry import choose_variant
+from gluon_resnet.models.registry import choose_variant, describe
+from gluon_resnet.models.saved import newest_epoch
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.transfer import Pretrained
+
+
+class _Published(Pretrained):
+    """A network with published weights, in a file of another project."""
+
+    @property
+    def path(self) -> str:
+        """Where its weights are."""
+        return f"{self.prefix}.pth"
+
+    def network(self) -> Any:
+        """It, built and with its weights, on the CPU."""
+        return published_network(self.card)
 
 
 def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
@@ -32,17 +53,13 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
         if args.network is None:
             raise UsageError("give --network, or --pretrained, which has one")
         args.variant = args.variant or "v1"
+        describe(args.network, args.shortcut, args.variant)  # there is such a network
         return None
     if args.load_epoch is not None:
         raise UsageError(
             "--load-epoch begins with weights of this run, --pretrained with another's: give one"
         )
-    told = None
-    if args.network and args.image_shape:
-        told = ToldCard(
-            args.image_shape, network=args.network, variant=args.variant, shortcut=args.shortcut
-        ).of_checkpoint
-    pretrained = Pretrained.find(args.pretrained, told)
+    pretrained = _found(args)
     card = pretrained.card
     pretrained.require_same(args.network, args.shortcut, args.variant)
     args.network, args.shortcut, args.variant = card.network, card.shortcut, card.variant
@@ -63,6 +80,26 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
         args.rgb_mean = args.rgb_mean or card.mean
     args.rgb_std = args.rgb_std or card.std
     return pretrained
+
+
+def _found(args: argparse.Namespace) -> Pretrained:
+    """The network that --pretrained names: published weights, or a checkpoint."""
+    if args.pretrained == IMAGENET:
+        if newest_epoch(IMAGENET) is not None:
+            raise UsageError(
+                f"--pretrained {IMAGENET} are published weights, and a checkpoint here has that name, too: write "
+                f"./{IMAGENET} for the checkpoint, or go to another folder"
+            )
+        network, variant = require_published(args.network, args.variant, args.shortcut)
+        path, digest = published_file(network, lambda sentence: print(f"note: {sentence}", file=sys.stderr))
+        card = published_card(network, variant, path, digest, f"--pretrained {IMAGENET}")
+        return _Published(path.removesuffix(".pth"), 0, card)
+    told = None
+    if args.network and args.image_shape:
+        told = ToldCard(
+            args.image_shape, network=args.network, variant=args.variant, shortcut=args.shortcut
+        ).of_checkpoint
+    return Pretrained.find(args.pretrained, told)
 
 
 def with_resize(recipe: Recipe, pretrained: Optional[Pretrained]) -> Recipe:

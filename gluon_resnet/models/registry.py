@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.inception import BN_INCEPTION, GOOGLENET, InceptionNet
+from gluon_resnet.models.nearest import nearest
 from gluon_resnet.models.prelu_net import PRELU_NETS, PReluNet
 from gluon_resnet.models.resnet import Architecture, ResNet
 from gluon_resnet.models.units import BASIC, BOTTLENECK, SHORTCUTS, VARIANTS
@@ -55,35 +57,63 @@ def get_model(
     name: str,
     classes: int = 1000,
     shortcut: Optional[str] = None,
-    variant: str = "v1",
+    variant: Optional[str] = None,
     zero_gamma: bool = False,
+    pretrained: bool = False,
 ) -> Any:
     """The network `name`, a Classifier, not initialized; its input is normalized (see `with_normalization`).
 
-    Plain ``net.initialize()`` gives He initialization, the rivals' too: VGG's own does not converge at 19 layers.
+    With `pretrained` it is initialized, with torchvision's published weights of ImageNet, which are downloaded once
+    (see `gluon_resnet.convert.published_file`); `gluon_resnet.convert.IMAGENET_MEAN` and IMAGENET_STD normalize its
+    input. Plain ``net.initialize()`` gives He initialization, the rivals' too: VGG's own does not converge at 19
+    layers.
 
     Args:
         name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or a rival of
-            `model_names`, which has neither shortcuts nor variants.
+            `model_names`, which has neither shortcuts nor variants. The variant may stand behind it: 'resnet50_v1b'.
         classes: number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets, and 'B' for
             GluonCV's variants.
-        variant: 'v1' as in the paper; 'v1b': the stride of a bottleneck is in its 3x3 convolution; 'v2': units
-            with pre-activation (He et al. 2016); 'gluoncv_v1', 'gluoncv_v2': GluonCV's cifar_resnet nets, which
-            differ from v1 and v2 in the stem and in what shortcuts take (residual CIFAR nets alone).
+        variant: 'v1', the default, as in the paper; 'v1b': the stride of a bottleneck is in its 3x3 convolution;
+            'v2': units with pre-activation (He et al. 2016); 'gluoncv_v1', 'gluoncv_v2': GluonCV's cifar_resnet
+            nets, which differ from v1 and v2 in the stem and in what shortcuts take (residual CIFAR nets alone).
         zero_gamma: residual units begin as their shortcuts (Goyal et al. 2017, §5.1).
+        pretrained: with weights, for 1000 classes; the default variant is then that of the weights.
 
     Raises:
-        UsageError: there is no such network, shortcut or variant, or they do not go together.
+        UsageError: there is no such network, shortcut or variant, or they do not go together, or have no weights.
+        EnvironmentProblem: the weights cannot be downloaded.
+        ModelError: the file of weights is another one.
+        OSError: the file of weights cannot be read or written.
     """
-    network = describe(name, shortcut, variant, zero_gamma)
+    name, variant = choose_variant(name, variant)
+    if pretrained:
+        if classes != 1000 or zero_gamma:
+            raise UsageError(
+                "pretrained weights are for 1000 classes and have every gamma: leave classes and zero_gamma out"
+            )
+        return _with_published_weights(name, variant, shortcut)
+    network = describe(name, shortcut, variant or "v1", zero_gamma)
     if not 1 <= classes < 2**31:
         raise UsageError(f"classes: expected from 1 to {2**31 - 1}, found {classes}")
     return network.build(classes=classes, prefix=f"{name}_")
 
 
+def _with_published_weights(name: str, variant: Optional[str], shortcut: Optional[str]) -> Any:
+    # What reads the weights of others stands on this module.
+    from gluon_resnet.convert import published_card, published_file, published_network, require_published
+
+    name, variant = require_published(name, variant, shortcut)
+    path, digest = published_file(name, lambda sentence: print(sentence, file=sys.stderr))
+    return published_network(published_card(name, variant, path, digest, "get_model"))[1]
+
+
 def split_variant(name: str) -> tuple[str, Optional[str]]:
     """A name as GluonCV writes it: 'resnet50_v1b' is ('resnet50', 'v1b'), 'resnet50' is ('resnet50', None)."""
+    if name.startswith(
+        "cifar_"
+    ):  # GluonCV's name of another network than ours with this ending: no name here
+        return name, None
     # The longest: resnet20_gluoncv_v1 ends with _v1, too.
     for variant in sorted(VARIANTS, key=len, reverse=True):
         network = name.removesuffix(f"_{variant}")
@@ -133,10 +163,7 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
     elif depth >= 8 and depth % 6 == 2:
         architecture = Architecture(BASIC, 16, False, (depth // 6,) * 3, (16, 32, 64))
     else:
-        raise UsageError(
-            f"there is no network {name!r}: choose one of {', '.join(model_names())}, "
-            "or another CIFAR net of depth 6n+2 (resnet8, resnet14, ...)"
-        )
+        raise UsageError(f"there is no network {name[:60]!r}: {_way_out(name, bool(match))}")
     if VARIANTS[variant].cifar_only and (family == "plain" or architecture.pooled_stem):
         raise UsageError(
             f"variant {variant!r} is for residual CIFAR nets (resnet20, ...) alone: leave it out for {name}"
@@ -152,3 +179,17 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
         own = shortcut or VARIANTS[variant].shortcut or ("B" if architecture.pooled_stem else "A")
     build = partial(ResNet, architecture, shortcut=own, variant=VARIANTS[variant], zero_gamma=zero_gamma)
     return Network(build, own)
+
+
+def _way_out(name: str, possible: bool) -> str:
+    """What to write for a name that no network has; `possible`: it is one but for its depth."""
+    if name in ("resnet", "plain"):
+        return f"add its depth, {name}50, or --num-layers 50"
+    names = model_names()
+    variants = [
+        f"{network}_{variant}" for network in names if network.startswith("resnet") for variant in VARIANTS
+    ]
+    likely = [] if possible else nearest(name, [*names, *variants])
+    if likely:
+        return f"did you mean {' or '.join(likely)}?"
+    return f"choose one of {', '.join(names)}, or another CIFAR net of depth 6n+2 (resnet8, resnet14, ...)"

@@ -38,7 +38,7 @@ def planned_nets(names: Sequence[str], own_shortcut: str, seeds: int = 1) -> tup
     """
     nets = []
     for name in names:
-        network, _, option = name.partition("-")
+        network, option = (name[:-2], name[-1]) if re.search(r"-[A-Z]$", name) else (name, "")
         shortcut = describe(network, option or None).shortcut
         if shortcut and not option:
             shortcut = own_shortcut

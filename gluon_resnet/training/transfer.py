@@ -52,6 +52,10 @@ class Pretrained:
         """Where its parameters are."""
         return parameters_path(self.prefix, self.epoch)
 
+    def network(self) -> Any:
+        """It, built and with its weights, on the CPU."""
+        return load_network(self.prefix, self.epoch, card=self.card)[1]
+
     def require_same(self, network: Optional[str], shortcut: Optional[str], variant: Optional[str]) -> None:
         """Raise UsageError when one that is not None differs from the card's."""
         card = self.card
@@ -76,7 +80,7 @@ class Pretrained:
         Raises:
             ModelError: the parameters are damaged, or the network has no head to replace.
         """
-        _, trained = load_network(self.prefix, self.epoch, card=self.card)
+        trained = self.network()
         head = set(head_of(net).collect_params())
         source = trained._collect_params_with_prefix()
         for name, parameter in net._collect_params_with_prefix().items():

@@ -1,0 +1,71 @@
+"""Names of networks as others write them: the nearest of ours is told, by get_model and by every tool."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+
+import pytest
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models import get_model
+from gluon_resnet.models.registry import describe
+from gluon_resnet.reproduction.nets import planned_nets
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("ResNet50", "did you mean resnet50?"),
+        ("resnet-50", "did you mean resnet50?"),
+        ("ResNet-50_v1b", "did you mean resnet50?"),  # the variant was understood
+        ("resnet50v1b", "did you mean resnet50_v1b?"),
+        ("ResNet50V2", "did you mean resnet50_v2?"),
+        ("cifar_resnet20_v1", "did you mean resnet20_gluoncv_v1?"),
+        ("cifar_resnet56_v2", "did you mean resnet56_gluoncv_v2?"),
+        ("VGG-16", "did you mean vgg16?"),
+        ("inception-bn", "did you mean bn_inception?"),
+        ("resnet50_v1d", "did you mean resnet50_v1 or resnet50_v1b"),
+        ("resnet", "add its depth, resnet50, or --num-layers 50"),
+        ("resnet21", "choose one of resnet18, .* depth 6n"),
+        ("alexnet", "choose one of resnet18"),
+        ("x" * 100_000, "choose one of resnet18"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_the_nearest_names_are_told(written: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no network '.*': {meant}".replace("?", r"\?")) as caught:
+        get_model(written)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_name_may_have_the_variant_behind_it() -> None:
+    assert "resnet8" in get_model("resnet8_v1b", 2).name
+    assert get_model("resnet8_gluoncv_v2", 2, variant="gluoncv_v2") is not None
+    with pytest.raises(UsageError, match="name two variants"):
+        get_model("resnet8_v1", variant="v2")
+    with pytest.raises(UsageError, match=r"'resnet50v1b': did you mean resnet50_v1b\?"):
+        describe("resnet50v1b")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("train", "--network {} --data-train x.rec"),
+        ("train", "--network {} --pretrained imagenet --data-train x.rec"),
+        ("train", "--network {} --benchmark"),
+        ("convert", "x.pth --network {} --model-prefix x"),
+        ("convert", "--from torchvision --network {} --model-prefix x"),
+        ("summary", "{}"),
+    ],
+)
+def test_every_tool_tells_the_nearest_names(
+    tool: str, arguments: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(f"gluon_resnet.cli.{tool}").main
+    with pytest.raises(UsageError, match=r"there is no network 'resnet-20': did you mean resnet20\?"):
+        main(arguments.format("resnet-20").split())
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match=r"did you mean resnet20\?"):
+        planned_nets(["resnet-20"], "A")  # reproduce.py --nets
