@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Optional
 
-from gluon_resnet.cli.train_beginning import find_position, tell_what_to_expect
+from gluon_resnet.cli.train_beginning import find_position, note, tell_what_to_expect
 from gluon_resnet.cli.train_benchmark import benchmark
 from gluon_resnet.cli.train_card import card_of
 from gluon_resnet.cli.train_environment import environment
+from gluon_resnet.cli.train_foreign import translated
 from gluon_resnet.cli.train_job import Job, Request
 from gluon_resnet.cli.train_options import parser
 from gluon_resnet.cli.train_records import list_holdout
@@ -35,7 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Train as `argv` says (default: the command line); the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else list(argv)
     replay, argv = replay_of(argv)
-    args = parser().parse_args(argv)
+    args = parser().parse_args(translated(argv, note))
     if replay:
         args.resume = True  # the run's own mean image
     request = Request.of(argv, args)
