@@ -46,7 +46,7 @@ def test_a_file_is_brought_once_into_a_new_folder(server: FileServer, tmp_path: 
     path, told = tmp_path / "new" / "folder" / "file.pth", []
     download(f"{server.address}file.pth", str(path), DIGEST, len(DATA), tell=told.append)
     assert path.read_bytes() == DATA
-    assert told == [f"{server.address}file.pth is downloaded to {path}"]
+    assert told == [f"downloading {server.address}file.pth to {path}"]
     bring(server, path)
     assert server.requests == [("/file.pth", "")]
     assert require_right(str(path), DIGEST, len(DATA)) == hashlib.sha256(DATA).hexdigest()

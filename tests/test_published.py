@@ -84,7 +84,7 @@ def test_convert_downloads_once_and_get_model_computes_the_same(
     argv = ["--from", "torchvision", "--network", "resnet18", "--model-prefix", prefix]
     convert(argv)
     name = PUBLISHED["resnet18"].file
-    assert f"{server.address}{name} is downloaded to {tmp_path}/home/{name}" in capsys.readouterr().err
+    assert f"downloading {server.address}{name} to {tmp_path}/home/{name}" in capsys.readouterr().err
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.network, card.size, card.resize, len(card.classes)) == ("resnet18", 224, 256, 1000)
     assert (card.mean, card.std) == (published.IMAGENET_MEAN, published.IMAGENET_STD)
@@ -109,7 +109,7 @@ def test_training_begins_with_the_weights_and_their_preprocessing(
     options += "--image-shape 3,32,32"
     assert train([*options.split(), *data, "--model-prefix", prefix]) is None
     name = PUBLISHED["resnet18"].file
-    assert f"note: {server.address}{name} is downloaded" in capsys.readouterr().err
+    assert f"note: downloading {server.address}{name} to" in capsys.readouterr().err
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.variant, card.mean, card.size) == ("v1", published.IMAGENET_MEAN, 32)
     assert card.resize == 37  # 256 of 224

@@ -57,7 +57,7 @@ def download(
             return
         if alone:
             remove_leftovers(path)
-        tell(f"{url} is downloaded to {path}")
+        tell(f"downloading {url} to {path}")
         with temporary_name(path) as temporary:
             with open(temporary, "wb") as stream:
                 _bring(url, stream, longest, patience)
