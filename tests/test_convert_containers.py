@@ -188,7 +188,7 @@ def test_nothing_in_the_options_is_run_and_options_are_no_weights(
     save({"a": torch.ones(2), "args": Options(1)}, path, is_zip)
     assert "found something else as 'args'" in refused(path, path.read_bytes())
     save(Options({"a": torch.ones(2)}), path, is_zip)
-    assert "expected a dict of tensors, found inert" in refused(path, path.read_bytes())
+    assert "expected a dict of tensors, found an object of another kind" in refused(path, path.read_bytes())
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
@@ -211,6 +211,17 @@ def test_objects_that_cannot_be_made_are_refused(tmp_path: pathlib.Path, name: s
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
     machine = pickle.dumps({"little_endian": True}, 2)
     refused(tmp_path / "a.pth", magic + machine + b"\x80\x02" + IMPOSSIBLE[name])
+
+
+def test_a_dict_that_is_there_many_times_is_looked_at_once(tmp_path: pathlib.Path) -> None:
+    """60,000 names of a dict of 60,000 names of one tensor: looking at all of them would take hours."""
+    many = 60_000
+    tensor = torch.ones(1)
+    state = {str(number): tensor for number in range(many)}
+    state[str(many)] = "no tensor"
+    path = tmp_path / "a.pth"
+    save({f"model{number}": state for number in range(many)}, path)
+    assert "found something else as 'model0'" in refused(path, path.read_bytes())
 
 
 def packed_again(path: pathlib.Path, compression: int) -> bytes:

@@ -181,11 +181,17 @@ def test_two_processes_download_once(server: FileServer, tmp_path: pathlib.Path)
     context = multiprocessing.get_context("fork")
     path = tmp_path / "file.pth"
     (tmp_path / ".file.pth.killed.tmp").write_bytes(b"left by a killed process")
-    processes = [context.Process(target=bring, args=(server, path)) for _ in range(3)]
+    told = context.Queue()
+
+    def process_bring() -> None:
+        download(f"{server.address}file.pth", str(path), DIGEST, len(DATA), tell=told.put)
+
+    processes = [context.Process(target=process_bring) for _ in range(3)]
     for process in processes:
         process.start()
-    while not server.requests:
-        time.sleep(0.01)
+    sentences = sorted(told.get(timeout=600) for _ in processes)
+    assert sentences[0] == f"downloading {server.address}file.pth to {path}"
+    assert sentences[1:] == [f"waiting for another process, which downloads {path}"] * 2
     server.gate.set()
     for process in processes:
         process.join(600)

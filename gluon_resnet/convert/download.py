@@ -45,14 +45,14 @@ def download(
         digest: hexadecimal digits that the file's SHA-256 begins with.
         longest: how many bytes the file has at most.
         patience: seconds without progress after which the connection is given up.
-        tell: gets a sentence before the download.
+        tell: gets a sentence before the download, or before it waits for another process.
 
     Raises:
         EnvironmentProblem: the file cannot be had, or it is another one.
         OSError: it cannot be written.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with _alone(path) as alone:
+    with _alone(path, tell) as alone:
         if os.path.lexists(path):
             return
         if alone:
@@ -84,11 +84,15 @@ def require_right(path: str, digest: str, longest: int) -> str:
 
 
 @contextlib.contextmanager
-def _alone(path: str) -> Iterator[bool]:
+def _alone(path: str, tell: Callable[[str], None]) -> Iterator[bool]:
     """Wait until no other process downloads this file; whether that can be known on this file system."""
     with open(f"{path}.lock", "ab") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tell(f"waiting for another process, which downloads {path}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # some network file systems have no locks: each process then brings a file of its own
             yield False
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NoReturn, Optional
 
+from gluon_resnet.convert.pickled import INERT
 from gluon_resnet.errors import UsageError
 
 _RAW = (
@@ -63,8 +64,11 @@ def choose(
 
 def _entries(value: Any, tensor: type, depth: int = 2) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The dicts of tensors in a dict, and in those of its entries that have a wrapper's name."""
+    states: dict[int, bool] = {}  # of what was looked at: a pickle can name one dict a hundred thousand times
     for key, inner in value.items() if isinstance(value, dict) else ():
-        if isinstance(key, str) and _is_state(inner, tensor):
+        if id(inner) not in states:
+            states[id(inner)] = _is_state(inner, tensor)
+        if isinstance(key, str) and states[id(inner)]:
             yield key, inner
         elif key in _WRAPPERS and depth > 1:
             yield from ((f"{key}.{name}", state) for name, state in _entries(inner, tensor, depth - 1))
@@ -93,6 +97,8 @@ def _refuse(value: Any, tensor: type, names: Optional[str]) -> NoReturn:
     for key in _WRAPPERS:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
+    if value is INERT:
+        raise ValueError("expected a dict of tensors, found an object of another kind")
     if not isinstance(value, dict) or not value:
         raise ValueError(f"expected a dict of tensors, found {type(value).__name__.strip('_').lower()}")
     name = next(n for n, item in value.items() if not isinstance(n, str) or not isinstance(item, tensor))
