@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import pathlib
 import re
+import shlex
 from collections.abc import Sequence
 
 import pytest
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli import im2rec_options, train_options
+from gluon_resnet.cli.train_foreign import translated
 from gluon_resnet.cli.train_foreign_flags import DATA, FIT, GLUONCV, Flag
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
 
@@ -76,3 +78,12 @@ def test_every_option_that_the_page_names_is_there() -> None:
     for heading in ("ImageRecordIter", "im2rec.py", "fit.py: training", "data.py: images"):
         for text in rows(heading).values():
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text)) <= ours, text
+
+
+def test_the_command_of_the_page_is_one_of_ours() -> None:
+    (command,) = re.findall(
+        r"^    python tools/train.py ((?:[^\n]*\\\n)*[^\n]*)", PAGE.read_text(), re.MULTILINE
+    )
+    args = train_options.parser().parse_args(translated(shlex.split(command.replace("\\\n", " "))))
+    assert (args.network, args.gpus, args.mom, args.lr_step_epochs) == ("resnet50_v1b", (0,), 0.9, (30, 60))
+    assert args.model_prefix == "runs/resnet50_v1b"

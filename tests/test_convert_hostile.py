@@ -194,6 +194,8 @@ HOSTILE = {
     "storage of nothing": b"\x80\x02ctorch\nFloatStorage\n)R.",
     "text persistent id": b"\x80\x02X\x01\0\0\0aQ.",
     "inst": b"\x80\x02(ios\nsystem\n.",
+    "call without arguments": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.",
+    "call with too many": b"\x80\x02ccollections\nOrderedDict\n(NNtR.",
     "dict of itself": b"\x80\x02}q\0X\x01\0\0\0ah\0s.",
 }
 
@@ -208,6 +210,17 @@ def test_hostile_pickles_are_refused(tmp_path: pathlib.Path, name: str) -> None:
         lambda m: {n: HOSTILE[name] if n.endswith("data.pkl") else d for n, d in m.items()},
     )
     refused(tmp_path / "a.pth", data)
+
+
+def test_what_a_message_shows_is_bounded_and_of_letters(tmp_path: pathlib.Path) -> None:
+    """A tuple of two tuples of two ... has 2^200 elements, and a name may be a command for the terminal."""
+    bomb = b"N\x85q\0" + b"h\0h\0\x86q\0" * 200
+    data = legacy(integer(0) + bomb + bomb)
+    assert len(refused(tmp_path / "a.pth", data)) < 500
+    state = b"\x80\x02}X\x05\0\0\0\x1b[31mc\x1b[31m\nx\ns."
+    assert refused(tmp_path / "a.pth", MAGIC + MACHINE + state).startswith(
+        "this file would run code: ?[31m.x"
+    )
 
 
 def test_hostile_pickles_need_no_more_memory_than_a_machine_has(tmp_path: pathlib.Path) -> None:

@@ -32,6 +32,7 @@ def safetensors_bytes(header: Any, data: bytes = b"") -> bytes:
         safetensors_bytes({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, bytes(4)),
         safetensors_bytes({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(8)),
         safetensors_bytes({"a": {"dtype": "F8_E5M2", "shape": [4], "data_offsets": [0, 4]}}, bytes(4)),
+        safetensors_bytes({"a": {"dtype": "F32", "shape": [0, 2**60, 2**60], "data_offsets": [0, 0]}}),
         safetensors_bytes(b"{"),
         struct.pack("<Q", 2**60) + b"{}",
     ],

@@ -13,7 +13,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.convert.layouts import Layout, find, same_function, to_write
 from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
 from gluon_resnet.convert.weights_file import read_weights
-from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.errors import ModelError, UsageError, printable
 from gluon_resnet.models.build import build_network
 from gluon_resnet.models.parameters import parameter_value
 from gluon_resnet.models.registry import choose_variant, describe
@@ -202,7 +202,7 @@ def _check_counters(
 
 def _check_counter(path: str, name: str, array: np.ndarray) -> None:
     if array.size != 1 or array.dtype.kind != "i":
-        raise _error(path, f"tensor {name}: expected one integer, found {array.dtype} {array.shape}")
+        raise _error(path, f"tensor {name[:80]}: expected one integer, found {array.dtype} {array.shape}")
 
 
 def _checked(path: str, name: str, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -219,4 +219,4 @@ def _checked(path: str, name: str, array: np.ndarray, shape: Sequence[int]) -> n
 
 
 def _error(path: str, message: str) -> ModelError:
-    return ModelError(f"{path}: {message}", path=path)
+    return ModelError(f"{path}: {printable(message)}", path=path)

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO, Any, Callable, Optional
 
-from gluon_resnet.errors import EnvironmentProblem, ModelError
+from gluon_resnet.errors import EnvironmentProblem, ModelError, printable
 from gluon_resnet.files import remove_leftovers, sha256, temporary_name
 
 _PATIENCE = 60.0  # seconds without an answer, or with less than _PROGRESS bytes
@@ -176,7 +176,7 @@ def _reason(error: Exception, patience: float) -> str:
         if isinstance(cause, (http.client.HTTPException, ValueError))
         else str(cause)
     )
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
+    return printable(text[:200])
 
 
 def _length(answer: Any, start: int) -> Optional[int]:

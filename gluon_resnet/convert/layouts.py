@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 from gluon_resnet.convert import names
 from gluon_resnet.convert.names import Layer, Names, our_layers
 from gluon_resnet.convert.weights_file import TORCH_ENDINGS
-from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.errors import ModelError, UsageError, printable
 from gluon_resnet.models.registry import describe, get_model
 
 _TORCH_FILES = (*TORCH_ENDINGS, ".safetensors")
@@ -168,5 +168,5 @@ def _titles(layouts: Sequence[Layout]) -> str:
 
 
 def _list(items: Sequence[str]) -> str:
-    shown = ", ".join(item[:60] for item in items[:_SHOWN])
+    shown = ", ".join(printable(item[:60]) for item in items[:_SHOWN])
     return shown + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")

@@ -116,7 +116,10 @@ def _evaluate(stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[
             arguments, function = _expect(stack.pop(), tuple), stack.pop()
             if not callable(function):
                 raise ValueError("it calls what is no function")
-            stack.append(function(*arguments))
+            try:
+                stack.append(function(*arguments))
+            except TypeError:  # another number of them
+                raise ValueError("the pickle is damaged: a call has other arguments than it needs") from None
         elif name == "NEWOBJ":  # an object of a class that is known to be beside weights
             arguments, made = stack.pop(), stack.pop()
             _expect(arguments, tuple)

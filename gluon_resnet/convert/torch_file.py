@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import reprlib
 import struct
 import zipfile
 import zlib
@@ -24,7 +25,7 @@ import numpy as np
 
 from gluon_resnet.convert.pickled import INERT, default_dict, evaluate, ordered_dict
 from gluon_resnet.convert.torch_state import choose
-from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.errors import ModelError, UsageError, printable
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -99,7 +100,7 @@ def read_torch(
     except UsageError:
         raise
     except ValueError as error:
-        raise ModelError(f"{path}: {error}", path=path) from None
+        raise ModelError(f"{path}: {printable(str(error))}", path=path) from None
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
@@ -108,7 +109,11 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
         raise ValueError("a tensor is not described as PyTorch does")
     numbers = (offset, *shape, *strides)
     if not all(isinstance(number, int) and 0 <= number < 2**63 for number in numbers):
-        raise ValueError(f"impossible tensor: offset {offset}, shape {shape}, strides {strides}")
+        # A few hundred bytes can describe a tuple of tuples that takes terabytes to print.
+        raise ValueError(
+            f"impossible tensor: offset {reprlib.repr(offset)}, shape {reprlib.repr(shape)}, "
+            f"strides {reprlib.repr(strides)}"
+        )
     return _Tensor(storage, offset, shape, strides)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 
 from gluon_resnet.convert.torch_file import read_torch
-from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
+from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError, printable
 from gluon_resnet.files import whole_file
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 
@@ -113,7 +113,10 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
         values = np.frombuffer(bytes(tensor["data"]), _SAFETENSORS[tensor["dtype"]])
         if tensor["dtype"] == "BF16":
             values = (values.astype("<u4") << 16).view("<f4")
-        arrays[name] = values.reshape(tensor["shape"])
+        try:
+            arrays[name] = values.reshape(tensor["shape"])
+        except ValueError:  # no values, and a shape that has a 0 and is larger than any array's
+            raise _error(path, f"tensor {name[:80]}: impossible shape {tensor['shape'][:8]}") from None
         arrays[name].flags.writeable = False
     return arrays
 
@@ -138,4 +141,4 @@ def _without_kinds(path: str, arrays: dict[str, np.ndarray]) -> dict[str, np.nda
 
 
 def _error(path: str, message: str) -> ModelError:
-    return ModelError(f"{path}: {message}", path=path)
+    return ModelError(f"{path}: {printable(message)}", path=path)
