@@ -82,7 +82,7 @@ def test_every_option_that_the_page_names_is_there() -> None:
 
 def test_the_command_of_the_page_is_one_of_ours() -> None:
     (command,) = re.findall(
-        r"^    python tools/train.py ((?:[^\n]*\\\n)*[^\n]*)", PAGE.read_text(), re.MULTILINE
+        r"^    python3 tools/train.py ((?:[^\n]*\\\n)*[^\n]*)", PAGE.read_text(), re.MULTILINE
     )
     args = train_options.parser().parse_args(translated(shlex.split(command.replace("\\\n", " "))))
     assert (args.network, args.gpus, args.mom, args.lr_step_epochs) == ("resnet50_v1b", (0,), 0.9, (30, 60))
