@@ -315,10 +315,16 @@ def without_a_card(setting: Setting) -> None:
 
 
 def a_file_without_end_is_a_bad_image(setting: Setting) -> None:
-    done = setting.predict(setting.images[0], "/dev/zero", "--threads", "1")
+    pipe = setting.folder / "pipe"
+    os.mkfifo(pipe)
+    try:
+        done = setting.predict(setting.images[0], "/dev/zero", str(pipe), "--threads", "1")
+    finally:
+        pipe.unlink()
     assert status(done) == 1
     assert done.stdout.startswith(setting.images[0])
     assert "predict: /dev/zero: expected a regular file, found a device\n" in done.stderr
+    assert f"predict: {pipe}: expected a regular file, found a pipe\n" in done.stderr
 
 
 def streams_that_are_closed_from_the_start_are_told(setting: Setting) -> None:

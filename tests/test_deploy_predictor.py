@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import pathlib
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -204,11 +206,18 @@ def test_bad_images(predictor: Predictor, images: list[str], tmp_path: pathlib.P
         predictor.logits([*images, str(tmp_path / "none.jpg")])
     with pytest.raises(IsADirectoryError):
         predictor.predict(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match=r"pipe: expected a regular file, found a pipe$"):  # and no waiting
+        predictor.predict(tmp_path / "pipe")
     arrays = (np.zeros((8, 8, 3), "f"), np.zeros((8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8))
     for wrong in (*arrays, np.zeros((8, 8, 4), np.uint8), None, 7):
         with pytest.raises(UsageError, match="uint8"):
             predictor.predict(wrong)
     assert predictor.logits(images).shape == (10, 12)  # nothing is left behind
+
+
+def test_what_a_predictor_is_called(predictor: Predictor) -> None:
+    assert re.fullmatch(r"Predictor\('.*', backend='(mxnet|onnx)', 12 classes, 32 pixels\)", repr(predictor))
 
 
 def test_one_path_is_not_a_list_of_images(predictor: Predictor, images: list[str]) -> None:
