@@ -44,6 +44,11 @@ def test_a_list_is_read_back(tmp_path: pathlib.Path) -> None:
     assert read_list(str(path)) == entries
     path.write_bytes(b" 3 \t 1 \t x.jpg \r\n")  # MXNet's reader takes blanks away, too
     assert read_list(str(path)) == [Entry(3, (1.0,), "x.jpg")]
+    path.write_bytes("\ufeff3\t16777216\t0.1\tx.jpg\n".encode())
+    assert read_list(str(path)) == [Entry(3, (16777216.0, 0.1), "x.jpg")]
+    path.write_bytes("3\t1\tx.jpg\n".encode("utf-16"))  # as PowerShell writes it
+    with pytest.raises(DataError, match=r"a\.lst: expected a list in UTF-8, found one in UTF-16"):
+        read_list(str(path))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,13 @@ def test_a_list_is_read_back(tmp_path: pathlib.Path) -> None:
         ("x\t1\tx.jpg", "expected a whole number as key, found 'x'"),
         ("-1\t1\tx.jpg", "expected a key from 0 to 2.63 - 1, found -1"),
         ("9\tcat\tx.jpg", r"expected numbers as labels, found \['cat'\]"),
+        ("9\tnan\tx.jpg", "expected labels that a record can hold, found nan, which is no number"),
+        ("9\t0\t-inf\tx.jpg", "expected labels that a record can hold, found -inf, which is no number"),
+        ("9\t1e39\tx.jpg", "expected labels that a record can hold, found 1e39, which is beyond float32"),
+        (
+            "9\t16777217\tx.jpg",
+            "expected labels that a record can hold, found 16777217, which is 16777216 in float32",
+        ),
         ("3\t1\tx.jpg", "line 1 has the key 3, too"),
     ],
 )

@@ -18,7 +18,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """The lines of a .classes file; DataError, naming it, where there are none, or it is not in UTF-8."""
     path = os.fspath(path)
     try:
-        with open(path, encoding="utf-8", opener=regular_only) as stream:
+        with open(path, encoding="utf-8-sig", opener=regular_only) as stream:
             names = tuple(line.rstrip("\n") for line in stream)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None

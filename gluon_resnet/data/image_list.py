@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import math
 import os
 import posixpath
 import random
+import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import regular_only, whole_file
+
+_MOST_CLASS = 1 << 24  # float32 holds every whole number up to it
 
 
 class Entry(NamedTuple):
@@ -17,7 +22,7 @@ class Entry(NamedTuple):
 
     Attributes:
         key: its key in the index and its record's id, 0 to 2^63 - 1, unique in the list.
-        labels: at least one.
+        labels: at least one; float32, as records have them.
         path: below the folder or inside the archive that the list is about, with ``/``.
     """
 
@@ -27,15 +32,20 @@ class Entry(NamedTuple):
 
 
 def read_list(path: str) -> list[Entry]:
-    """Read a ``.lst`` file, in its order; empty lines do not count.
+    """Read a ``.lst`` file, in its order; empty lines do not count, nor does a byte order mark.
 
     Raises DataError, with the number of the line, for a line that is not as it should be or has the key of
     an earlier one, and for a list without any.
     """
+    with open(path, "rb") as raw:
+        if raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DataError(
+                f"{path}: expected a list in UTF-8, found one in UTF-16; save it as UTF-8", path=path
+            )
     entries = []
     lines: dict[int, int] = {}  # of the keys
     # Names of files are bytes; the handler keeps those that are no UTF-8.
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n", opener=regular_only) as stream:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n", opener=regular_only) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
@@ -68,7 +78,24 @@ def _parse(line: str) -> Entry:
         labels = tuple(float(field) for field in fields[1:-1])
     except ValueError:
         raise ValueError(f"expected numbers as labels, found {fields[1:-1]}") from None
+    for label, field in zip(labels, fields[1:-1]):
+        problem = _label_problem(label)
+        if problem is not None:
+            raise ValueError(f"expected labels that a record can hold, found {field}, {problem}")
     return Entry(key, labels, fields[-1])
+
+
+def _label_problem(label: float) -> Optional[str]:
+    """What is wrong with a label; None where float32 can hold it, or it is no class and nearly can."""
+    if label.is_integer() and abs(label) <= _MOST_CLASS:
+        return None
+    if not math.isfinite(label):
+        return "which is no number"
+    try:
+        (held,) = struct.unpack("<f", struct.pack("<f", label))
+    except OverflowError:
+        return "which is beyond float32"
+    return f"which is {held:.0f} in float32" if label.is_integer() and held != label else None
 
 
 def format_list(entries: Iterable[Entry]) -> str:
@@ -78,10 +105,15 @@ def format_list(entries: Iterable[Entry]) -> str:
     """
     lines = []
     for key, labels, path in entries:
-        if path != path.strip() or any(c in path for c in "\t\n\r"):
+        if not can_list(path):
             raise DataError(f"{path!r}: a .lst file cannot hold this name; rename it")
         lines.append(f"{key}\t" + "".join(f"{label:f}\t" for label in labels) + f"{path}\n")
     return "".join(lines)
+
+
+def can_list(path: str) -> bool:
+    """Whether a ``.lst`` file can hold the name: no tab or line break in it, no blank at its ends."""
+    return path == path.strip() and not any(c in path for c in "\t\n\r")
 
 
 def write_text(path: str, text: str) -> None:
