@@ -26,7 +26,7 @@ def test_from_a_folder_to_records(
     assert "p.lst: a new list of 12 pictures in 3 classes\n" in said
     assert "p.rec: 12 records in 3 classes, 0.0 MB" in said
     assert "images/s, 0 skipped" in said
-    assert sorted(files(tmp_path / "p")) == [".classes", ".idx", ".lst", ".rec"]
+    assert sorted(files(tmp_path / "p")) == [".classes", ".idx", ".json", ".lst", ".rec"]
     assert (tmp_path / "p.classes").read_text() == "cat\ndog\nowl\n"
     entries = read_list(str(tmp_path / "p.lst"))
     file = RecordFile(tmp_path / "p.rec")

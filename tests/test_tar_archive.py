@@ -26,8 +26,8 @@ def test_an_archive_is_read_as_the_folder(tmp_path: pathlib.Path, mode: str, for
         tar.add(tree / "dog", "./dog")  # another order than the folder's
         tar.add(tree, ".", filter=lambda info: None if "dog" in info.name else info)
     archive = TarArchive(str(tmp_path / "t"))
-    paths = Folder(str(tree)).paths()
-    assert archive.paths() == paths
+    paths = Folder(str(tree)).survey().paths
+    assert archive.survey().paths == paths
     assert archive.ordered == (mode == "w:gz")
     entries = list_by_folder(paths)
     source = archive.source(entries)
@@ -44,7 +44,7 @@ def test_an_archive_is_read_as_the_folder(tmp_path: pathlib.Path, mode: str, for
 def test_long_names(tmp_path: pathlib.Path, mode: str, form: int) -> None:
     name = "ü" * 70 + "/" + "b" * 200 + ".jpg"
     archive = TarArchive(write_tar(tmp_path / "t", {name: b"long", "c.jpg": b"short"}, mode, format=form))
-    assert archive.paths() == ["c.jpg", name]
+    assert archive.survey().paths == ["c.jpg", name]
     assert archive.read(name) == b"long"
 
 
@@ -55,7 +55,7 @@ def test_a_tar_of_tars(tmp_path: pathlib.Path, mode: str) -> None:
         inner = {f"{wnid}_{i}.JPEG": f"{wnid} {i}".encode() * 100 for i in range(3)}
         files[wnid + ".tar"] = pathlib.Path(write_tar(tmp_path / "inner", inner)).read_bytes()
     archive = TarArchive(write_tar(tmp_path / "t", files, mode))
-    paths = archive.paths()
+    paths = archive.survey().paths
     assert paths == [f"{wnid}/{wnid}_{i}.JPEG" for wnid in ("n01", "n02") for i in range(3)]
     entries = list_by_folder(paths)
     assert class_names(entries) == ("n01", "n02")
@@ -80,7 +80,7 @@ def test_links(tmp_path: pathlib.Path) -> None:
             info.size = 4 if kind == tarfile.LNKTYPE else 0  # as some old writers do
             tar.addfile(info)
     archive = TarArchive(str(tmp_path / "t"))
-    read = contents(archive.source(list_by_folder([*archive.paths(), "c/none.jpg"])))
+    read = contents(archive.source(list_by_folder([*archive.survey().paths, "c/none.jpg"])))
     assert [read[f"{name}.jpg"] for name in ("a/1", "b/1", "b/2", "b/3")] == [b"data"] * 4
     assert "a link to /elsewhere.jpg, which is not there" in str(read["b/4.jpg"])
     assert isinstance(read["b/5.jpg"], ImageError)

@@ -86,7 +86,7 @@ def _folder_files(root: str) -> dict[str, Read]:
 
 def _archive_files(root: str) -> dict[str, Read]:
     archive = TarArchive(root)
-    return {path: partial(archive.read, path) for path in archive.paths(("", ".bin"))}
+    return {path: partial(archive.read, path) for path in archive.survey(("", ".bin")).paths}
 
 
 def _read_file(path: str) -> bytes:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Optional
 
+from gluon_resnet.data.list_origin import ORIGIN_SUFFIX
 from gluon_resnet.errors import DataError
 
 _PARTIAL = ".partial"
-_SUFFIXES = (".rec", ".idx", ".lst", ".classes")
+_SUFFIXES = (".rec", ".idx", ".lst", ORIGIN_SUFFIX, ".classes")
 
 
 class PackOutput:
@@ -84,6 +85,18 @@ class PackOutput:
         for suffix in suffixes:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.prefix + suffix + _PARTIAL)
+
+
+@contextlib.contextmanager
+def only_run(prefix: str) -> Iterator[None]:
+    """Hold PREFIX.partial: no other run reads or makes the lists of `prefix` meanwhile, which may be many."""
+    path = prefix + _PARTIAL
+    lock = _lock(path)
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        os.close(lock)
 
 
 def _lock(path: str) -> int:

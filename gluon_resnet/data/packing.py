@@ -12,6 +12,7 @@ from typing import Callable, NamedTuple, Optional
 from gluon_resnet.data import _native
 from gluon_resnet.data.conversion import decode_with_opencv
 from gluon_resnet.data.image_list import Entry, format_list, write_text
+from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOrigin
 from gluon_resnet.data.pack_output import PackOutput
 from gluon_resnet.data.sources import Source
 from gluon_resnet.errors import DataError, ImageError, UsageError
@@ -115,6 +116,7 @@ def pack(
     options: PackOptions = PackOptions(),
     *,
     listing: Optional[Sequence[Entry]] = None,
+    origin: Optional[ListOrigin] = None,
     progress: Optional[Progress] = None,
 ) -> PackReport:
     """Pack `source` into PREFIX.rec and PREFIX.idx, and its class names, if known, into PREFIX.classes.
@@ -127,6 +129,7 @@ def pack(
         prefix: the folder it names must exist.
         options: see PackOptions.
         listing: written to PREFIX.lst, with the other files.
+        origin: of the listing; written to PREFIX.lst.json.
         progress: see Progress.
 
     Raises:
@@ -140,6 +143,8 @@ def pack(
     texts: dict[str, str] = {}
     if listing is not None:
         texts[".lst"] = format_list(listing)
+        if origin is not None:
+            texts[ORIGIN_SUFFIX] = origin.text(texts[".lst"])
     if source.classes is not None:
         texts[".classes"] = "".join(f"{name}\n" for name in source.classes)
     with PackOutput(prefix) as output:

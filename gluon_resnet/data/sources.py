@@ -8,10 +8,14 @@ from typing import NamedTuple, Optional, Protocol, Union
 
 import numpy as np
 
+from gluon_resnet.data.folder_tree import FolderTree
 from gluon_resnet.data.image_list import Entry
+from gluon_resnet.data.left_out import Survey, survey
 from gluon_resnet.errors import ImageError
 
-EXTENSIONS = (".jpeg", ".jpg", ".png")  # what is listed by default, as in MXNet
+STORED_EXTENSIONS = (".jpeg", ".jpg", ".jpe", ".jfif", ".png")  # of formats that records may hold
+# What is listed by default: these, and what every OpenCV that we run with decodes.
+EXTENSIONS = (*STORED_EXTENSIONS, ".bmp", ".dib", ".tif", ".tiff", ".webp")
 
 
 class FilePart(NamedTuple):
@@ -62,8 +66,8 @@ class Collection(Protocol):
 
     ordered: bool
 
-    def paths(self, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
-        """The names of the files that end with one of `extensions` (lower case), in folder_order()."""
+    def survey(self, extensions: Sequence[str] = EXTENSIONS) -> Survey:
+        """The names of the files that end with one of `extensions` (lower case), and what is left out."""
 
     def source(self, entries: Sequence[Entry], classes: Optional[tuple[str, ...]] = None) -> ListedSource:
         """The pictures of a list."""
@@ -88,16 +92,17 @@ class Folder:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def paths(self, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
-        """See Collection."""
-        paths = []
-        for folder, folders, names in os.walk(self.root, followlinks=True):
-            folders.sort()
-            below = os.path.relpath(folder, self.root)
-            for name in sorted(names):
-                if has_extension(name, extensions) and os.path.isfile(os.path.join(folder, name)):
-                    paths.append(name if below == os.curdir else os.path.join(below, name))
-        return paths
+    def survey(self, extensions: Sequence[str] = EXTENSIONS) -> Survey:
+        """See Collection. OSError where a folder cannot be read."""
+        tree = FolderTree(self.root)
+        return survey(
+            tree.files,
+            tree.folders,
+            extensions,
+            hidden=tree.hidden,
+            links=tree.links,
+            unreadable=tree.unreadable,
+        )
 
     def source(self, entries: Sequence[Entry], classes: Optional[tuple[str, ...]] = None) -> FolderSource:
         """See Collection."""
@@ -121,8 +126,3 @@ class FolderSource:
         for key, labels, path in self.entries:
             full = os.path.join(self.root, path)
             yield Picture(key, labels, full, FilePart(full))
-
-
-def has_extension(path: str, extensions: Sequence[str]) -> bool:
-    """Whether the name ends with one of `extensions`; its upper case counts as lower case."""
-    return os.path.splitext(path)[1].lower() in extensions

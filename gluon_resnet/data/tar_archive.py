@@ -1,20 +1,47 @@
-"""Pictures in a tar archive, plain or gzipped, read where they stand; nothing is unpacked to the disk."""
+"""Pictures in a tar archive, plain or compressed, read where they stand; nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
+import lzma
 import os
 import posixpath
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import IO, NamedTuple, NoReturn, Optional, Union, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Callable, NamedTuple, NoReturn, Optional, Union, cast
 
-from gluon_resnet.data.image_list import Entry, folder_order
-from gluon_resnet.data.sources import EXTENSIONS, FilePart, Picture, has_extension
+from gluon_resnet.data.image_list import Entry
+from gluon_resnet.data.left_out import Survey, is_hidden, printable, survey
+from gluon_resnet.data.sources import EXTENSIONS, FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError
+
+_Opener = Callable[[IO[bytes]], IO[bytes]]
+_COMPRESSED: tuple[tuple[bytes, str, _Opener], ...] = (
+    (b"\x1f\x8b", "gzip", lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file))),
+    (b"BZh", "bzip2", bz2.BZ2File),
+    (b"\xfd7zXZ\0", "xz", lzma.LZMAFile),
+)
+# What people have instead, and what to do with it.
+_OTHERS = (
+    (b"PK\x03\x04", "a zip archive; unpack it with unzip, and pack the folder"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard; decompress it with zstd -d"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it, and pack the folder"),
+    (b"Rar!", "a RAR archive; unpack it, and pack the folder"),
+    (
+        b"\x0a\x23\xd7\xce",
+        "a record file; see --check, --join, --unpack and --salvage for what can be done with one",
+    ),
+    (b"\xff\xd8\xff", "a JPEG image; name the folder that it is in"),
+    (b"\x89PNG", "a PNG image; name the folder that it is in"),
+)
+_MAGIC = 8  # bytes tell them all apart
+# A header's name or list of attributes has a few KiB; longer ones are read to exhaust the memory.
+_MOST_HEADER = 1 << 20
+_MOST_NESTED = 8  # tar archives one in the other
 
 
 class Member(NamedTuple):
@@ -43,16 +70,28 @@ class TarArchive:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise DataError(f"{path}: expected a file; a pipe cannot be read twice", path=path)
         with open(path, "rb") as stream:
-            self.ordered = stream.read(2) == b"\x1f\x8b"
+            magic = stream.read(_MAGIC)
+        for start, what in _OTHERS:
+            if magic.startswith(start):
+                raise DataError(f"{path}: expected a folder or a tar archive, found {what}", path=path)
+        self._compression = next((item for item in _COMPRESSED if magic.startswith(item[0])), None)
+        self.ordered = self._compression is not None
         self._members: dict[str, Member] = {}
         self._links: dict[str, str] = {}
+        self._folders: set[str] = set()
+        self._special: list[str] = []
         with self._open() as stream:
-            self._scan(stream, 0, folder="")
+            self._scan(stream, 0, folder="", depth=0)
 
-    def paths(self, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
+    def survey(self, extensions: Sequence[str] = EXTENSIONS) -> Survey:
         """See Collection."""
-        names = [*self._members, *self._links]
-        return sorted((name for name in names if has_extension(name, extensions)), key=folder_order)
+        links = (name for name in self._links if os.path.splitext(name)[1].lower() in extensions)
+        hidden: set[str] = set()
+        files = _visible((*self._members, *links), hidden)
+        folders = set(_visible(self._folders, hidden)).union(map(posixpath.dirname, files))
+        return survey(
+            files, folders, extensions, hidden=list(hidden), unreadable=_visible(self._special, hidden)
+        )
 
     def source(self, entries: Sequence[Entry], classes: Optional[tuple[str, ...]] = None) -> TarSource:
         """See Collection."""
@@ -89,9 +128,12 @@ class TarArchive:
     def _open(self) -> Iterator[IO[bytes]]:
         with open(self.path, "rb", buffering=0) as file:
             try:
-                yield cast(IO[bytes], gzip.GzipFile(fileobj=file) if self.ordered else file)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise DataError(f"{self.path}: not a whole gzip file: {error}", path=self.path) from None
+                yield cast(IO[bytes], file) if self._compression is None else self._compression[2](file)
+            except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+                if self._compression is None or getattr(error, "errno", None) is not None:
+                    raise
+                what = f"not a whole {self._compression[1]} file: {error}"
+                raise DataError(f"{self.path}: {what}", path=self.path) from None
 
     def _read_at(self, stream: IO[bytes], offset: int, size: int) -> bytes:
         stream.seek(offset)
@@ -100,16 +142,17 @@ class TarArchive:
             self._fail(offset, f"expected {size} bytes, found {len(data)}; the archive has been cut short")
         return data
 
-    def _scan(self, stream: IO[bytes], start: int, folder: str) -> None:
+    def _scan(self, stream: IO[bytes], start: int, folder: str, depth: int) -> None:
         """Note the members of the archive that `stream` is, as files in `folder`; it starts at `start` in ours."""
+        headers = cast(IO[bytes], _Headers(stream))
         try:
-            with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
                 for info in tar:
-                    self._note(tar, info, start, folder)
+                    self._note(tar, info, start, folder, depth)
                 # tarfile takes a damaged header, and the end of the file, for the end of the archive.
                 stream.seek(tar.offset)
                 mark = stream.read(tarfile.BLOCKSIZE)
-        except tarfile.TarError as error:
+        except (tarfile.TarError, _HeaderError) as error:
             what = f"not a whole tar archive, or none: {error}"
             raise DataError(f"{self._place(folder)}: {what}", path=self.path) from None
         if mark != bytes(tarfile.BLOCKSIZE):
@@ -121,27 +164,85 @@ class TarArchive:
             )
             self._fail(start + tar.offset, f"{what}, found {found}")
 
-    def _note(self, tar: tarfile.TarFile, info: tarfile.TarInfo, start: int, folder: str) -> None:
+    def _note(self, tar: tarfile.TarFile, info: tarfile.TarInfo, start: int, folder: str, depth: int) -> None:
         full = posixpath.normpath(posixpath.join(folder, info.name))
         if info.issym():
             self._links[full] = posixpath.normpath(posixpath.join(posixpath.dirname(full), info.linkname))
         elif info.islnk():
             self._links[full] = posixpath.normpath(posixpath.join(folder, info.linkname))
+        elif info.isdir():
+            if full != os.curdir:
+                self._folders.add(full)
         elif info.issparse():
-            self._fail(
-                start + info.offset, f"{info.name} is a sparse file; make the archive without --sparse"
-            )
+            what = f"{printable(info.name)} is a sparse file; make the archive without --sparse"
+            self._fail(start + info.offset, what)
         elif info.isreg() and full.lower().endswith(".tar"):
+            if depth == _MOST_NESTED:
+                self._fail(
+                    start + info.offset, f"more than {_MOST_NESTED} tar archives stand one in the other"
+                )
             inner = cast(IO[bytes], tar.extractfile(info))
-            self._scan(inner, start + info.offset_data, full[: -len(".tar")])
+            self._scan(inner, start + info.offset_data, full[: -len(".tar")], depth + 1)
         elif info.isreg():
             self._members[full] = Member(start + info.offset_data, info.size)
+        else:
+            self._special.append(full)
 
     def _place(self, folder: str) -> str:
-        return f"{self.path}: {folder}.tar" if folder else self.path
+        return f"{self.path}: {printable(folder)}.tar" if folder else self.path
 
     def _fail(self, offset: int, message: str) -> NoReturn:
         raise DataError(f"{self.path}: at offset {offset}: {message}", path=self.path, offset=offset)
+
+
+class _HeaderError(Exception):
+    """A header says something that no archive needs."""
+
+
+class _Headers:
+    """An archive as tarfile reads it while it goes from header to header."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):
+            raise _HeaderError(f"a header leads to offset {offset}, where nothing can be") from None
+
+    def read(self, size: int) -> bytes:
+        if size > _MOST_HEADER:
+            raise _HeaderError(f"a header of {size} bytes; at most {_MOST_HEADER} are read")
+        return self._stream.read(size)
+
+
+def _visible(paths: Iterable[str], hidden: set[str]) -> list[str]:
+    """Those of `paths` that are not hidden; to `hidden` goes what hides the others, a file or a folder."""
+    hides: dict[str, Optional[str]] = {}  # by folder, of which there are few
+
+    def hiding(path: str) -> Optional[str]:
+        folder, name = posixpath.split(path)
+        if folder not in hides:
+            parts = folder.split("/")
+            first = next((i for i, part in enumerate(parts, 1) if is_hidden(part)), None)
+            hides[folder] = None if first is None else "/".join(parts[:first])
+        return hides[folder] or (path if is_hidden(name) else None)
+
+    visible = []
+    for path in paths:
+        hider = hiding(path)
+        if hider is None:
+            visible.append(path)
+        else:
+            hidden.add(hider)
+    return visible
 
 
 class TarSource:

@@ -1,0 +1,318 @@
+"""tools/im2rec.py: which lists a command line is about, those on the disk or new ones, and what is packed by them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+from gluon_resnet.data.image_list import (
+    Entry,
+    can_list,
+    class_names,
+    format_list,
+    list_by_folder,
+    list_flat,
+    read_list,
+    split,
+    write_text,
+)
+from gluon_resnet.data.left_out import printable
+from gluon_resnet.data.list_files import ListFile, ListsAtPrefix, lists_at, lists_in
+from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOptions, ListOrigin, names_digest, text_digest
+from gluon_resnet.data.sources import Collection, Folder, Source
+from gluon_resnet.data.tar_archive import TarArchive
+from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.files import sha256
+
+SHOWN_FAILURES = 20  # on the terminal
+_SHAPE = {"chunks", "train_ratio", "test_ratio"}  # the options that decide which lists there are
+
+
+@dataclass(frozen=True)
+class ListRequest:
+    """What is asked for.
+
+    Attributes:
+        prefix, root: as typed.
+        source: ``'auto'``, ``'folder'`` or ``'tar'``.
+        options: see ListOptions.
+        given: the names of those options that stand on the command line.
+        skip: leave out what cannot be listed, instead of failing.
+    """
+
+    prefix: str
+    root: str
+    source: str
+    options: ListOptions
+    given: frozenset[str] = frozenset()
+    skip: bool = False
+
+
+class Job(NamedTuple):
+    """One record file to write; with `listing` and its `origin` where its .lst is to be written, too."""
+
+    prefix: str
+    source: Source
+    listing: Optional[Sequence[Entry]] = None
+    origin: Optional[ListOrigin] = None
+
+
+class Jobs(NamedTuple):
+    """The record files to write, and how many names have been left out, all told."""
+
+    jobs: list[Job]
+    left_out: int = 0
+
+
+def packing_jobs(request: ListRequest) -> Jobs:
+    """What to pack: by the user's own lists where there are some, else by new ones.
+
+    DataError or UsageError where the lists that stand there are not what is asked for, and making them anew would
+    lose something.
+    """
+    collection = _collection(request)
+    if collection.ordered:
+        print(
+            f"{request.root} is compressed: its pictures are packed in its own order, not in that of the list. "
+            "Loader shuffles them; for a reader that does not, decompress it first."
+        )
+    inside = lists_in(request.prefix) if os.path.isdir(request.prefix) else []
+    if inside:
+        return Jobs(list(_kept_jobs(request, collection, inside)))
+    if not os.path.basename(request.prefix):
+        raise UsageError(f"expected a prefix, as in {request.prefix}train, found the folder {request.prefix}")
+    there = lists_at(request.prefix)
+    for file in there.others:
+        if file.origin is None:
+            print(
+                f"{file.path}: left alone, since it is no whole split; im2rec.py {file.prefix} {request.root} packs it"
+            )
+    if len(there.kept) > 1:
+        names = "; or ".join(_paths(lists) for lists in there.kept)
+        raise DataError(
+            f"{request.prefix}: which lists are meant? {names}: move the others away, or name one without its .lst"
+        )
+    if there.kept:
+        return Jobs(list(_kept_jobs(request, collection, there.kept[0])))
+    return _new_jobs(request, collection, there)
+
+
+def write_lists(request: ListRequest) -> None:
+    """Write new lists; DataError where one would replace what is not ours to make anew."""
+    collection = _collection(request)
+    paths, _ = _pictures(request, collection)
+    entries = list_by_folder(paths) if request.options.recursive else list_flat(paths)
+    left_out = len(paths) - len(entries)
+    if not entries:  # MXNet would write an empty list
+        entries = list_by_folder(paths)
+    elif left_out:
+        print(
+            f"{left_out:,} pictures in folders below {request.root} are left out; --recursive lists them, too"
+        )
+    lists = [(part, format_list(part.entries)) for part in _split(request, entries)]
+    there = lists_at(request.prefix)
+    for part, text in lists:
+        _require_ours(part.prefix, there, text)
+    origin = _origin(request, paths, listed=True)
+    for part, text in lists:
+        write_text(part.prefix + ".lst", text)
+        write_text(part.prefix + ORIGIN_SUFFIX, origin.text(text))
+        if part.classes is not None:
+            write_text(part.prefix + ".classes", "".join(f"{name}\n" for name in part.classes))
+        print(f"{part.prefix}.lst: {content(len(part.entries), part.classes)}")
+
+
+def content(count: int, classes: Optional[Iterable[str]], what: str = "pictures") -> str:
+    """In words: so many pictures in so many classes."""
+    return f"{count:,} {what}" + (f" in {len(tuple(classes)):,} classes" if classes is not None else "")
+
+
+def _kept_jobs(request: ListRequest, collection: Collection, lists: Sequence[ListFile]) -> Iterator[Job]:
+    own = next((file for file in lists if file.origin is not None), None)
+    missing = 0
+    if own is not None and own.origin is not None and not os.path.isdir(request.prefix):
+        changed = any(file.changed for file in lists)
+        missing = _compare_with_origin(request, collection, lists, own.origin, changed)
+    elif request.given & _SHAPE:
+        wanted = {request.prefix + name + ".lst" for name, _ in split([], **_shape(request.options))}
+        if wanted != {file.path for file in lists}:
+            raise UsageError(
+                f"{_paths(lists)}: a list stands there, and {_typed(request, _SHAPE)} would make "
+                f"{' and '.join(sorted(wanted))}; move the list away, or leave the option out"
+            )
+    for file in lists:
+        entries = read_list(file.path)
+        if file.origin is None:
+            how = ", not made by this program: packed as it stands"
+        else:
+            how = ", changed since it was made: packed as it stands" if file.changed else ", made by --list"
+        print(f"{file.path}: an existing list of {len(entries):,} pictures{how}")
+        if file.origin is None and request.given:
+            print(f"{file.path}: {_typed(request, request.given)} would only count for a new list")
+        yield Job(file.prefix, collection.source(entries, _classes_of(file.prefix, entries)))
+    if missing:
+        print(f"{missing:,} pictures of {request.root} are in none of these lists")
+
+
+def _compare_with_origin(
+    request: ListRequest,
+    collection: Collection,
+    lists: Sequence[ListFile],
+    origin: ListOrigin,
+    changed: bool,
+) -> int:
+    """How many pictures are in none of a user's lists; an error where lists of ours are not what is asked for."""
+    anew = f"im2rec.py {request.prefix} {request.root} --list"
+    differing = {n for n in request.given if getattr(request.options, n) != getattr(origin.options, n)}
+    if differing:
+        made = ", ".join(origin.options.as_typed(name) for name in sorted(differing))
+        raise UsageError(
+            f"{_paths(lists)}: made with {made}, and {_typed(request, differing)} is asked for; leave that out, or "
+            f"make the lists anew with {anew}"
+        )
+    paths = [path for path in collection.survey(origin.options.exts).paths if can_list(path)]
+    if names_digest(paths) == origin.names:
+        return 0
+    if changed:
+        listed = {entry.path for file in lists for entry in read_list(file.path)}
+        return len(set(paths) - listed)
+    found = f"{len(paths):,} pictures" if len(paths) != origin.pictures else "pictures of other names"
+    whose = "" if origin.prefix == os.path.basename(request.prefix) else f", for the prefix {origin.prefix}"
+    raise DataError(
+        f"{_paths(lists)}: made{whose} from {origin.pictures:,} pictures of {origin.root}, and {request.root} has "
+        f"{found}; make it anew with {anew}, or remove {lists[0].prefix}{ORIGIN_SUFFIX} to pack it as it stands",
+        path=lists[0].path,
+    )
+
+
+def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix) -> Jobs:
+    paths, left_out = _pictures(request, collection)
+    flat = list_flat(paths)
+    if flat and len(flat) < len(paths) and not request.options.recursive:
+        raise DataError(
+            f"{request.root}: has {len(flat):,} pictures beside its class folders, such as {printable(flat[0].path)}; "
+            "move them away, or say --recursive to make them a class",
+            path=request.root,
+        )
+    parts = list(_split(request, list_by_folder(paths)))
+    for part in parts:
+        if not part.entries:
+            raise DataError(f"{part.prefix}.lst: none of the {len(paths):,} pictures is left for this list")
+    origin = _origin(request, paths, listed=False)
+    jobs = []
+    for part in parts:
+        source = collection.source(part.entries, part.classes)
+        text = format_list(source.entries)
+        old = _require_ours(part.prefix, there, text)
+        what = content(len(part.entries), part.classes)
+        if old is None:
+            print(f"{part.prefix}.lst: a new list of {what}")
+        elif old.origin is not None and old.origin.content == text_digest(text):
+            print(f"{part.prefix}.lst: an existing list of {what}")
+        else:
+            changes = "; ".join(old.origin.differences(origin)) if old.origin is not None else ""
+            print(f"{part.prefix}.lst: made anew, a list of {what} ({changes or 'in another order'})")
+        jobs.append(Job(part.prefix, source, source.entries, origin))
+    return Jobs(jobs, left_out)
+
+
+class _Part(NamedTuple):
+    """A list to make; `classes` are the names of those of all lists together."""
+
+    prefix: str
+    entries: Sequence[Entry]
+    classes: Optional[tuple[str, ...]]
+
+
+def _split(request: ListRequest, entries: Sequence[Entry]) -> Iterator[_Part]:
+    classes = class_names(entries)
+    for name, part in split(entries, shuffle=request.options.shuffle, **_shape(request.options)):
+        yield _Part(request.prefix + name, part, classes)
+
+
+def _shape(options: ListOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in _SHAPE}
+
+
+def _collection(request: ListRequest) -> Collection:
+    is_folder = os.path.isdir(request.root)
+    if (request.source == "folder" and not is_folder) or (request.source == "tar" and is_folder):
+        raise UsageError(f"--source {request.source}: {request.root} is {'a' if is_folder else 'no'} folder")
+    return Folder(request.root) if is_folder else TarArchive(request.root)
+
+
+def _pictures(request: ListRequest, collection: Collection) -> tuple[list[str], int]:
+    """The paths to list, and how many files and folders are left out; what is left out is told."""
+    paths, left_out = collection.survey(request.options.exts)
+    for line in left_out.lines():
+        print(line)
+    bad = [path for path in paths if not can_list(path)]
+    for path in bad[:SHOWN_FAILURES]:
+        print(f"{printable(path)}: a list cannot hold this name; rename it", file=sys.stderr)
+    if bad and not request.skip:
+        raise DataError(
+            f"{request.root}: {len(bad):,} of {len(paths):,} names have tabs, line breaks, or blanks at their ends, so "
+            "nothing was written; rename them, or --on-error skip leaves them out",
+            path=request.root,
+        )
+    if bad:
+        print(f"left out: {len(bad):,} names that a list cannot hold")
+        paths = [path for path in paths if can_list(path)]
+    if not paths:
+        raise DataError(
+            f"{request.root}: has no pictures, that is files ending with {' '.join(request.options.exts)} "
+            "(see --exts, and --source cifar10 for CIFAR-10's own files)",
+            path=request.root,
+        )
+    return paths, left_out.total + len(bad)
+
+
+def _origin(request: ListRequest, paths: Sequence[str], listed: bool) -> ListOrigin:
+    return ListOrigin(
+        prefix=os.path.basename(request.prefix),
+        listed=listed,
+        root=os.path.abspath(request.root),
+        options=request.options,
+        pictures=len(paths),
+        names=names_digest(paths),
+    )
+
+
+def _require_ours(prefix: str, there: ListsAtPrefix, text: str) -> Optional[ListFile]:
+    """The list that stands at PREFIX.lst, if any; DataError where replacing it by `text` would lose something."""
+    path = prefix + ".lst"
+    other = next((file for file in there.others if file.path == path), None)
+    if other is not None:
+        whose = "of no whole split" if other.origin is None else f"of the prefix {other.origin.prefix}"
+        raise DataError(
+            f"{path}: a list {whose} stands there; choose another prefix, or move it away", path=path
+        )
+    file = next((file for lists in there.sets for file in lists if file.path == path), None)
+    if file is not None and (file.origin is None or file.changed) and sha256(path) != text_digest(text):
+        what = "not made by this program" if file.origin is None else "changed since it was made"
+        raise DataError(f"{path}: the list there was {what}, and would be lost; move it away", path=path)
+    return file
+
+
+def _classes_of(prefix: str, entries: Sequence[Entry]) -> Optional[tuple[str, ...]]:
+    """Names of the classes of a list; None where its folders do not tell."""
+    names = class_names(entries)
+    path = prefix + ".classes"
+    if names is not None and os.path.exists(path):
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
+            known = tuple(line.rstrip("\r\n") for line in stream)
+        # A part of a whole may lack the last classes.
+        if known[: len(names)] == names:
+            return known
+    return names
+
+
+def _paths(lists: Iterable[ListFile]) -> str:
+    return " and ".join(file.path for file in lists)
+
+
+def _typed(request: ListRequest, names: Iterable[str]) -> str:
+    return ", ".join(request.options.as_typed(name) for name in sorted(set(names) & request.given))

@@ -1,0 +1,124 @@
+"""What a list of pictures was made from: PREFIX.lst.json beside PREFIX.lst, which MXNet's tools do not look at."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Optional
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.files import sha256
+from gluon_resnet.json_values import from_json, is_integer, is_number, parse_json, require
+
+ORIGIN_SUFFIX = ".lst.json"
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """The options that decide what is in a list; see im2rec.py --help."""
+
+    exts: tuple[str, ...]
+    recursive: bool = False
+    shuffle: bool = True
+    chunks: int = 1
+    train_ratio: float = 1.0
+    test_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.exts, tuple) and all(isinstance(ext, str) for ext in self.exts)
+        require(texts, "exts", "texts", self.exts)
+        for name in ("recursive", "shuffle"):
+            require(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
+        require(is_integer(self.chunks, 1, 1 << 62), "chunks", "a positive number", self.chunks)
+        for name in ("train_ratio", "test_ratio"):
+            require(is_number(getattr(self, name), 0, 1), name, "0 to 1", getattr(self, name))
+
+    def as_typed(self, name: str) -> str:
+        """One of them as on a command line: ``--train-ratio 0.75``."""
+        value = getattr(self, name)
+        if name == "shuffle":
+            return "shuffled" if value else "--no-shuffle"
+        if name == "recursive":
+            return "--recursive" if value else "no --recursive"
+        return f"--{name.replace('_', '-')} {' '.join(value) if isinstance(value, tuple) else f'{value:g}'}"
+
+
+@dataclass(frozen=True)
+class ListOrigin:
+    """What a list was made from. Where its folder stood is told, but does not count: folders are moved.
+
+    Attributes:
+        prefix: the name, without its folder, that the command was given; a split's lists have a longer one.
+        listed: made by --list, for a user who may have plans with it; else while packing.
+        root: the folder or archive, absolute.
+        options: see ListOptions.
+        pictures: in all lists that were made together.
+        names: names_digest() of them.
+        content: SHA-256 of the list itself, which tells when someone has changed it since.
+    """
+
+    prefix: str
+    listed: bool
+    root: str
+    options: ListOptions
+    pictures: int
+    names: str
+    content: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("prefix", "root", "names", "content"):
+            require(isinstance(getattr(self, name), str), name, "a text", getattr(self, name))
+        require(isinstance(self.listed, bool), "listed", "true or false", self.listed)
+        require(is_integer(self.pictures, 0, 1 << 62), "pictures", "a number", self.pictures)
+
+    def text(self, content: str) -> str:
+        """The text of the .lst.json of a list with this text."""
+        value = {**asdict(self), "content": text_digest(content)}
+        return json.dumps({"what": "the origin of a list of im2rec.py", **value}, indent=1) + "\n"
+
+    def differences(self, now: ListOrigin) -> Iterator[str]:
+        """In words, what is another now than when this list was made."""
+        for field in fields(ListOptions):
+            if getattr(self.options, field.name) != getattr(now.options, field.name):
+                yield f"{self.options.as_typed(field.name)} then, {now.options.as_typed(field.name)} now"
+        if self.names != now.names:
+            if self.pictures != now.pictures:
+                yield f"{self.pictures:,} pictures then, {now.pictures:,} now"
+            else:
+                yield f"{now.pictures:,} pictures as then, but of other names"
+        if self.root != now.root:
+            yield f"{self.root} then, {now.root} now"
+
+
+def read_origin(list_path: str) -> Optional[ListOrigin]:
+    """The origin of a list; None for a foreign one: hand-made, or made by another program."""
+    path = os.path.splitext(list_path)[0] + ORIGIN_SUFFIX
+    with contextlib.suppress(OSError, ValueError, RecursionError, UsageError), open(path, "rb") as stream:
+        value = parse_json(stream.read(_MOST_BYTES))
+        if isinstance(value, dict):
+            value.pop("what", None)
+        return from_json(ListOrigin, value, "the file")
+    return None
+
+
+def is_changed(list_path: str, origin: ListOrigin) -> bool:
+    """Whether the list is another than when it was made."""
+    return sha256(list_path) != origin.content
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a list's text as it is written."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def names_digest(paths: Iterable[str]) -> str:
+    """SHA-256 of names in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
