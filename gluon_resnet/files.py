@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import glob
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
     For writers that open a file by its name themselves. On an exception the temporary file is
     removed and what stood at `path` before is untouched. OSError, at once and with `path`, where no
     file can be made there; one of the block that has no name, as of a full disk, gets `path`, too.
+    What processes that were killed while they wrote `path` have left is removed.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
@@ -29,11 +32,11 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if os.path.exists(path) and not os.path.isfile(path):  # root could rename over /dev/null
         raise OSError(errno.EINVAL, "it is a device or a pipe, and a file is to be put in its place", path)
+    _remove_abandoned(folder or ".", name)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder or ".")
+        handle, temporary = _locked_temporary(folder or ".", name)
     except OSError as error:  # it has the temporary name, which says nothing to a user
         raise OSError(error.errno, error.strerror, path) from None
-    os.close(handle)
     try:
         yield temporary
         with open(temporary, "rb") as stream:
@@ -46,6 +49,8 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
         if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, path) from error
         raise
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -95,6 +100,34 @@ def remove_leftovers(path: Union[str, os.PathLike[str]]) -> None:
     for left in glob.glob(os.path.join(folder, f".{name}.*.tmp")):
         with contextlib.suppress(OSError):
             os.unlink(left)
+
+
+def _locked_temporary(folder: str, name: str) -> tuple[int, str]:
+    """A new file, and its descriptor: as long as that is open in a process that lives, the file is not abandoned."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is found abandoned there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # taken for an abandoned one, before it was locked
+
+
+def _remove_abandoned(folder: str, name: str) -> None:
+    """Remove the temporary files for `name` that no living process holds."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.tmp")
+    found: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                    os.unlink(path)
+            finally:
+                os.close(handle)
 
 
 def _umask() -> int:

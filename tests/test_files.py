@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -35,3 +37,39 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
         pass
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert os.listdir(tmp_path) == ["pipe"]
+
+
+WRITE = """
+import sys, time
+from gluon_resnet.files import whole_file
+with whole_file(sys.argv[1]) as stream:
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_killed_processes_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
+    """The next to write the same file removes it; the files of others are none of its business."""
+    path = tmp_path / "a"
+    others = [".a.b.abcdefgh.tmp", ".a.abcdefg.tmp", "a.abcdefgh.tmp", ".a.ABCDEFGH.tmp"]
+    for name in (*others, ".a.abcd_012.tmp"):  # the last one of a version that held no lock
+        (tmp_path / name).write_bytes(b"part")
+    (tmp_path / ".a.linkname.tmp").symlink_to("b")
+    command = [sys.executable, "-c", WRITE, path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as killed, subprocess.Popen(command, **pipes) as living:
+        try:
+            assert killed.stdout.readline() == living.stdout.readline() == b"writing\n"
+            killed.kill()
+            killed.wait()
+            with whole_file(path) as stream:
+                stream.write("whole")
+            names = sorted(set(os.listdir(tmp_path)) - {*others, ".a.linkname.tmp"})
+            assert len(names) == 2  # of the living one
+            assert names[1] == "a"
+            living.communicate(timeout=600)
+            assert living.returncode == 0
+        finally:
+            killed.kill()
+            living.kill()
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, ".a.linkname.tmp", "a"])
