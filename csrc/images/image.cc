@@ -16,6 +16,16 @@ bool starts_with(const uint8_t* bytes, size_t size, const char* prefix, size_t l
   return size >= length && std::memcmp(bytes, prefix, length) == 0;
 }
 
+// The format of a file that is built as MPEG-4 files are, by the four letters of its kind.
+std::string describe_brand(const uint8_t* brand) {
+  const std::string name(reinterpret_cast<const char*>(brand), 4);
+  if (name == "avif" || name == "avis") return "AVIF";
+  for (const char* heif : {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"}) {
+    if (name == heif) return "HEIC";
+  }
+  return "a video or another kind of MPEG-4 file";
+}
+
 int opencv_flag(Interpolation interpolation) {
   switch (interpolation) {
     case Interpolation::kNearest:
@@ -52,7 +62,22 @@ std::string describe_format(const uint8_t* bytes, size_t size) {
     return "WebP";
   }
   if (starts_with(bytes, size, "\xff\xd8\xff", 3)) return "lossless JPEG";
-  if (starts_with(bytes, size, "\0\0\0\x0cjP  ", 8)) return "JPEG 2000";
+  if (starts_with(bytes, size, "\0\0\0\x0cjP  ", 8) ||
+      starts_with(bytes, size, "\xff\x4f\xff\x51", 4)) {
+    return "JPEG 2000";
+  }
+  if (starts_with(bytes, size, "\xff\x0a", 2) || starts_with(bytes, size, "\0\0\0\x0cJXL ", 8)) {
+    return "JPEG XL";
+  }
+  if (size >= 12 && std::memcmp(bytes + 4, "ftyp", 4) == 0) return describe_brand(bytes + 8);
+  if (starts_with(bytes, size, "\0\0\1\0", 4)) return "ICO";
+  if (starts_with(bytes, size, "8BPS", 4)) return "Photoshop";
+  if (starts_with(bytes, size, "%PDF", 4)) return "PDF";
+  if (starts_with(bytes, size, "PK\3\4", 4)) return "zip";
+  // What a server sends instead of a picture that it no longer has.
+  if (starts_with(bytes, size, "<!", 2) || starts_with(bytes, size, "<html", 5)) return "HTML";
+  if (starts_with(bytes, size, "<svg", 4) || starts_with(bytes, size, "<?xml", 5))
+    return "SVG or XML";
   if (starts_with(bytes, size, "\x93NUMPY", 6)) return "NumPy array";
   std::string hex = "unknown, starting with the bytes";
   for (size_t i = 0; i < std::min<size_t>(size, 8); ++i) {
