@@ -273,3 +273,21 @@ def test_the_folder_of_the_prefix_is_made(
     im2rec("lists/train", "pets", "--list")
     assert records(tmp_path / "data" / "new" / "train") == 12
     assert (tmp_path / "lists" / "train.lst").exists()
+
+
+def test_names_of_other_classes_do_not_stay(pets: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Nor do files of CIFAR-10 take the place of a split's."""
+    im2rec(tmp_path / "p", pets)
+    add(tmp_path / "flat", "1.jpg")
+    before = files(tmp_path / "p")
+    with pytest.raises(
+        DataError, match=r"p\.classes: names of classes stand there, and these pictures have none"
+    ):
+        main([str(tmp_path / "p"), str(tmp_path / "flat")])
+    assert files(tmp_path / "p") == before
+    im2rec(tmp_path / "p", pets, "--train-ratio", 0.5)
+    (tmp_path / "test_batch.bin").write_bytes(bytes(3073))
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073))
+    with pytest.raises(DataError, match=r"p_train\.lst: a list of other pictures stands there"):
+        main([str(tmp_path / "p"), str(tmp_path), "--source", "cifar10"])
+    assert records(tmp_path / "p_train") == 6

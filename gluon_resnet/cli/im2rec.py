@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from gluon_resnet.cli.im2rec_bar import Bar
-from gluon_resnet.cli.im2rec_lists import SHOWN_FAILURES, Job, Jobs, content, packing_jobs, write_lists
+from gluon_resnet.cli.im2rec_lists import Job, Jobs, packing_jobs, write_lists
 from gluon_resnet.cli.im2rec_options import list_request, pack_options, parse
 from gluon_resnet.cli.im2rec_records import on_records
+from gluon_resnet.cli.im2rec_request import SHOWN_FAILURES, content
 from gluon_resnet.data.cifar10 import cifar10_sources
 from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.pack_output import only_run
@@ -43,7 +44,13 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def _cifar10_jobs(args: argparse.Namespace) -> Iterator[Job]:
     for part, source in cifar10_sources(args.root).items():
-        yield Job(f"{args.prefix}_{part}", source)
+        prefix = f"{args.prefix}_{part}"
+        if os.path.exists(prefix + ".lst"):  # what is packed by it would be overwritten
+            raise DataError(
+                f"{prefix}.lst: a list of other pictures stands there; choose another prefix",
+                path=prefix + ".lst",
+            )
+        yield Job(prefix, source)
 
 
 def _pack(job: Job, options: PackOptions) -> bool:

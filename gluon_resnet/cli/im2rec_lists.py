@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
+from gluon_resnet.cli.im2rec_request import ListRequest, content, open_collection, pictures
 from gluon_resnet.data.image_list import (
     Entry,
     can_list,
@@ -22,33 +21,11 @@ from gluon_resnet.data.image_list import (
 from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.list_files import ListFile, ListsAtPrefix, lists_at, lists_in
 from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOptions, ListOrigin, names_digest, text_digest
-from gluon_resnet.data.sources import Collection, Folder, Source
-from gluon_resnet.data.tar_archive import TarArchive
+from gluon_resnet.data.sources import Collection, Source
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import sha256
 
-SHOWN_FAILURES = 20  # on the terminal
 _SHAPE = {"chunks", "train_ratio", "test_ratio"}  # the options that decide which lists there are
-
-
-@dataclass(frozen=True)
-class ListRequest:
-    """What is asked for.
-
-    Attributes:
-        prefix, root: as typed.
-        source: ``'auto'``, ``'folder'`` or ``'tar'``.
-        options: see ListOptions.
-        given: the names of those options that stand on the command line.
-        skip: leave out what cannot be listed, instead of failing.
-    """
-
-    prefix: str
-    root: str
-    source: str
-    options: ListOptions
-    given: frozenset[str] = frozenset()
-    skip: bool = False
 
 
 class Job(NamedTuple):
@@ -73,7 +50,7 @@ def packing_jobs(request: ListRequest) -> Jobs:
     DataError or UsageError where the lists that stand there are not what is asked for, and making them anew would
     lose something.
     """
-    collection = _collection(request)
+    collection = open_collection(request)
     if collection.ordered:
         print(
             f"{request.root} is compressed: its pictures are packed in its own order, not in that of the list. "
@@ -102,8 +79,8 @@ def packing_jobs(request: ListRequest) -> Jobs:
 
 def write_lists(request: ListRequest) -> None:
     """Write new lists; DataError where one would replace what is not ours to make anew."""
-    collection = _collection(request)
-    paths, _ = _pictures(request, collection)
+    collection = open_collection(request)
+    paths, _ = pictures(request, collection)
     entries = list_by_folder(paths) if request.options.recursive else list_flat(paths)
     left_out = len(paths) - len(entries)
     if not entries:  # MXNet would write an empty list
@@ -123,11 +100,6 @@ def write_lists(request: ListRequest) -> None:
         if part.classes is not None:
             write_text(part.prefix + ".classes", "".join(f"{name}\n" for name in part.classes))
         print(f"{part.prefix}.lst: {content(len(part.entries), part.classes)}")
-
-
-def content(count: int, classes: Optional[Iterable[str]], what: str = "pictures") -> str:
-    """In words: so many pictures in so many classes."""
-    return f"{count:,} {what}" + (f" in {len(tuple(classes)):,} classes" if classes is not None else "")
 
 
 def _kept_jobs(request: ListRequest, collection: Collection, lists: Sequence[ListFile]) -> Iterator[Job]:
@@ -189,7 +161,7 @@ def _compare_with_origin(
 
 
 def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix) -> Jobs:
-    paths, left_out = _pictures(request, collection)
+    paths, left_out = pictures(request, collection)
     flat = list_flat(paths)
     if flat and len(flat) < len(paths) and not request.options.recursive:
         raise DataError(
@@ -208,6 +180,12 @@ def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix
         text = format_list(source.entries)
         old = _require_ours(part.prefix, there, text)
         what = content(len(part.entries), part.classes)
+        names = part.prefix + ".classes"
+        if part.classes is None and os.path.exists(names):
+            raise DataError(
+                f"{names}: names of classes stand there, and these pictures have none; move it away",
+                path=names,
+            )
         if old is None:
             print(f"{part.prefix}.lst: a new list of {what}")
         elif old.origin is not None and old.origin.content == text_digest(text):
@@ -235,39 +213,6 @@ def _split(request: ListRequest, entries: Sequence[Entry]) -> Iterator[_Part]:
 
 def _shape(options: ListOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in _SHAPE}
-
-
-def _collection(request: ListRequest) -> Collection:
-    is_folder = os.path.isdir(request.root)
-    if (request.source == "folder" and not is_folder) or (request.source == "tar" and is_folder):
-        raise UsageError(f"--source {request.source}: {request.root} is {'a' if is_folder else 'no'} folder")
-    return Folder(request.root) if is_folder else TarArchive(request.root)
-
-
-def _pictures(request: ListRequest, collection: Collection) -> tuple[list[str], int]:
-    """The paths to list, and how many files and folders are left out; what is left out is told."""
-    paths, left_out = collection.survey(request.options.exts)
-    for line in left_out.lines():
-        print(line)
-    bad = [path for path in paths if not can_list(path)]
-    for path in bad[:SHOWN_FAILURES]:
-        print(f"{printable(path)}: a list cannot hold this name; rename it", file=sys.stderr)
-    if bad and not request.skip:
-        raise DataError(
-            f"{request.root}: {len(bad):,} of {len(paths):,} names have tabs, line breaks, or blanks at their ends, so "
-            "nothing was written; rename them, or --on-error skip leaves them out",
-            path=request.root,
-        )
-    if bad:
-        print(f"left out: {len(bad):,} names that a list cannot hold")
-        paths = [path for path in paths if can_list(path)]
-    if not paths:
-        raise DataError(
-            f"{request.root}: has no pictures, that is files ending with {' '.join(request.options.exts)} "
-            "(see --exts, and --source cifar10 for CIFAR-10's own files)",
-            path=request.root,
-        )
-    return paths, left_out.total + len(bad)
 
 
 def _origin(request: ListRequest, paths: Sequence[str], listed: bool) -> ListOrigin:

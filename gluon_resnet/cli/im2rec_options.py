@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from gluon_resnet.cli.command import program
-from gluon_resnet.cli.im2rec_lists import ListRequest
+from gluon_resnet.cli.im2rec_request import ListRequest
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.data.list_origin import ListOptions
 from gluon_resnet.data.packing import PackOptions
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=program("im2rec"),
         example=_EXAMPLES,
-        description="Pack pictures into a record file, make lists of them; check, join, unpack or salvage record files.",
+        description="Pack pictures into a record file, make lists of them, or work on record files.",
         epilog=_EPILOG,
     )
     parser.add_argument(

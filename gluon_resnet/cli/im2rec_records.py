@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from gluon_resnet.cli.im2rec_bar import Bar
-from gluon_resnet.cli.im2rec_lists import SHOWN_FAILURES, content
+from gluon_resnet.cli.im2rec_request import SHOWN_FAILURES, content
 from gluon_resnet.data.checking import check, rebuild_index
 from gluon_resnet.data.joining import JoinedRecords
 from gluon_resnet.data.left_out import printable

@@ -18,7 +18,7 @@ class JoinedRecords:
 
     Attributes:
         classes: see Source: the longest of the files' names, with which all others begin.
-        entries: the joined list, where each file has a .lst with all of its records; else None.
+        entries: the joined list, where each file has a .lst of just its records; else None.
 
     Raises:
         OSError, RecordError: a file cannot be read.
@@ -59,7 +59,7 @@ class JoinedRecords:
             path = os.path.splitext(file.path)[0] + ".lst"
             listed = {entry.key: entry for entry in read_list(path)} if os.path.exists(path) else {}
             keys = [file.key(position) for position in range(len(file))]
-            if not all(key in listed for key in keys):
+            if len(listed) != len(file) or not all(key in listed for key in keys):
                 return None
             joined += [listed[key]._replace(key=len(joined) + i) for i, key in enumerate(keys)]
         return joined

@@ -69,6 +69,11 @@ class PackOutput:
                 stream.write(text.encode("utf-8", "surrogateescape"))
                 stream.flush()
                 os.fsync(stream.fileno())
+        if (
+            ".lst" in texts and ORIGIN_SUFFIX not in texts
+        ):  # that of a list before says nothing about this one
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.prefix + ORIGIN_SUFFIX)
         # Two files cannot be replaced at once, and an index of another file would lead astray. So for a
         # moment there is none: readers then scan the record file, the old or the new one.
         with contextlib.suppress(FileNotFoundError):
