@@ -62,9 +62,12 @@ def unpack_records(path: str, folder: str) -> Unpacked:
     except FileExistsError:
         raise UsageError(f"{partial}: a run that was ended has left this folder; remove it first") from None
     try:
-        for target, payload in _images(file, folders):
-            os.makedirs(os.path.dirname(os.path.join(partial, target)), exist_ok=True)
-            with open(os.path.join(partial, target), "xb") as stream:
+        made = set()
+        for name, image, payload in _images(file, folders):
+            if name not in made:
+                os.makedirs(os.path.join(partial, name), exist_ok=True)
+                made.add(name)
+            with open(os.path.join(partial, name, image), "xb") as stream:
                 stream.write(payload)
         os.rename(partial, folder)
     except BaseException as error:
@@ -77,14 +80,14 @@ def unpack_records(path: str, folder: str) -> Unpacked:
     return Unpacked(len(file.images), len(folders.used), len(file) - len(file.images))
 
 
-def _images(file: RecordFile, folders: _ClassFolders) -> Iterator[tuple[str, bytes]]:
+def _images(file: RecordFile, folders: _ClassFolders) -> Iterator[tuple[str, str, bytes]]:
+    """The name of the folder, that of the file, and its bytes."""
     positions = file.images
     digits = len(str(max(file.key(position) for position in positions)))
     for position in positions:
         header, payload = file[position]
         key = file.key(position)
-        name = f"{key:0{digits}}{_ending(payload)}"
-        yield f"{folders.of(float(header.label[0]), key)}/{name}", payload
+        yield folders.of(float(header.label[0]), key), f"{key:0{digits}}{_ending(payload)}", payload
 
 
 class _ClassFolders:
