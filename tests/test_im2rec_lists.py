@@ -196,8 +196,9 @@ def test_a_list_that_was_asked_for_is_kept(
     with pytest.raises(UsageError, match=r"shuffled, and --no-shuffle is asked for; leave that out, or"):
         main([str(tmp_path / "p"), str(pets), "--no-shuffle"])
     add(pets, "cat/new.jpg")
-    for prefix, whose in (("p", ""), ("p_val", ", for the prefix p")):
-        message = rf"made{whose} from 12 pictures of .*, and .* has 13 pictures; make it anew with im2rec\.py .* --list"
+    anew = r"make it anew with im2rec\.py .*p .*pets --list --recursive --train-ratio 0\.75"
+    for prefix, whose, remedy in (("p", "", anew), ("p_val", ", for the prefix p", "choose another prefix")):
+        message = rf"made{whose} from 12 pictures of .*, and .* has 13 pictures; {remedy}, or remove .*\.lst\.json to"
         with pytest.raises(DataError, match=message):
             main([str(tmp_path / prefix), str(pets)])
     assert {path: path.read_bytes() for path in tmp_path.glob("p*.lst")} == lists

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple, Optional
 
 from gluon_resnet.cli.im2rec_request import ListRequest, content, open_collection, pictures
@@ -21,7 +22,7 @@ from gluon_resnet.data.image_list import (
 from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.list_files import ListFile, ListsAtPrefix, lists_at, lists_in
 from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOptions, ListOrigin, names_digest, text_digest
-from gluon_resnet.data.sources import Collection, Source
+from gluon_resnet.data.sources import EXTENSIONS, Collection, Source
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import sha256
 
@@ -137,13 +138,13 @@ def _compare_with_origin(
     changed: bool,
 ) -> int:
     """How many pictures are in none of a user's lists; an error where lists of ours are not what is asked for."""
-    anew = f"im2rec.py {request.prefix} {request.root} --list"
+    command = f"im2rec.py {request.prefix} {request.root} --list"
     differing = {n for n in request.given if getattr(request.options, n) != getattr(origin.options, n)}
     if differing:
         made = ", ".join(origin.options.as_typed(name) for name in sorted(differing))
         raise UsageError(
             f"{_paths(lists)}: made with {made}, and {_typed(request, differing)} is asked for; leave that out, or "
-            f"make the lists anew with {anew}"
+            f"make the lists anew with {command} and the options that you want"
         )
     paths = [path for path in collection.survey(origin.options.exts).paths if can_list(path)]
     if names_digest(paths) == origin.names:
@@ -152,10 +153,12 @@ def _compare_with_origin(
         listed = {entry.path for file in lists for entry in read_list(file.path)}
         return len(set(paths) - listed)
     found = f"{len(paths):,} pictures" if len(paths) != origin.pictures else "pictures of other names"
-    whose = "" if origin.prefix == os.path.basename(request.prefix) else f", for the prefix {origin.prefix}"
+    whose, remedy = "", f"make it anew with {' '.join((command, *_options(origin.options)))}"
+    if origin.prefix != os.path.basename(request.prefix):
+        whose, remedy = f", for the prefix {origin.prefix}", "choose another prefix"
     raise DataError(
         f"{_paths(lists)}: made{whose} from {origin.pictures:,} pictures of {origin.root}, and {request.root} has "
-        f"{found}; make it anew with {anew}, or remove {lists[0].prefix}{ORIGIN_SUFFIX} to pack it as it stands",
+        f"{found}; {remedy}, or remove {lists[0].prefix}{ORIGIN_SUFFIX} to pack it as it stands",
         path=lists[0].path,
     )
 
@@ -261,3 +264,11 @@ def _paths(lists: Iterable[ListFile]) -> str:
 
 def _typed(request: ListRequest, names: Iterable[str]) -> str:
     return ", ".join(request.options.as_typed(name) for name in sorted(set(names) & request.given))
+
+
+def _options(options: ListOptions) -> Iterator[str]:
+    """What is to be typed for them."""
+    usual = ListOptions(EXTENSIONS)
+    for field in fields(ListOptions):
+        if getattr(options, field.name) != getattr(usual, field.name):
+            yield options.as_typed(field.name)
