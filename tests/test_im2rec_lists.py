@@ -39,13 +39,15 @@ def fox(tmp_path: pathlib.Path) -> pathlib.Path:
 @pytest.mark.parametrize("name", ["p2", "p_val", "p_0", "p_train_val", "p.x"])
 @pytest.mark.parametrize("old", [False, True])  # as of a version that wrote no origins
 def test_a_longer_prefix_is_another_data_set(
-    pets: pathlib.Path, fox: pathlib.Path, tmp_path: pathlib.Path, name: str, old: bool
+    pets: pathlib.Path, fox: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture, name: str, old: bool
 ) -> None:
     im2rec(tmp_path / name, pets)
     if old:
         (tmp_path / f"{name}.lst.json").unlink()
     before = files(tmp_path / name)
     im2rec(tmp_path / "p", fox)
+    told = f"{name}.lst: left alone, for it is no list of {tmp_path / 'p'}; im2rec.py {tmp_path / name} {fox} packs it"
+    assert (told in capsys.readouterr().out) == old
     assert records(tmp_path / "p") == 1
     assert files(tmp_path / name) == before
 

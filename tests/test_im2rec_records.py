@@ -15,6 +15,7 @@ from conftest import encode, picture
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.im2rec import main
+from gluon_resnet.cli.im2rec_options import parse
 from gluon_resnet.data import RecordFile
 from gluon_resnet.data.image_list import read_list
 from gluon_resnet.data.packing import PackOptions, pack
@@ -375,3 +376,23 @@ def test_salvage_counts_where_ids_are_not_unique(tmp_path: pathlib.Path) -> None
     (tmp_path / "p.idx").unlink()
     im2rec("--salvage", path, tmp_path / "s")
     assert [header.id for header, _ in RecordFile(tmp_path / "s.rec")] == list(range(6))
+
+
+def test_every_example_of_the_help_can_be_typed(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    examples = re.findall(r"^  im2rec\.py (.*?)   ", capsys.readouterr().out, re.MULTILINE)
+    modes = {parse(example.split()).mode for example in examples}
+    assert modes == {"pack", "list", "check", "rebuild_index", "join", "unpack", "salvage"}
+
+
+def test_what_a_killed_rebuilding_left_is_removed(tmp_path: pathlib.Path) -> None:
+    path = write_records(tmp_path / "p", *jpegs(3))
+    (tmp_path / "p.idx").unlink()
+    os.utime(path, (1, 1))
+    for name in (".p.idx.abcd_012.tmp", ".p.rec.idx-cache.abcd_012.tmp"):
+        (tmp_path / name).write_bytes(b"0\t")
+    RecordFile(path)
+    assert sorted(os.listdir(tmp_path)) == [".p.idx.abcd_012.tmp", "p.rec", "p.rec.idx-cache"]
+    im2rec(path, "--rebuild-index")
+    assert sorted(os.listdir(tmp_path)) == ["p.idx", "p.rec", "p.rec.idx-cache"]

@@ -65,9 +65,8 @@ def packing_jobs(request: ListRequest) -> Jobs:
     there = lists_at(request.prefix)
     for file in there.others:
         if file.origin is None:
-            print(
-                f"{file.path}: left alone, since it is no whole split; im2rec.py {file.prefix} {request.root} packs it"
-            )
+            command = f"im2rec.py {file.prefix} {request.root}"
+            print(f"{file.path}: left alone, for it is no list of {request.prefix}; {command} packs it")
     if len(there.kept) > 1:
         names = "; or ".join(_paths(lists) for lists in there.kept)
         raise DataError(

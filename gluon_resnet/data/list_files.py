@@ -44,7 +44,8 @@ class ListsAtPrefix:
 
     Attributes:
         sets: lists that belong together, as those of one split do.
-        others: lists with the name of a split of this prefix that are none: of other prefixes, or parts of nothing.
+        others: lists with the name of a split of this prefix that are none: of other prefixes, or parts of nothing;
+            and foreign ones whose names begin with it, all of which MXNet's im2rec.py would take.
     """
 
     sets: Sequence[Sequence[ListFile]]
@@ -67,10 +68,12 @@ def lists_at(prefix: str) -> ListsAtPrefix:
     foreign: list[ListFile] = []
     others: list[ListFile] = []
     for name in sorted(_names(folder)):
-        if not _match(base, name):
+        if not name.startswith(base):
             continue
         file = list_file(os.path.join(folder, name))
-        if file.origin is None:
+        if not _match(base, name):
+            others += [file] if file.origin is None else []
+        elif file.origin is None:
             (own.setdefault(name, []) if name == base + ".lst" else foreign).append(file)
         elif file.origin.prefix == base:
             own.setdefault(replace(file.origin, content="", root=""), []).append(file)
