@@ -199,7 +199,7 @@ def test_a_list_that_was_asked_for_is_kept(
         main([str(tmp_path / "p"), str(pets), "--no-shuffle"])
     add(pets, "cat/new.jpg")
     anew = r"make it anew with im2rec\.py .*p .*pets --list --recursive --train-ratio 0\.75"
-    for prefix, whose, remedy in (("p", "", anew), ("p_val", ", for the prefix p", "choose another prefix")):
+    for prefix, whose, remedy in (("p", "", anew), ("p_val", " for the prefix p", "choose another prefix")):
         message = rf"made{whose} from 12 pictures of .*, and .* has 13 pictures; {remedy}, or remove .*\.lst\.json to"
         with pytest.raises(DataError, match=message):
             main([str(tmp_path / prefix), str(pets)])
@@ -294,3 +294,27 @@ def test_names_of_other_classes_do_not_stay(pets: pathlib.Path, tmp_path: pathli
     with pytest.raises(DataError, match=r"p_train\.lst: a list of other pictures stands there"):
         main([str(tmp_path / "p"), str(tmp_path), "--source", "cifar10"])
     assert records(tmp_path / "p_train") == 6
+
+
+def test_a_part_of_a_split_by_its_own_name(
+    pets: pathlib.Path, fox: pathlib.Path, tmp_path: pathlib.Path, capsys: Capture
+) -> None:
+    """It is packed again, as with MXNet's; another folder does not take its place, and a renamed list is an own one."""
+    im2rec(tmp_path / "p", pets, "--train-ratio", 0.75)
+    im2rec(tmp_path / "p_val", pets, "--resize", 9)
+    assert "p_val.lst: an existing list of 3 pictures, of the split of p\n" in capsys.readouterr().out
+    assert records(tmp_path / "p_val") == 3
+    before = files(tmp_path / "p_val")
+    with pytest.raises(
+        DataError, match=r"made for the prefix p from 12 pictures of .*; choose another prefix, or"
+    ):
+        main([str(tmp_path / "p_val"), str(fox)])
+    with pytest.raises(
+        DataError, match=r"p_val\.lst: the list there was made for another prefix, and would be lost"
+    ):
+        main([str(tmp_path / "p_val"), str(fox), "--list", "--recursive"])
+    assert files(tmp_path / "p_val") == before
+    for path in tmp_path.glob("p_val.*"):
+        path.rename(tmp_path / f"q.{path.name[6:]}")
+    im2rec(tmp_path / "q", fox)
+    assert "q.lst: made anew, a list of 1 pictures" in capsys.readouterr().out

@@ -120,7 +120,8 @@ def _kept_jobs(request: ListRequest, collection: Collection, lists: Sequence[Lis
         if file.origin is None:
             how = ", not made by this program: packed as it stands"
         else:
-            how = ", changed since it was made: packed as it stands" if file.changed else ", made by --list"
+            how = ", made by --list" if file.origin.listed else f", of the split of {file.origin.prefix}"
+            how = ", changed since it was made: packed as it stands" if file.changed else how
         print(f"{file.path}: an existing list of {len(entries):,} pictures{how}")
         if file.origin is None and request.given:
             print(f"{file.path}: {_typed(request, request.given)} would only count for a new list")
@@ -154,7 +155,7 @@ def _compare_with_origin(
     found = f"{len(paths):,} pictures" if len(paths) != origin.pictures else "pictures of other names"
     whose, remedy = "", f"make it anew with {' '.join((command, *_options(origin.options)))}"
     if origin.prefix != os.path.basename(request.prefix):
-        whose, remedy = f", for the prefix {origin.prefix}", "choose another prefix"
+        whose, remedy = f" for the prefix {origin.prefix}", "choose another prefix"
     raise DataError(
         f"{_paths(lists)}: made{whose} from {origin.pictures:,} pictures of {origin.root}, and {request.root} has "
         f"{found}; {remedy}, or remove {lists[0].prefix}{ORIGIN_SUFFIX} to pack it as it stands",
@@ -238,8 +239,10 @@ def _require_ours(prefix: str, there: ListsAtPrefix, text: str) -> Optional[List
             f"{path}: a list {whose} stands there; choose another prefix, or move it away", path=path
         )
     file = next((file for lists in there.sets for file in lists if file.path == path), None)
-    if file is not None and (file.origin is None or file.changed) and sha256(path) != text_digest(text):
-        what = "not made by this program" if file.origin is None else "changed since it was made"
+    users = file is not None and (file.origin is None or file.changed or file.of_split)
+    if file is not None and users and sha256(path) != text_digest(text):
+        what = "changed since it was made" if file.changed else "made for another prefix"
+        what = "not made by this program" if file.origin is None else what
         raise DataError(f"{path}: the list there was {what}, and would be lost; move it away", path=path)
     return file
 

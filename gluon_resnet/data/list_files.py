@@ -21,11 +21,13 @@ class ListFile:
         path: its .lst.
         origin: see ListOrigin; None: the list is foreign.
         changed: since it was made.
+        of_split: it is part of the split of another prefix, and is asked for by its own name.
     """
 
     path: str
     origin: Optional[ListOrigin]
     changed: bool = False
+    of_split: bool = False
 
     @property
     def prefix(self) -> str:
@@ -34,8 +36,8 @@ class ListFile:
 
     @property
     def kept(self) -> bool:
-        """Whether it is a user's, who must not lose it: foreign, changed by hand, or asked for by --list."""
-        return self.origin is None or self.changed or self.origin.listed
+        """Whether it is a user's, who must not lose it: foreign, changed by hand, made by --list, or of a split."""
+        return self.origin is None or self.changed or self.origin.listed or self.of_split
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def lists_at(prefix: str) -> ListsAtPrefix:
             (own.setdefault(name, []) if name == base + ".lst" else foreign).append(file)
         elif file.origin.prefix == base:
             own.setdefault(replace(file.origin, content="", root=""), []).append(file)
-        elif name == base + ".lst":  # part of a split, and asked for by its own name
-            own.setdefault(name, []).append(file)
+        elif name == base + ".lst":
+            of_split = _match(file.origin.prefix, name) is not None  # else it has been renamed
+            own.setdefault(name, []).append(replace(file, of_split=of_split))
         else:
             others.append(file)
     if _is_split(base, (os.path.basename(file.path) for file in foreign)):
