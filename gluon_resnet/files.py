@@ -108,7 +108,7 @@ def _locked_temporary(folder: str, name: str) -> tuple[int, str]:
         handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
         with contextlib.suppress(OSError):  # a file system without locks: nothing is found abandoned there
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:
+        if os.path.exists(temporary):
             return handle, temporary
         os.close(handle)  # taken for an abandoned one, before it was locked
 

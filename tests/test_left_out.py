@@ -97,6 +97,24 @@ def test_the_summary_counts_them(tmp_path: pathlib.Path, capsys: Capture) -> Non
     assert len(RecordFile(tmp_path / "q.rec")) == 1
 
 
+def test_links_in_archives_lead_to_files_only(tmp_path: pathlib.Path) -> None:
+    write_tree(tmp_path / "in", ["a/1.jpg", "b/1.txt"])
+    for name, target in (
+        ("a/2.jpg", "1.jpg"),
+        ("a/up", ".."),
+        ("b/a", "../a"),
+        ("b/2.txt", "1.txt"),
+        (".x", "a"),
+    ):
+        (tmp_path / "in" / name).symlink_to(target)
+    os.mkfifo(tmp_path / "in" / "a" / "pipe.jpg")
+    with tarfile.open(tmp_path / "t", "w") as tar:
+        tar.add(tmp_path / "in", ".")
+    paths, left_out = TarArchive(str(tmp_path / "t")).survey()
+    assert paths == ["a/1.jpg", "a/2.jpg"]
+    assert left_out == LeftOut({".txt": 2}, [".x"], ["a/up", "b/a"], ["a/pipe.jpg"], ["b"])
+
+
 def links(left_out: LeftOut) -> tuple[list[str], list[str]]:
     return list(left_out.links), list(left_out.unreadable)
 

@@ -100,7 +100,8 @@ def only_run(prefix: str) -> Iterator[None]:
     try:
         yield
     finally:
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         os.close(lock)
 
 

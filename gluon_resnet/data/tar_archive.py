@@ -85,13 +85,14 @@ class TarArchive:
 
     def survey(self, extensions: Sequence[str] = EXTENSIONS) -> Survey:
         """See Collection."""
-        links = (name for name in self._links if os.path.splitext(name)[1].lower() in extensions)
+        known = self._folders.union({os.curdir}, map(posixpath.dirname, self._members))
+        to_folders = [name for name, target in self._links.items() if target in known]
         hidden: set[str] = set()
-        files = _visible((*self._members, *links), hidden)
-        folders = set(_visible(self._folders, hidden)).union(map(posixpath.dirname, files))
-        return survey(
-            files, folders, extensions, hidden=list(hidden), unreadable=_visible(self._special, hidden)
-        )
+        folders = _visible(self._folders, hidden)
+        files = _visible((*self._members, *self._links.keys() - to_folders), hidden)
+        links, special = _visible(to_folders, hidden), _visible(self._special, hidden)
+        folders += map(posixpath.dirname, files)
+        return survey(files, folders, extensions, hidden=list(hidden), links=links, unreadable=special)
 
     def source(self, entries: Sequence[Entry], classes: Optional[tuple[str, ...]] = None) -> TarSource:
         """See Collection."""
