@@ -170,7 +170,9 @@ def test_unpacked_and_packed_again_it_is_the_same(
 ) -> None:
     im2rec(tmp_path / "p", pets, "--pass-through")
     im2rec("--unpack", tmp_path / "p", tmp_path / "out")
-    assert f"{tmp_path / 'out'}: 12 images in 3 folders of {tmp_path / 'p.rec'}\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'out'}: 12 images in 3 folders of {tmp_path / 'p.rec'}\n" in said
+    assert "other labels" not in said
     for entry in read_list(str(tmp_path / "p.lst")):
         folder, name = entry.path.split("/")
         unpacked = tmp_path / "out" / folder / f"{entry.key:02}{os.path.splitext(name)[1]}"
@@ -256,6 +258,29 @@ def test_what_cannot_be_unpacked_leaves_nothing(
         (tmp_path / "new.partial").mkdir()
         with pytest.raises(UsageError, match=r"new\.partial: a run that was ended has left this folder"):
             main([str(path), "--unpack", str(tmp_path / "new")])
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "told"),
+    [
+        (("dog", "cat"), [0, 1], True),
+        (("cat", "dog"), [0, 1], False),
+        (("cat", "dog", "owl"), [0, 2], True),  # a part without one of the classes
+        ((), [0, 1, 2], False),
+        ((), range(11), True),  # "10" comes before "2"
+        ((), [0.5, 1.5], True),
+    ],
+)
+def test_unpacked_classes_that_get_other_labels(
+    tmp_path: pathlib.Path, capsys: Capture, names: tuple[str, ...], labels: list[float], told: bool
+) -> None:
+    items = (Picture(i, (float(label),), "x", jpegs(1)[0]) for i, label in enumerate(labels))
+    path = write_records(tmp_path / "p", *items, classes=names or None)
+    im2rec(path, "--unpack", tmp_path / "out")
+    assert ("packed again, its classes get other labels" in capsys.readouterr().out) == told
+    im2rec(tmp_path / "q", tmp_path / "out", "--list", "--recursive")
+    again = {int(pathlib.Path(path).stem): label for _, (label,), path in read_list(str(tmp_path / "q.lst"))}
+    assert (again != dict(enumerate(labels))) == told
 
 
 def test_unpack_leaves_out_records_that_are_no_images(tmp_path: pathlib.Path, capsys: Capture) -> None:

@@ -102,3 +102,5 @@ def _unpack(path: str, folder: str) -> None:
     print(
         f"{printable(folder)}: {unpacked.images:,} images in {unpacked.folders:,} folders of {path}{others}"
     )
+    if unpacked.renumbered:
+        print(f"{printable(folder)}: packed again, its classes get other labels, those of their names' order")

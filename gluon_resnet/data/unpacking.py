@@ -28,11 +28,19 @@ _MOST_NAME = 255  # bytes, in the file systems of today
 
 
 class Unpacked(NamedTuple):
-    """How many images have been written, in how many folders, and how many records are no images."""
+    """What has been written.
+
+    Attributes:
+        images: their number.
+        folders: theirs.
+        others: the number of records that are no images.
+        renumbered: whether the classes get other labels when the folder is packed again.
+    """
 
     images: int
     folders: int
     others: int
+    renumbered: bool
 
 
 def unpack_records(path: str, folder: str) -> Unpacked:
@@ -77,7 +85,7 @@ def unpack_records(path: str, folder: str) -> Unpacked:
                 f"{path}: two images, or an image and a class, have the same name", path=path
             ) from None
         raise
-    return Unpacked(len(file.images), len(folders.used), len(file) - len(file.images))
+    return Unpacked(len(file.images), len(folders.used), len(file) - len(file.images), folders.renumbered())
 
 
 def _images(file: RecordFile, folders: _ClassFolders) -> Iterator[tuple[str, str, bytes]]:
@@ -95,7 +103,7 @@ class _ClassFolders:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.used: set[str] = set()
+        self.used: dict[float, str] = {}  # by label
         names = classes_path(path)
         self._names: Optional[list[str]] = None
         if os.path.exists(names):
@@ -121,8 +129,13 @@ class _ClassFolders:
                 path=self._path,
                 key=key,
             )
-        self.used.add(name)
+        self.used[label] = name
         return name
+
+    def renumbered(self) -> bool:
+        """Whether the labels used are other than those of the names in their order."""
+        names = sorted(self.used.values(), key=lambda name: name.split("/"))
+        return dict(enumerate(names)) != self.used
 
     def _folder(self, name: str) -> str:
         folder = "/".join(map(_harmless, name.split("/")))
