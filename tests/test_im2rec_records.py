@@ -406,7 +406,7 @@ def test_salvage_counts_where_ids_are_not_unique(tmp_path: pathlib.Path) -> None
 def test_every_example_of_the_help_can_be_typed(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    examples = re.findall(r"^  im2rec\.py (.*?)   ", capsys.readouterr().out, re.MULTILINE)
+    examples = re.findall(r"^  python3 .*im2rec\.py (.*)$", capsys.readouterr().out, re.MULTILINE)
     modes = {parse(example.split()).mode for example in examples}
     assert modes == {"pack", "list", "check", "rebuild_index", "join", "unpack", "salvage"}
 

@@ -24,7 +24,7 @@ from gluon_resnet.data.list_files import ListFile, ListsAtPrefix, lists_at, list
 from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOptions, ListOrigin, names_digest, text_digest
 from gluon_resnet.data.sources import EXTENSIONS, Collection, Source
 from gluon_resnet.errors import DataError, UsageError
-from gluon_resnet.files import sha256
+from gluon_resnet.files import regular_only, sha256
 
 _SHAPE = {"chunks", "train_ratio", "test_ratio"}  # the options that decide which lists there are
 
@@ -252,7 +252,9 @@ def _classes_of(prefix: str, entries: Sequence[Entry]) -> Optional[tuple[str, ..
     names = class_names(entries)
     path = prefix + ".classes"
     if names is not None and os.path.exists(path):
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
+        with open(
+            path, encoding="utf-8-sig", errors="surrogateescape", newline="\n", opener=regular_only
+        ) as stream:
             known = tuple(line.rstrip("\r\n") for line in stream)
         # A part of a whole may lack the last classes.
         if known[: len(names)] == names:

@@ -37,7 +37,7 @@ def read_list(path: str) -> list[Entry]:
     Raises DataError, with the number of the line, for a line that is not as it should be or has the key of
     an earlier one, and for a list without any.
     """
-    with open(path, "rb") as raw:
+    with open(path, "rb", opener=regular_only) as raw:
         if raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise DataError(
                 f"{path}: expected a list in UTF-8, found one in UTF-16; save it as UTF-8", path=path
@@ -45,7 +45,9 @@ def read_list(path: str) -> list[Entry]:
     entries = []
     lines: dict[int, int] = {}  # of the keys
     # Names of files are bytes; the handler keeps those that are no UTF-8.
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n", opener=regular_only) as stream:
+    with open(
+        path, encoding="utf-8-sig", errors="surrogateescape", newline="\n", opener=regular_only
+    ) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Optional
 
-from gluon_resnet.errors import UsageError
-from gluon_resnet.files import sha256
+from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.files import regular_only, sha256
 from gluon_resnet.json_values import from_json, is_integer, is_number, parse_json, require
 
 ORIGIN_SUFFIX = ".lst.json"
@@ -98,7 +98,10 @@ class ListOrigin:
 def read_origin(list_path: str) -> Optional[ListOrigin]:
     """The origin of a list; None for a foreign one: hand-made, or made by another program."""
     path = os.path.splitext(list_path)[0] + ORIGIN_SUFFIX
-    with contextlib.suppress(OSError, ValueError, RecursionError, UsageError), open(path, "rb") as stream:
+    with (
+        contextlib.suppress(OSError, ValueError, RecursionError, GluonResnetError),
+        open(path, "rb", opener=regular_only) as stream,
+    ):
         value = parse_json(stream.read(_MOST_BYTES))
         if isinstance(value, dict):
             value.pop("what", None)
