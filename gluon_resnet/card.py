@@ -177,6 +177,26 @@ class ModelCard:
             raise ModelError(f"{path}: this is not a model card in JSON: {error}", path=path) from None
 
 
+def class_difference(then: Sequence[str], now: Sequence[str]) -> Optional[str]:
+    """How the classes of equal labels differ, as a clause; None where they do not.
+
+    Classes that are numbered from 0 have no names: only their number can differ from that of others.
+    """
+    if len(then) != len(now):
+        return f"there were {len(then)} classes, and there are {len(now)} now"
+    if are_numbers(then) or are_numbers(now):
+        return None
+    for label, (name, other) in enumerate(zip(then, now)):
+        if name != other:
+            return f"class {label} was {name!r}, and is {other!r} now"
+    return None
+
+
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Whether they have no names but their labels."""
+    return tuple(classes) == tuple(map(str, range(len(classes))))
+
+
 def _is_length(value: Any) -> bool:
     return is_integer(value, 1, _MOST_PIXELS)
 

@@ -318,7 +318,7 @@ def test_a_link_that_was_lost_costs_no_state(tmp_path, link):
     ("module", "function", "kept"),
     [
         ("states", "write_arrays", 6),
-        ("checkpoint", "write_arrays", 8),
+        ("checkpoint", "write_arrays", 10),  # the network, which comes behind the state
         ("states", "temporary_name", 6),
         ("states", "asdict", 6),
     ],
@@ -355,8 +355,42 @@ def test_a_full_disk_is_told_and_training_goes_on(tmp_path, monkeypatch, module,
     assert resume(prefix).iteration == kept
     assert go_on(prefix)  # once there is room
     assert go_on(str(tmp_path / "whole"))
-    ends = [pathlib.Path(f"{p}-resume-00000010.params").read_bytes() for p in (prefix, tmp_path / "whole")]
-    assert ends[0] == ends[1]
+    for name in ("resume-00000010", "0002"):
+        ends = [pathlib.Path(f"{p}-{name}.params").read_bytes() for p in (prefix, tmp_path / "whole")]
+        assert ends[0] == ends[1]
+
+
+def test_no_network_is_there_before_a_state_of_its_epoch(tmp_path, monkeypatch):
+    """Else a run that is killed between them could neither go on, nor begin anew."""
+    names, replace = [], os.replace
+
+    def noted(old, new):
+        names.append(os.path.basename(new))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", noted)
+    assert go_on(str(tmp_path / "a"))
+    assert names.index("a-resume-00000005.json") < names.index("a-0001.params")
+    assert names.index("a-resume-00000010.json") < names.index("a-0002.params")
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_network_that_was_not_written_with_its_state_is_written_when_the_run_goes_on(
+    tmp_path, monkeypatch, validated
+):
+    """Killed between the two files: the state says whether the epoch's validation is done."""
+    prefix = str(tmp_path / "a")
+    assert go_on(prefix)
+    network, state = (pathlib.Path(f"{prefix}-{name}") for name in ("0002.params", "resume.json"))
+    expected = network.read_bytes()
+    network.unlink()
+    if not validated:
+        content = json.loads(state.read_text())
+        content["position"].update(epoch=1, batch=5, trained=True, seconds=1.0)
+        state.resolve().write_text(json.dumps(content))
+    assert go_on(prefix)
+    assert network.read_bytes() == expected
+    assert os.readlink(f"{prefix}-last.params") == network.name
 
 
 def test_a_slow_disk_does_not_hold_training_up(tmp_path, monkeypatch):

@@ -32,7 +32,8 @@ from gluon_resnet.convert import (
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import sha256
-from gluon_resnet.models.saved import chosen_epoch, load_network, newest_epoch, parameters_path, save_network
+from gluon_resnet.models.earlier import move_aside
+from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path, save_network, saved_epochs
 from gluon_resnet.models.units import VARIANTS
 from gluon_resnet.provenance import Source
 
@@ -89,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="replace files that are there (those of an earlier conversion are replaced without it)",
+        help="replace files that are there (those of an earlier conversion are replaced without it, and those of a run "
+        "are moved)",
     )
 
     group = parser.add_argument_group("reading")
@@ -164,6 +166,10 @@ def _read(args: argparse.Namespace, command: str) -> None:
         source=Source(weights.layout.title, os.path.abspath(args.file), sha256(args.file), command),
     )
     EvalTransform(card.resize, card.size, card.interpolation)  # the options of the images go together
+    # Beside these weights, which are of epoch 0, a run's would be taken for later ones.
+    moved = move_aside(args.model_prefix) if max(saved_epochs(args.model_prefix), default=0) else None
+    if moved:
+        _say(f"note: {moved}")
     save_network(args.model_prefix, 0, card, build(card, weights.arrays))
     option = f", shortcut option {weights.shortcut}" if weights.shortcut else ""
     _say(f"{args.file}: {weights.network}_{weights.variant}{option} of {weights.layout.title}")
@@ -243,11 +249,10 @@ def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:
 
 def _keep_other_networks(prefix: str) -> None:
     """UsageError unless there is nothing under `prefix`, or only what an earlier conversion wrote."""
-    card = f"{prefix}-model.json"
-    newest = newest_epoch(prefix)
+    card, saved = f"{prefix}-model.json", saved_epochs(prefix)
     before = ModelCard.load(card) if os.path.exists(card) else None
-    converted = before and before.source and not before.recipe and newest in (None, 0)
-    if not converted and (before or newest is not None):
+    converted = before and before.source and not before.recipe and saved in ([], [0])
+    if not converted and (before or saved):
         raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
 
 

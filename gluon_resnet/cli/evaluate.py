@@ -39,6 +39,7 @@ from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
 from gluon_resnet.evaluation.members import class_names
 from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.files import whole_file
+from gluon_resnet.models.saved import own_epochs
 from gluon_resnet.training.progress import Progress
 
 _EPILOG = """\
@@ -63,6 +64,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise UsageError(f"--update-card would replace {card_path} by what --size says: leave one out")
     contexts = chosen_contexts(args)
     loaded = [load_member(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, wanted)]
+    if args.update_card:
+        _require_own_epoch(args.model_prefix[0], loaded[0][1].epoch)
     members, networks = [member for member, _ in loaded], tuple(network for _, network in loaded)
     names = class_names(members, args.data_val)
     files = [RecordFile(path) for path in args.data_val]
@@ -128,6 +131,15 @@ def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
     if classes == 10 and protocol == "1-crop":
         return reference(card.network, card.shortcut, card.variant, "cifar10")
     return reference(card.network, card.shortcut, card.variant, protocol) if classes == 1000 else None
+
+
+def _require_own_epoch(prefix: str, epoch: int) -> None:
+    """UsageError where the card of `prefix` is not of the network after so many epochs."""
+    if epoch in own_epochs(prefix)[1]:
+        raise UsageError(
+            f"--update-card would put errors of epoch {epoch} into {prefix}-model.json, which is of an earlier one: "
+            "leave it out"
+        )
 
 
 def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[RecordFile]) -> None:

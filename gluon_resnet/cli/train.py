@@ -19,6 +19,7 @@ from gluon_resnet.cli.train_options import parser
 from gluon_resnet.cli.train_records import list_holdout
 from gluon_resnet.cli.train_replay import replay_of, reported
 from gluon_resnet.cli.train_report import TrainReport
+from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.anomaly import Anomaly
 from gluon_resnet.training.devices import open_engine
@@ -49,7 +50,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         if args.benchmark:
             benchmark(request, engine)
             return None
-        return _train(Job(request, engine, workers.rank, workers.count, args.detect_anomaly), workers)
+        return _train(
+            Job(request, engine, workers.rank, workers.count, args.detect_anomaly, workers), workers
+        )
 
 
 def _train(job: Job, workers: Workers) -> Optional[int]:
@@ -57,6 +60,7 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
     request, args, prefix = job.request, job.request.args, job.request.prefix
     position = find_position(job, workers)
     if position.done(job.iterations):
+        job.checkpoints.complete(job.trainer, position, job.iterations)
         print(f"{prefix}: all {position.epoch} epochs are done already")
         return None
     tell_what_to_expect(job, position)
@@ -98,6 +102,9 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
 def _begin_files(job: Job, position: Position, epochs: int, workers: Workers) -> TrainReport:
     """The files that are written before the first step; by one worker."""
     args, prefix = job.request.args, job.request.prefix
+    moved = None if job.checkpoints.resumed else move_aside(prefix, args.load_epoch)
+    if moved:
+        note(moved)
     data = {"training data": described_data(args.data_train, job.train.num_records)}
     if job.validation:
         data["validation data"] = described_data(args.data_val or args.data_train, job.validation.num_records)

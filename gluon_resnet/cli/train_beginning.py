@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from gluon_resnet.card import ModelCard, class_difference
 from gluon_resnet.cli.train_job import Job
-from gluon_resnet.errors import UsageError
+from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.parameters import load_parameters, parameter_value, read_arrays
-from gluon_resnet.models.saved import newest_epoch, parameters_path
+from gluon_resnet.models.saved import chosen_epoch, newest_epoch, parameters_path, saved_epochs
 from gluon_resnet.training.position import Position
+from gluon_resnet.training.run_data import data_difference
 from gluon_resnet.training.schedule import Observed
 from gluon_resnet.training.workers import Workers
 
@@ -26,8 +28,9 @@ def find_position(job: Job, workers: Workers) -> Position:
     position = checkpoints.resume(job.trainer) if args.resume else None
     if position is None:
         if args.resume:
-            newest = newest_epoch(checkpoints.prefix)
-            if newest is not None and args.load_epoch is None:
+            saved = saved_epochs(checkpoints.prefix)
+            if saved and args.load_epoch is None:
+                newest = newest_epoch(checkpoints.prefix) or saved[-1]
                 raise UsageError(
                     f"there is no {checkpoints.resume_path}, but {parameters_path(checkpoints.prefix, newest)}: "
                     f"go on from that with --load-epoch {newest}, or choose another --model-prefix"
@@ -48,7 +51,8 @@ def beginning(job: Job) -> Position:
     epoch = job.request.args.load_epoch
     if epoch is None:
         return Position()
-    path = parameters_path(job.request.prefix, epoch)
+    path = parameters_path(job.request.prefix, chosen_epoch(job.request.prefix, epoch))
+    _require_same_classes(job, path)
     _require_same_normalization(job.trainer.net, path)
     load_parameters(job.trainer.net, path)
     return Position(epoch=epoch, iteration=epoch * len(job.train))
@@ -90,6 +94,24 @@ def _expect_the_same(workers: Workers, job: Job, position: Position) -> None:
             f"the workers would begin with different states, worker {workers.rank} with that after iteration "
             f"{position.iteration}: the files of --model-prefix have to be the same on every machine"
         )
+
+
+def _require_same_classes(job: Job, path: str) -> None:
+    """UsageError where the network in `path` has other classes than this run's labels; a note on other records."""
+    known = f"{job.request.prefix}-model.json"
+    try:
+        card = ModelCard.load(known)
+    except (OSError, ModelError):  # nothing is known of them
+        return
+    other = class_difference(card.classes, job.card.classes)
+    if other:
+        raise UsageError(
+            f"the labels would mean other classes than the network's in {path}: {other} ({known}); give records with "
+            "its classes, or another --model-prefix and these weights as --pretrained, whose head is new"
+        )
+    changed = data_difference("training", card.data.training if card.data else None, job.data.training)
+    if changed:
+        note(f"{changed} ({known})")
 
 
 def _require_same_normalization(net: Any, path: str) -> None:

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.card_entries import data_set, measured_error
+from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.train_job import Job
 from gluon_resnet.errors import ModelError
 from gluon_resnet.provenance import TrainedBy, TrainedOn
@@ -25,7 +25,8 @@ def card_of(job: Job, position: Position, epochs: int) -> ModelCard:
     given = {key: value for key, value in settings.items() if value is not None}
     card = replace(
         job.card,
-        data=TrainedOn(data_set(job.train), data_set(job.validation) if job.validation else None),
+        data=TrainedOn(job.data.training, job.data.validation),
+        epoch=position.epoch or None,
         # As it is read back: tuples become lists.
         recipe=TrainedBy(name, request.command, json.loads(json.dumps(given))),
         source=request.pretrained.card.source if request.pretrained else None,

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.card_entries import card_versions
+from gluon_resnet.cli.card_entries import card_versions, data_set
 from gluon_resnet.cli.command import as_typed
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe
@@ -27,8 +27,10 @@ from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.horovod_engine import own_share
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.recipes import Recipe
+from gluon_resnet.training.run_data import RunData
 from gluon_resnet.training.trainer import Trainer
 from gluon_resnet.training.transfer import freeze
+from gluon_resnet.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Job:
         request: the command line.
         engine: what combines gradients over devices and workers.
         rank, world_size: of this worker.
+        workers: that have to be given the same command line; None: nobody is asked.
         checked: every number of every step is looked at (see DetectingTrainer).
 
     Attributes:
@@ -86,11 +89,18 @@ class Job:
         iterations, schedule: of the run.
         trainer: with the first weights.
         settings: what the numbers of the run depend on, besides the data.
+        data: its classes and records.
         checkpoints: of the run.
     """
 
     def __init__(
-        self, request: Request, engine: Engine, rank: int, world_size: int, checked: bool = False
+        self,
+        request: Request,
+        engine: Engine,
+        rank: int,
+        world_size: int,
+        checked: bool = False,
+        workers: Optional[Workers] = None,
     ) -> None:
         args, recipe = request.args, request.recipe
         self.request, self.rank, self.world_size, self._engine = request, rank, world_size, engine
@@ -116,6 +126,11 @@ class Job:
             )
         self.iterations = recipe.total_iterations(len(self.train))
         self.schedule = recipe.schedule(len(self.train))
+        self.settings = self._settings()
+        validated = data_set(self.validation) if self.validation else None
+        self.data = RunData(self.card.classes, data_set(self.train), validated)
+        if workers:  # before they share a network, for which they would wait
+            workers.require_same(self._common())
         mx.random.seed(args.seed)
         net = build_network(self.card, self.mean.mean_image if self.mean else None, recipe.zero_gamma)
         net.initialize(ctx=request.contexts)
@@ -124,7 +139,6 @@ class Job:
         if args.freeze:
             freeze(net)
         self.trainer = build_trainer(request, recipe, net, len(self.card.classes), engine, checked)
-        self.settings = self._settings()
         self.checkpoints = Checkpoints(
             request.prefix,
             self.settings,
@@ -132,6 +146,7 @@ class Job:
             save_every=args.save_every,
             keep=args.keep,
             writes=rank == 0,
+            data=self.data,
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -154,6 +169,21 @@ class Job:
             "asynchronous": None if self._engine.in_step else True,
             "dtype": args.dtype,
             "top_k": args.top_k,
+        }
+
+    def _common(self) -> dict[str, Any]:
+        """What has to be the same for all workers of this run."""
+        args, training = self.request.args, self.data.training
+        return {
+            **self.settings,
+            "iterations": self.iterations,
+            "save_every": args.save_every,
+            "resume": args.resume,
+            "load_epoch": args.load_epoch,
+            "recompute": args.recompute,
+            "training images": training.images,
+            "training data's fingerprint": training.fingerprint,
+            **{f"class {label}": name for label, name in enumerate(self.card.classes)},
         }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gluon_resnet.card import ModelCard
+from gluon_resnet.card import ModelCard, are_numbers
 from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
 
@@ -47,13 +47,9 @@ def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str,
     for source, found, error in sources[1:]:
         if len(found) != len(names):
             raise error(f"{source} has {len(found)} classes, and {known} has {len(names)}")
-        if _are_numbers(names):
+        if are_numbers(names):
             known, names = source, found
-        elif not _are_numbers(found) and found != names:
+        elif not are_numbers(found) and found != names:
             label = next(label for label, pair in enumerate(zip(found, names)) if pair[0] != pair[1])
             raise error(f"class {label} is {found[label]!r} in {source}, and {names[label]!r} in {known}")
     return names
-
-
-def _are_numbers(names: tuple[str, ...]) -> bool:
-    return names == tuple(map(str, range(len(names))))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.files import sha256
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.parameters import load_parameters, save_parameters
 
@@ -21,30 +23,86 @@ def parameters_path(prefix: Path, epoch: int) -> str:
     return f"{os.fspath(prefix)}-{epoch:04d}.params"
 
 
-def newest_epoch(prefix: Path) -> Optional[int]:
-    """The highest N of PREFIX-NNNN.params; None where there is none."""
+def saved_epochs(prefix: Path) -> list[int]:
+    """The N of all PREFIX-NNNN.params, ascending, whoever they are from."""
     prefix = os.fspath(prefix)
     files = glob.glob(glob.escape(prefix) + "-*.params")
     epochs = [re.fullmatch(r"(\d{4,})\.params", path[len(prefix) + 1 :]) for path in files]
-    return max((int(match[1]) for match in epochs if match), default=None)
+    return sorted(int(match[1]) for match in epochs if match)
+
+
+def own_epochs(prefix: Path) -> tuple[list[int], list[int]]:
+    """Of `saved_epochs` those that PREFIX-model.json is of, and the others: files of another run, or copied there.
+
+    A card says how many epochs were trained. Without one, or where it does not know, all are its own.
+    """
+    found, last = saved_epochs(prefix), _last_epoch(os.fspath(prefix))
+    if last is None:
+        return found, []
+    return [epoch for epoch in found if epoch <= last], [epoch for epoch in found if epoch > last]
+
+
+def newest_epoch(prefix: Path) -> Optional[int]:
+    """The last epoch of the run, or the one network, under PREFIX (see `own_epochs`); None where none is saved."""
+    return max(own_epochs(prefix)[0], default=None)
 
 
 def chosen_epoch(prefix: Path, epoch: Union[int, str, None] = None) -> int:
     """`epoch` as a number: None is the newest, 'best' that of the lowest validation error, which training has marked.
 
-    UsageError where there are no parameters under this prefix, or none are marked.
+    Parameters that are there and are not of PREFIX-model.json are left out, and named on standard error; given by
+    their number they are taken, and named, too. UsageError where there are no parameters of this prefix, or none are
+    marked.
     """
     prefix = os.fspath(prefix)
+    own, others = own_epochs(prefix)
     if epoch == "best":
         match = re.search(r"-(\d{4,})\.params$", os.path.realpath(f"{prefix}-best.params"))
         if not match:
             raise UsageError(f"there is no link {prefix}-best.params, which training with validation makes")
+        if int(match[1]) in others:
+            raise UsageError(f"{prefix}-best.params is not of this run: {_named(prefix, [int(match[1])])}")
         return int(match[1])
-    if epoch is None:
-        epoch = newest_epoch(prefix)
-    if epoch is None:
-        raise UsageError(f"there is no {prefix}-NNNN.params: train first, or name another prefix")
-    return int(epoch)
+    if epoch is not None:
+        if int(epoch) in others:
+            _note(_named(prefix, [int(epoch)]))
+        return int(epoch)
+    if own:
+        if others:
+            _note(f"{_named(prefix, others)}: left out")
+        return own[-1]
+    if others:
+        raise UsageError(
+            f"{_named(prefix, others)}: give --epoch {others[-1]} if it is the one that is meant"
+        )
+    raise UsageError(f"there is no {prefix}-NNNN.params: train first, or name another prefix")
+
+
+def _last_epoch(prefix: str) -> Optional[int]:
+    """The last epoch that PREFIX-model.json can be of; None where it does not say."""
+    try:
+        card = ModelCard.load(f"{prefix}-model.json")
+    except (OSError, ModelError):  # who needs it will be told
+        return None
+    if card.exported:  # PREFIX-0000.params, unless the checkpoint stands there, too
+        checkpoint = None if card.epoch is None else parameters_path(prefix, card.epoch)
+        beside = checkpoint and os.path.exists(checkpoint) and sha256(checkpoint) == card.exported.sha256
+        return card.epoch if beside else 0
+    if card.epoch is None and card.source and not card.recipe:
+        return 0  # as converted
+    return card.epoch
+
+
+def _named(prefix: str, epochs: Sequence[int]) -> str:
+    """The sentence that parameters of these epochs are not of the card of `prefix`."""
+    first, last = (parameters_path(prefix, epoch) for epoch in (epochs[0], epochs[-1]))
+    files = f"{first} is" if first == last else f"{first} to {last} ({len(epochs)} files) are"
+    known = _last_epoch(prefix)
+    return f"{files} not of the network of {prefix}-model.json, which has been trained for {known} epochs"
+
+
+def _note(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def load_card(prefix: Path) -> ModelCard:

@@ -14,6 +14,7 @@ from gluon_resnet.models.parameters import parameter_values, write_arrays
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.background import BackgroundWriter
 from gluon_resnet.training.position import Position
+from gluon_resnet.training.run_data import RunData
 from gluon_resnet.training.states import States, link
 from gluon_resnet.training.trainer import Trainer
 
@@ -31,11 +32,15 @@ class Checkpoints:
     Args:
         prefix: path and beginning of the name of all its files; the folder must exist.
         settings: what the numbers of this run depend on (network, recipe, seed, ...), JSON-able, flat.
+        data: its classes and records, which are to stay the same, too; None: not known.
         save_period: PREFIX-NNNN.params is written after every so many epochs; after the last and the best one always.
         save_every: the state is saved after every so many updates, too; 0: only after an epoch.
         keep: how many states are kept, from 1.
         writes: False: this worker saves nothing, another one does.
         warn: takes a sentence for the user.
+
+    Attributes:
+        resumed: whether `resume` has found a state: else the run begins here.
     """
 
     def __init__(
@@ -47,15 +52,17 @@ class Checkpoints:
         keep: int = 2,
         writes: bool = True,
         warn: Callable[[str], None] = _note,
+        data: Optional[RunData] = None,
     ) -> None:
-        self.prefix = prefix
+        self.prefix, self.resumed = prefix, False
+        self._data = data
         self._settings = json.loads(json.dumps(settings))  # as it is read back: tuples become lists
         self._save_period, self._save_every, self._keep = save_period, save_every, keep
         self._writes, self._warn = writes, warn
         self._states = States(prefix)
         self._writer = BackgroundWriter(self._not_written)
         self._saved: list[int] = []  # iterations of the states of this run
-        self._failure: Optional[OSError] = None  # why the newest state is not on disk
+        self._failure: Optional[str] = None  # what could not be written, of the newest state and its network
         self._network: Optional[str] = None  # newest of this run; an older run may have left others
         self._only_best: Optional[str] = None  # a network that was saved for no other reason
         self.resume_path = self._states.link_path
@@ -84,13 +91,17 @@ class Checkpoints:
             network = parameter_values(trainer.net)
 
         def write() -> None:
-            if network is not None:
-                self._write_network(network, epochs)
-            self._states.write(self._settings, position, arrays)
+            # The state comes first: where a network is without one, the run could not go on.
+            self._states.write(self._settings, position, arrays, self._data)
             self._failure = None
             self._saved = [*(n for n in self._saved if n != position.iteration), position.iteration]
             self._saved = self._saved[-self._keep :]
             self._states.keep_only(self._saved)
+            if network is not None:
+                try:
+                    self._write_network(network, epochs)
+                except OSError as error:
+                    self._not_written(f"the network after epoch {epochs}", error)
 
         self._writer.submit(f"the state of iteration {position.iteration}", write)
 
@@ -118,18 +129,15 @@ class Checkpoints:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(former)
             if position.iteration in self._saved:  # or its arrays could not be written
-                self._states.write(self._settings, position)
+                self._states.write(self._settings, position, data=self._data)
 
         self._writer.submit(f"the state after the validation of epoch {epochs}", write)
 
     def flush(self) -> None:
-        """Wait until all is written; GluonResnetError where the newest state could not be."""
+        """Wait until all is written; GluonResnetError where the newest state, or its epoch's network, could not be."""
         self._writer.flush()
         if self._failure:
-            kept = f"that of iteration {self._saved[-1]} is kept" if self._saved else "none is kept"
-            raise GluonResnetError(
-                f"the last state of this run could not be written ({self._failure}); {kept}"
-            )
+            raise GluonResnetError(f"{self._failure}; {self._kept() or 'no state is kept'}")
 
     def settle(self) -> None:
         """Wait until nothing is being written, whatever became of it."""
@@ -151,9 +159,31 @@ class Checkpoints:
                     f"{state.path} is of a run with another {name} ({then}, now {now}): "
                     "a run goes on under its own settings, others start from its weights with --load-epoch"
                 )
+        other = state.data.difference(self._data) if state.data and self._data else None
+        if other:
+            raise UsageError(
+                f"{state.path} cannot be gone on from, since {other}; give the records that this run began with, or "
+                "another --model-prefix, which --pretrained can begin with these weights"
+            )
         trainer.load_state(state.arrays_path, self._states.arrays(state))
         self._saved = [n for n in self._states.iterations() if n <= state.position.iteration]
+        self.resumed = True
         return state.position
+
+    def complete(self, trainer: Trainer, position: Position, iterations: int) -> None:
+        """Write the network of the epoch at whose end a run of so many iterations goes on, where it is not there.
+
+        The run was ended, or its disk full, between the state and the network.
+        """
+        epochs, ended = position.epoch + position.trained, position.trained or not position.batch
+        due = position.iteration >= iterations or epochs % self._save_period == 0
+        if not (self._writes and self.resumed and epochs and ended and due):
+            return
+        path = parameters_path(self.prefix, epochs)
+        if os.path.exists(path):
+            link(path, f"{self.prefix}-last.params")
+        else:
+            self._write_network(parameter_values(trainer.net), epochs)
 
     def keep_as(self, prefix: str) -> bool:
         """Let the last state of this run stay under another prefix, in the same folder; False where there is none."""
@@ -179,6 +209,9 @@ class Checkpoints:
         link(path, f"{self.prefix}-last.params")
 
     def _not_written(self, name: str, error: OSError) -> None:
-        self._failure = error
-        kept = f"; that of iteration {self._saved[-1]} is kept" if self._saved else ""
-        self._warn(f"{name} could not be written ({error}){kept}; training goes on")
+        self._failure = f"{name} could not be written ({error})"
+        kept = self._kept()
+        self._warn("; ".join([self._failure, *([kept] if kept else []), "training goes on"]))
+
+    def _kept(self) -> str:
+        return f"the state of iteration {self._saved[-1]} is kept" if self._saved else ""

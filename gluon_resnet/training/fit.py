@@ -84,8 +84,11 @@ def fit(
         progress or Progress(every=0),
         stop,
     )
+    position = position or Position()
+    if checkpoints:
+        checkpoints.complete(trainer, position, iterations)
     try:
-        done = run.go_on(position or Position())
+        done = run.go_on(position)
     except BaseException:
         if checkpoints:
             checkpoints.settle()  # who goes on from here finds nobody writing
@@ -158,6 +161,8 @@ class _Run:
 
         def status() -> str:
             sums = meter.lagging
+            if not sums.images:  # the first batch is being computed
+                return f"lr {schedule(iteration - 1, observed):g}"
             rate = sums.images / (time.perf_counter() - began)
             return (
                 f"loss {sums.mean_loss:.3f}  error {sums.top1_error:.1f} %  "
@@ -199,6 +204,7 @@ class _Run:
                     observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
                 if self.checkpoints and self.checkpoints.due(iteration) and batch_number < batches_here:
                     here = reached()
+                    steps.done(iteration)  # what goes on from here begins to count behind it
                     trainer.gather_statistics()
                     self._save(here, urgent=False)
         last_position = reached()

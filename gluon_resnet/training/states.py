@@ -20,6 +20,7 @@ from gluon_resnet.files import temporary_name
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.models.saved import newest_epoch
 from gluon_resnet.training.position import Position
+from gluon_resnet.training.run_data import RunData
 
 _FORMAT = "gluon-resnet resume 3"
 
@@ -33,6 +34,7 @@ class State:
     position: Position
     arrays_path: str
     crc32: int  # of the file of arrays
+    data: Optional[RunData] = None  # states of older versions have none
 
 
 class States:
@@ -50,6 +52,7 @@ class States:
         settings: Mapping[str, Any],
         position: Position,
         arrays: Optional[Mapping[str, np.ndarray]] = None,
+        data: Optional[RunData] = None,
     ) -> None:
         """Write a state, which is then the last one; without `arrays` in place of the one of the same iteration.
 
@@ -64,7 +67,7 @@ class States:
                 new_arrays = files.enter_context(temporary_name(arrays_path))
                 write_arrays(new_arrays, arrays)
                 crc32 = _crc32(new_arrays)
-            _write(temporary, State(path, dict(settings), position, arrays_path, crc32))
+            _write(temporary, State(path, dict(settings), position, arrays_path, crc32, data))
             if arrays is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)  # of the same iteration, with other arrays
@@ -192,6 +195,7 @@ def _write(path: str, state: State) -> None:
         "settings": state.settings,
         "position": asdict(state.position),
         "arrays": {"name": os.path.basename(state.arrays_path), "crc32": state.crc32},
+        "data": state.data and state.data.content(),
     }
     with open(path, "w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=1)
@@ -210,6 +214,7 @@ def _parsed(path: str) -> State:
             Position.from_dict(content["position"]),
             os.path.join(os.path.dirname(path), str(content["arrays"]["name"])),
             int(content["arrays"]["crc32"]),
+            None if content.get("data") is None else RunData.of(content["data"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import exit_status
+from gluon_resnet.errors import UsageError, exit_status
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.lifeline import Lifeline
 from gluon_resnet.training.metrics import Sums
 
 _LOSS_UNIT = 2**-20  # sums are of integers
+_BYTES = 6  # of text in one of them
+_TOLD, _LONGEST = 5, 80  # differences between workers that are told, and letters of a value
 
 
 class Workers:
@@ -96,6 +100,35 @@ class Workers:
         """Whether `value`, below 2^32, is the same for all of them."""
         return not self.any(self.sum([value]) != [value * self.count])  # one differs from the mean, if any do
 
+    def require_same(self, values: Mapping[str, Any]) -> None:
+        """UsageError unless `values`, which JSON can hold, are the same for all: what differs, and where."""
+        texts = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
+        if self.agree(zlib.crc32(json.dumps(texts, sort_keys=True).encode())):
+            return
+        first = json.loads(self._text_of(0, json.dumps(texts)))
+        other = [name for name in sorted({*first, *texts}) if first.get(name) != texts.get(name)]
+        differing = next(rank for rank in range(self.count) if self.any(bool(other) and rank == self.rank))
+        told = [
+            f"{name}: {_shown(texts.get(name))} there, {_shown(first.get(name))} with worker 0"
+            for name in other
+        ]
+        differences = self._text_of(differing, "; ".join(told[:_TOLD]))
+        raise UsageError(
+            f"worker {differing} does not train as worker 0 does ({differences}): "
+            "start all workers with the same options, on the same records"
+        )
+
+    def _text_of(self, rank: int, text: str) -> str:
+        """The `text` of worker `rank`, for all."""
+        data = text.encode() if rank == self.rank else b""
+        (size,) = self.sum([len(data)])
+        parts = []
+        for begin in range(0, size, 8 * _BYTES):
+            part = data[begin : begin + 8 * _BYTES].ljust(8 * _BYTES, b"\0")
+            numbers = [int.from_bytes(part[i : i + _BYTES], "big") for i in range(0, len(part), _BYTES)]
+            parts += [number.to_bytes(_BYTES, "big") for number in self.sum(numbers)]
+        return b"".join(parts)[:size].decode()
+
     def asked_to_stop(self, flag: bool) -> bool:
         """At each step: whether `flag` is true for one of them. With dist_async nobody waits to learn it."""
         if self._engine.in_step:
@@ -115,6 +148,13 @@ class Workers:
             f"this is worker {self.rank} of {self.count}: one of the others is late, whose own messages say why; "
             "a parameter server does not tell which"
         )
+
+
+def _shown(text: Optional[str]) -> str:
+    """A value in JSON, which has no control characters, cut."""
+    if text is None:
+        return "nothing"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _end(status: int) -> None:
