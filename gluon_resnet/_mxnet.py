@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ import numpy
 from gluon_resnet._cuda_libraries import is_cuda_build, load_cuda_libraries
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem, UsageError
+
+_THREADS = 6  # that MXNet starts as it is loaded
 
 
 class MXNetUnavailable(EnvironmentProblem, ImportError):
@@ -42,6 +45,21 @@ def _set_environment() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Hybridized networks are static graphs here; a build without CUDA does not read this.
     os.environ.setdefault("MXNET_ENABLE_CUDA_GRAPHS", "1")
+
+
+def _require_threads() -> None:
+    """RuntimeError, Python's own, where MXNet cannot start the threads that it needs: it would end the process."""
+    done = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(_THREADS):
+            thread = threading.Thread(target=done.wait)
+            thread.start()
+            started.append(thread)
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
 
 
 @contextlib.contextmanager
@@ -74,6 +92,7 @@ if is_cuda_build(os.path.dirname(_spec.origin)):
         load_cuda_libraries()
     except EnvironmentProblem as error:
         raise MXNetUnavailable(str(error)) from None
+_require_threads()
 numpy.bool = bool  # type: ignore[attr-defined]  # as it was until numpy 1.24; MXNet uses it at run time, too
 with _distutils(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # names that numpy and Python deprecated since 2022

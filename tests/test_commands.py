@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -134,6 +135,57 @@ def test_without_mxnet_a_command_says_what_to_install_in_one_sentence(tmp_path, 
     assert done.stderr == (
         f"{name}: error: this needs MXNet, which is not installed: pip install 'gluon-resnet[cpu]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory: "),
+        (MemoryError("Unable to allocate 9. TiB for an array"), "there is not enough memory: "),
+        (
+            RuntimeError("[10:00:00] a.cc:7: Check failed: Failed to allocate CPU Memory"),
+            "there is not enough",
+        ),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "there is not enough memory: "),
+        (RuntimeError("can't start new thread"), "no more processes or threads can be started: "),
+        (OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no more processes or threads can be started: "),
+    ],
+)
+def test_a_machine_that_has_no_more_to_give_is_told_in_one_sentence(capsys, error, said):
+    def main(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        command.run(main)
+    assert stop.value.code == 1
+    assert f": error: {said}" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_machine():
+    def main(argv):
+        raise RuntimeError("dictionary changed size during iteration")
+
+    with pytest.raises(RuntimeError, match="dictionary changed size"):
+        command.run(main)
+
+
+def test_threads_of_the_core_that_cannot_be_started_are_told(record_path):
+    """Here there is no room for their stacks, as under a limit of processes, which root does not have."""
+    program = """
+import resource, sys
+from gluon_resnet.cli.command import run
+from gluon_resnet.data import EvalTransform, Loader
+loader = Loader(sys.argv[1], 1, EvalTransform(size=32), threads=256)
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20),) * 2)
+run(lambda argv: print(len(list(loader))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, record_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("-c: error: no more processes or threads can be started: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_that_files_record_starts_the_program_again(monkeypatch):

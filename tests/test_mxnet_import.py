@@ -126,6 +126,27 @@ except ImportError as error:
     assert message in lines[0]
 
 
+@pytest.mark.parametrize(("allowed", "said"), [(5, "can't start new thread"), (6, "imported")])
+def test_where_mxnet_could_not_start_its_threads_it_is_not_imported(run, allowed, said):
+    """It would end the process with SIGABRT."""
+    code = f"""
+import threading
+real, left = threading.Thread.start, iter(range({allowed}))
+def start(thread):
+    if next(left, None) is None:
+        raise RuntimeError("can't start new thread")
+    real(thread)
+threading.Thread.start = start
+try:
+    {IMPORT}
+    print("imported")
+except RuntimeError as error:
+    print(error)
+print(threading.active_count())
+"""
+    assert output(run(code)) == f"{said}\n1"
+
+
 def test_a_failure_inside_mxnet_is_not_hidden(run):
     result = run(IMPORT, mxnet="import no_such_module")
     assert "No module named 'no_such_module'" in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,18 @@ def test_a_run_that_goes_on_has_no_point_twice(tmp_path):
     assert [step for step, _ in points] == list(range(20, 201, 20))
     assert [loss for _, loss in points] == [0.0] * 3 + [60.0] + [80.0] * 6
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("back", [0.0, 1.0, 1e6])
+def test_a_clock_that_was_set_back_hides_no_step(tmp_path, monkeypatch, back):
+    """TensorBoard reads the files in the order of their names."""
+    now = time.time()
+    for begin, clock in ((0, now), (40, now - back), (60, now - 2 * back)):
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        board = TensorBoard(str(tmp_path), begin + 1)
+        board.step(replace(STEP, iteration=begin + 20, loss=float(begin)))
+        board.close()
+    assert shown(tmp_path)["train/loss"] == [(20, 0.0), (60, 40.0), (80, 60.0)]
 
 
 def test_without_tensorboardx_it_says_what_to_install(tmp_path, monkeypatch):

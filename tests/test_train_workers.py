@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -121,3 +122,26 @@ def test_workers_that_find_different_files_do_not_begin(data, tmp_path):
         statuses, texts = results(processes[:2])
     assert statuses == [2, 2]
     assert all("error: the workers would begin with different states, worker " in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--num-layers", "14"], 'network: "resnet'),  # whose arrays the servers do not have
+        (["other records"], "training data's fingerprint: "),
+        (["other classes"], 'class 0: "'),
+    ],
+)
+def test_a_worker_with_other_options_or_records_ends_all_before_the_first_step(data, tmp_path, more, told):
+    if more[0].startswith("other"):
+        records = pack(tmp_path / "other.rec", 132, 9 if more == ["other records"] else 0)
+        if more == ["other classes"]:
+            (tmp_path / "other.classes").write_text("a\nb\nc\nd\n")
+        more = ["--data-train", records, "--data-val", records]
+    command = [*data, "--num-epochs", "1", "--model-prefix", "a"]
+    with cluster([command, [*command, *more]], tmp_path) as processes:
+        statuses, texts = results(processes[:2])
+    assert statuses == [2, 2]
+    for text in texts:
+        assert re.search(rf"error: worker 1 does not train as worker 0 does \(.*{told}", text), text
+    assert not list(tmp_path.glob("a-*"))

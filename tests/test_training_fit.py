@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +21,10 @@ from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.training.activity import activity
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.fit import count_epochs, fit
-from gluon_resnet.training.log import EpochLog
+from gluon_resnet.training.log import EpochLog, StepLog, read_steps
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.position import Position
+from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
 
@@ -299,6 +303,53 @@ def test_nothing_is_being_written_when_a_run_has_failed(tmp_path, monkeypatch, e
     assert "begun" in writing
     assert writing.count("begun") == writing.count("done")
     assert (tmp_path / "a-resume.json").exists()
+
+
+def test_the_first_line_has_no_figures_that_nothing_has_been_measured_of(capsys):
+    net = Trainer(tiny_net(), [mx.cpu()], 4)
+    assert fit(net, FakeLoader(), None, 5, Schedule(0.1), progress=Progress(1))
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "epoch 1/1  1/5  lr 0.1"
+    assert re.fullmatch(r"epoch 1/1  2/5  loss \d\.\d+  error \d+\.\d %  \d+ images/s  lr 0\.1", second)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_run_killed_behind_a_state_has_all_of_its_steps(tmp_path, every):
+    """What the updates before the state came to is told before it is saved: behind it they are not counted again."""
+
+    def go_on(prefix, steps=99):
+        trainer = Trainer(tiny_net(norm=True), [mx.cpu()], 4)
+        checkpoints = Checkpoints(str(tmp_path / prefix), {}, save_every=3)
+        position = checkpoints.resume(trainer) or Position()
+        log = StepLog(str(tmp_path / f"{prefix}-steps.jsonl"), position.iteration)
+        step, left = trainer.step, iter(range(steps))
+
+        def killed(*arguments):
+            checkpoints._writer.flush()  # so that no state is left out
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            step(*arguments)
+
+        trainer.step = killed
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(
+                trainer,
+                FakeLoader(),
+                None,
+                10,
+                Schedule(0.1),
+                position=position,
+                checkpoints=checkpoints,
+                on_step=log.append,
+                step_every=every,
+            )
+        records = read_steps(str(tmp_path / f"{prefix}-steps.jsonl"))
+        return [replace(record, images_per_second=0.0) for record in records]
+
+    whole = go_on("whole")
+    assert whole[-1].iteration == 10
+    assert [record.iteration for record in go_on("a", 3)][-1] == 3
+    assert go_on("a") == whole
 
 
 def test_learning_rates_and_files(tmp_path):

@@ -240,3 +240,31 @@ def test_the_first_signal_asks_and_the_second_ends(number):
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, before)
+
+
+def test_two_signals_at_once_are_one_request(capfd, monkeypatch):
+    """As where a terminal and a launcher both send one: both wait for their handler when the first one's runs."""
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    both = {signal.SIGINT, signal.SIGTERM}
+    with StopRequest() as stop:
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for number in both:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+        assert stop()
+        assert stop.signal in both
+    assert complaints == []
+    assert capfd.readouterr().err == "\nstopping after this step; once more stops at once\n"
+
+
+def test_a_later_signal_ends_before_the_request_was_seen(monkeypatch):
+    monkeypatch.setattr("gluon_resnet.training.stop._BURST", 0.0)
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with StopRequest(), pytest.raises(KeyboardInterrupt):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ import shared_training
 from cluster import HAS_HOROVOD, NEEDS_HOROVOD, cluster, horovodrun
 from shared_training import ITERATIONS, RUNS
 
+from gluon_resnet.errors import UsageError
+from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.workers import Workers
 
@@ -54,6 +59,56 @@ def runs(request, program, alone, tmp_path_factory) -> tuple[dict, list[dict]]:
                 _, err = process.communicate(timeout=90)
                 assert process.returncode == 0, err
     return alone, [json.loads((folder / f"worker{rank}.json").read_text()) for rank in range(2)]
+
+
+class Threads(Engine):
+    """Workers that are threads of this process."""
+
+    def __init__(self, rank: int, count: int, shared: dict) -> None:
+        super().__init__("device", rank, count)
+        self._shared = shared
+
+    def sum(self, values):
+        parts, barrier = self._shared["parts"], self._shared["barrier"]
+        parts[self.rank] = list(values)
+        barrier.wait()
+        result = [sum(column) for column in zip(*parts)]
+        barrier.wait()
+        return result
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([{"lr": 0.1}] * 3, None),
+        (
+            [{"lr": 0.1}, {"lr": 0.5}, {"lr": 0.1}],
+            r"worker 1 .* \(lr: 0\.5 there, 0\.1 with worker 0\): start all",
+        ),
+        (
+            [{"lr": 0.1}, {"lr": 0.1}, {"lr": 0.1, "seed": 7}],
+            r"worker 2 .* \(seed: 7 there, nothing with worker 0\)",
+        ),
+        (
+            [{"a": "\x1b[31mé" * 99}, {"a": 3}, {}],
+            r'worker 1 .* \(a: 3 there, "\\u001b\[31m\\u00e9.*\.\.\. with',
+        ),
+        ([{str(n): n for n in range(9)}, {}, {}], r"worker 1 .*; and 4 more\)"),
+    ],
+)
+def test_all_are_told_what_one_of_them_does_otherwise(values, told):
+    shared = {"parts": [None] * 3, "barrier": threading.Barrier(3, timeout=600)}
+
+    def work(rank):
+        try:
+            Workers(Threads(rank, 3, shared)).require_same(values[rank])
+        except UsageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(3) as pool:
+        said = list(pool.map(work, range(3)))
+    assert len(set(said)) == 1
+    assert said[0] is None if told is None else re.search(told, said[0])
 
 
 def test_sums_over_workers_are_of_their_own_round(runs):

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 namespace gluon_resnet {
 
@@ -13,6 +14,10 @@ ErrorReport current_error() {
     return {error.kind, error.what(), error.path, error.offset, error.key, error.system_code};
   } catch (const std::bad_alloc&) {
     return {ErrorKind::kSystem, "out of memory", "", -1, -1, ENOMEM};
+  } catch (const std::system_error& error) {  // of std::thread, the only one that throws it here
+    return {
+        ErrorKind::kSystem,  concat("cannot start a thread: ", error.code().message()), "", -1, -1,
+        error.code().value()};
   } catch (const std::exception& error) {
     return {ErrorKind::kSystem, error.what(), "", -1, -1, 0};
   } catch (...) {

@@ -82,8 +82,8 @@ int run(int argc, char** argv) {
     if (error.system_code == EPIPE) return 1;
     std::fprintf(stderr, "predict: error: %s\n", error.what());
     return error.kind == ErrorKind::kUsage ? 2 : 1;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "predict: error: %s\n", error.what());
+  } catch (...) {  // out of memory, or no more threads are to be had
+    std::fprintf(stderr, "predict: error: %s\n", current_error().message.c_str());
     return 1;
   }
 }

@@ -16,6 +16,12 @@ from gluon_resnet.errors import GluonResnetError, exit_status
 BY_MODULE = (
     "python -m gluon_resnet "  # sys.argv[0], before the command's name, where no file of tools/ was started
 )
+# As Python, the C++ core, MXNet and OpenCV say it.
+_NO_MEMORY = (
+    *("Cannot allocate memory", "bad_alloc", "Failed to allocate", "Insufficient memory", "out of memory"),
+    "failed to map segment",
+)
+_NO_THREAD = ("can't start new thread", "cannot start a thread", "Resource temporarily unavailable")
 
 
 def program(name: str) -> str:
@@ -57,18 +63,30 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
     except BrokenPipeError:  # the reader of our output went away: nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    except (GluonResnetError, OSError, ModuleNotFoundError) as error:
-        if os.environ.get("GLUON_RESNET_TRACEBACK"):
+    except Exception as error:
+        told = _sentence(error)
+        if told is None or os.environ.get("GLUON_RESNET_TRACEBACK"):
             raise
         program = os.path.basename(sys.argv[0])
-        print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
+        print(f"{program}: error: {told}", file=sys.stderr)
         status = exit_status(error)
     sys.exit(status)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception) -> Optional[str]:
+    """What a user is told; None for what no user and no file can be the cause of."""
+    text = str(error)
+    if isinstance(error, GluonResnetError):
+        return text
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        return "there is not enough memory: ask for less at once (smaller batches, fewer threads), or end programs"
+    if any(sign in text for sign in _NO_THREAD):
+        return (
+            "no more processes or threads can be started: end others, raise the limit (ulimit -u), or ask for fewer "
+            "threads"
+        )
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, ModuleNotFoundError) and not isinstance(error, GluonResnetError):
+    if isinstance(error, ModuleNotFoundError):
         return what_to_install(error.name or "")
-    return str(error)
+    return text if isinstance(error, OSError) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
 import time
@@ -14,6 +15,7 @@ from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.training.log import EpochRecord, StepRecord
 
 _FLUSH_SECONDS = 10  # tensorboardX waits for the disk when it flushes
+_NAME = "events.out.tfevents."
 
 
 class TensorBoard:
@@ -40,7 +42,7 @@ class TensorBoard:
                 "event files for TensorBoard need tensorboardX: pip install 'gluon-resnet[tensorboard]'"
             ) from None
         os.makedirs(folder, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"  # sorted by time
+        name = f"{_NAME}{_time_for(folder):.6f}.{socket.gethostname()}.{os.getpid()}"
         self._event, self._summary = Event, Summary
         # An absolute path: tensorboardX sends those that begin with s3: or gs: away.
         self._writer = RecordWriter(os.path.abspath(os.path.join(folder, name)))
@@ -104,6 +106,13 @@ class TensorBoard:
         if time.monotonic() > self._flushed + _FLUSH_SECONDS:
             self._writer.flush()
             self._flushed = time.monotonic()
+
+
+def _time_for(folder: str) -> float:
+    """Now, or just behind the newest file in `folder`, where the clock was set back: they are read in this order."""
+    times = [re.match(re.escape(_NAME) + r"(\d+(\.\d{6})?)\.", name) for name in os.listdir(folder)]
+    newest = max((float(match[1]) for match in times if match), default=0.0)
+    return max(time.time(), newest + 1e-5)
 
 
 @contextlib.contextmanager

@@ -112,7 +112,9 @@ class Workers:
             f"{name}: {_shown(texts.get(name))} there, {_shown(first.get(name))} with worker 0"
             for name in other
         ]
-        differences = self._text_of(differing, "; ".join(told[:_TOLD]))
+        if len(told) > _TOLD:
+            told[_TOLD:] = [f"and {len(told) - _TOLD} more"]
+        differences = self._text_of(differing, "; ".join(told))
         raise UsageError(
             f"worker {differing} does not train as worker 0 does ({differences}): "
             "start all workers with the same options, on the same records"
