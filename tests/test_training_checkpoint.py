@@ -186,6 +186,7 @@ def test_what_another_run_left_under_this_name_is_gone(tmp_path):
         "..a-resume-00000003.params.x.tmp.y.tmp",
         ".a-0002.params.x.tmp",
         "a-resume.json.17.tmp",
+        "a-last.params.17.tmp",
     )
     others = ("a-resume-1.json", "b-resume-00000003.json", ".a-log.jsonl.x.tmp", "a-resume-00000003.txt")
     for name in (*left, *others):

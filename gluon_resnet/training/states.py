@@ -103,7 +103,7 @@ class States:
             f".{name}-resume-*.tmp",
             f"..{name}-resume-*.tmp",  # of write_arrays, which makes a temporary name to a temporary name
             f".{name}-[0-9]*.params.*.tmp",
-            f"{name}-resume.json.*.tmp",
+            *(f"{name}-{linked}.*.tmp" for linked in ("resume.json", "best.params", "last.params")),
         ):
             for path in glob.glob(os.path.join(folder, pattern)):
                 with contextlib.suppress(FileNotFoundError):
