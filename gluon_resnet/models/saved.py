@@ -84,9 +84,11 @@ def _last_epoch(prefix: str) -> Optional[int]:
         card = ModelCard.load(f"{prefix}-model.json")
     except (OSError, ModelError):  # who needs it will be told
         return None
-    if card.exported:  # PREFIX-0000.params, unless the checkpoint stands there, too
-        checkpoint = None if card.epoch is None else parameters_path(prefix, card.epoch)
-        beside = checkpoint and os.path.exists(checkpoint) and sha256(checkpoint) == card.exported.sha256
+    if card.exported and os.path.exists(
+        parameters_path(prefix, 0)
+    ):  # unless the checkpoint stands there, too
+        checkpoint = parameters_path(prefix, card.epoch or 0)
+        beside = os.path.exists(checkpoint) and sha256(checkpoint) == card.exported.sha256
         return card.epoch if beside else 0
     if card.epoch is None and card.source and not card.recipe:
         return 0  # as converted
