@@ -54,6 +54,21 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def temporary_names(
+    card: Union[str, os.PathLike[str]], *paths: Union[str, os.PathLike[str]]
+) -> Iterator[list[str]]:
+    """As temporary_name for files that belong together, of which `card` says what they are.
+
+    All are complete before the first is renamed. A card that was there is removed before, and the new one appears last:
+    a process that is killed in between leaves no card beside files that it is not of.
+    """
+    with temporary_name(card) as temporary_card, contextlib.ExitStack() as others:
+        yield [temporary_card, *(others.enter_context(temporary_name(path)) for path in paths)]
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(card)
+
+
+@contextlib.contextmanager
 def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[IO[Any]]:
     """Open `path` for writing (mode ``'w'`` or ``'wb'``); it appears, complete, when the block ends well."""
     encoding = None if "b" in mode else "utf-8"

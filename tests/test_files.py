@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import temporary_names, whole_file
 
 
 def test_an_error_without_a_name_gets_that_of_the_file(tmp_path):
@@ -73,3 +74,25 @@ def test_what_killed_processes_left_is_removed_and_what_living_ones_write_is_not
             killed.kill()
             living.kill()
     assert sorted(os.listdir(tmp_path)) == sorted([*others, ".a.linkname.tmp", "a"])
+
+
+def test_files_that_belong_together_never_lie_beside_another_card(tmp_path, monkeypatch):
+    """Seen before each of the renames, at which a process may be killed."""
+    paths = [tmp_path / name for name in ("card", "a", "b")]
+    seen, replace = [], os.replace
+
+    def noted(old, new):
+        seen.append([path.read_text() if path.exists() else None for path in paths])
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", noted)
+    for content in ("old", "new"):
+        with temporary_names(*paths) as temporary:
+            for path in temporary:
+                pathlib.Path(path).write_text(content)
+    assert [path.read_text() for path in paths] == ["new"] * 3
+    assert seen[3:] == [[None, "old", "old"], [None, "old", "new"], [None, "new", "new"]]
+    with pytest.raises(OSError, match="No space"), temporary_names(*paths):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert [path.read_text() for path in paths] == ["new"] * 3
+    assert len(os.listdir(tmp_path)) == 3

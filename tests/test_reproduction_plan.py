@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from recorded_runs import write_run
 
+from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import evaluate, train_options
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.reproduction.cifar10_data import cifar10_data
@@ -140,6 +141,10 @@ def test_a_training_is_done_when_its_epochs_and_parameters_are_there(tmp_path):
     pathlib.Path(f"{prefix}-0002.params").touch()
     assert train.done()
     assert not plan(str(tmp_path), CHOICES, nets)[0].done()  # 8 epochs are wanted
+    card = ModelCard("plain20", ("a",), 32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), epoch=2)
+    card.save(f"{prefix}-model.json")
+    pathlib.Path(f"{prefix}-0005.params").touch()  # of another run
+    assert train.done()
 
 
 def test_an_evaluation_is_done_when_it_is_of_the_newest_epochs_of_these_networks(tmp_path):

@@ -92,6 +92,14 @@ def test_a_run_goes_on_with_its_mean(data, tmp_path):
     )
 
 
+def test_the_mean_of_an_earlier_run_is_not_that_of_one_that_begins_anew(data, tmp_path):
+    """--resume may be given from the start: what was killed before its first state leaves a mean all the same."""
+    PixelStatistics(np.ones((3, 16, 16), np.float32), (1, 1, 1), (1, 1, 1), 1).save(tmp_path / "a-mean.npz")
+    assert main([*data, "--model-prefix", str(tmp_path / "a"), "--resume"]) is None
+    expected = pixel_statistics(train_path(data), TRANSFORM)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "a-0001.params")["0.mean"], expected.mean_image)
+
+
 def test_a_mean_image_that_does_not_fit(data, tmp_path):
     def run(path: pathlib.Path) -> None:
         main([*data, "--model-prefix", str(tmp_path / "out" / "a"), "--mean-image", str(path)])

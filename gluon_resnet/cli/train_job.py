@@ -28,6 +28,7 @@ from gluon_resnet.training.horovod_engine import own_share
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.run_data import RunData
+from gluon_resnet.training.states import States
 from gluon_resnet.training.trainer import Trainer
 from gluon_resnet.training.transfer import freeze
 from gluon_resnet.training.workers import Workers
@@ -78,7 +79,7 @@ class Job:
         request: the command line.
         engine: what combines gradients over devices and workers.
         rank, world_size: of this worker.
-        workers: that have to be given the same command line; None: nobody is asked.
+        workers: that have to be given the same command line; None: nobody is asked, a step is replayed.
         checked: every number of every step is looked at (see DetectingTrainer).
 
     Attributes:
@@ -112,7 +113,9 @@ class Job:
             os.stat(parameters_path(request.prefix, args.load_epoch))
         self.records, self.validation_records = open_records(args.data_train, args.data_val, recipe.holdout)
         self.mean_path = f"{request.prefix}-mean.npz"
-        self.mean = mean_image(args, recipe, self.records, self.mean_path)
+        # Without a state a run begins anew, and a mean that is there is of an earlier one; a replay has no other.
+        going_on = args.resume and (workers is None or bool(States(request.prefix).iterations()))
+        self.mean = mean_image(args, recipe, self.records, self.mean_path if going_on else None)
         if self.mean:
             recipe = replace(recipe, rgb_mean=self.mean.mean)
             self.card = replace(self.card, mean=self.mean.mean, per_pixel_mean=True)

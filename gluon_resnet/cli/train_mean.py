@@ -22,16 +22,16 @@ from gluon_resnet.training.recipes import Recipe
 
 
 def mean_image(
-    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], kept: str
+    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], kept: Optional[str]
 ) -> Optional[PixelStatistics]:
     """What a recipe with a mean per pixel subtracts; None for one with a mean per channel.
 
-    It is that of --mean-image; or that in `kept`, where a run goes on; or else that of `records`. UsageError for a
+    It is that of --mean-image; or that in `kept`, of a run that goes on; or else that of `records`. UsageError for a
     mean image of another size.
     """
     if args.keeps_mean_image or recipe.mean == "channel":
         return None
-    path = args.mean_image or (kept if args.resume and os.path.exists(kept) else None)
+    path = args.mean_image or (kept if kept and os.path.exists(kept) else None)
     if path is None:
         transform = EvalTransform(recipe.resize, recipe.size, args.interpolation)
         return pixel_statistics(records, transform, args.data_nthreads, _followed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from dataclasses import replace
@@ -14,7 +13,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import require_prefix, sha256, temporary_name, whole_file
+from gluon_resnet.files import require_prefix, sha256, temporary_names, whole_file
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import check_arrays, read_arrays, write_arrays
 from gluon_resnet.models.saved import load_card, parameters_path
@@ -81,10 +80,7 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
     card = replace(card.at_epoch(epoch), exported=Exported(digest, formats))
 
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-    with contextlib.ExitStack() as renamed:  # when all are complete
-        card_path, *temporary = (
-            renamed.enter_context(temporary_name(path)) for path in (f"{output}-model.json", *paths)
-        )
+    with temporary_names(f"{output}-model.json", *paths) as (card_path, *temporary):
         card.save(card_path)
         if "mxnet" in FORMATS[format]:
             with whole_file(temporary[0]) as stream:  # MXNet would not notice a disk that is full at the end

@@ -21,7 +21,7 @@ from gluon_resnet.deploy.calibration import Calibration
 from gluon_resnet.deploy.graph import Graph, read_graph
 from gluon_resnet.deploy.predictor import Sizes
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import require_prefix, temporary_name
+from gluon_resnet.files import require_prefix, temporary_names
 from gluon_resnet.models.parameters import write_arrays
 
 Path = Union[str, "os.PathLike[str]"]
@@ -239,10 +239,8 @@ def _without_onnx(formats: dict[str, str]) -> dict[str, str]:
 
 def _write(output: str, symbol: Any, arrays: dict[str, np.ndarray], card: ModelCard) -> None:
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-    # All three are complete before the first one is renamed.
-    with temporary_name(f"{output}-model.json") as card_path:
+    names = (f"{output}-model.json", f"{output}-symbol.json", f"{output}-0000.params")
+    with temporary_names(*names) as (card_path, graph_path, arrays_path):
         card.save(card_path)
-        with temporary_name(f"{output}-symbol.json") as graph_path:
-            symbol.save(graph_path)
-            with temporary_name(f"{output}-0000.params") as arrays_path:
-                write_arrays(arrays_path, arrays)
+        symbol.save(graph_path)
+        write_arrays(arrays_path, arrays)

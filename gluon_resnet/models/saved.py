@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import sha256
+from gluon_resnet.files import sha256, temporary_names
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.parameters import load_parameters, save_parameters
 
@@ -152,5 +152,6 @@ def save_network(prefix: Path, epoch: int, card: ModelCard, net: Any) -> None:
     """Write the two files, each whole; the folder is made when it does not exist."""
     prefix = os.fspath(prefix)
     os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
-    save_parameters(net, parameters_path(prefix, epoch))
-    card.save(f"{prefix}-model.json")
+    with temporary_names(f"{prefix}-model.json", parameters_path(prefix, epoch)) as (card_path, arrays_path):
+        card.save(card_path)
+        save_parameters(net, arrays_path)
