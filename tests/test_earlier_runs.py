@@ -159,6 +159,9 @@ def test_a_run_goes_on_with_its_classes_and_records_alone(data, prefix, tmp_path
     ):
         main([*data, "--data-val", pack(tmp_path / "w.rec", 50, 9), *going_on, "--resume"])
     assert sorted(pathlib.Path(prefix).parent.iterdir()) == before
+    new = ["--model-prefix", str(tmp_path / "new"), "--num-epochs", "1", "--pretrained", prefix]
+    assert main([*other, *new]) is None
+    assert "the head, for 4 classes, is new (class 0 was 'top', and is 'blue' now)" in capsys.readouterr().err
 
     # The same records elsewhere are the same.
     moved = tmp_path / "elsewhere" / "images.rec"

@@ -15,6 +15,7 @@ from launched import TOOL
 
 from gluon_resnet.cli.launch import main
 from gluon_resnet.errors import DataError, EnvironmentProblem, UsageError
+from gluon_resnet.launch import agent
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.hosts import Host, check_ssh, own_address, read_hosts
 from gluon_resnet.launch.member import Member, number
@@ -194,3 +195,23 @@ def test_a_reader_that_stops_loses_lines_but_never_stops_the_launcher(monkeypatc
     assert lines[-1] == "last"
     assert lines[-2].endswith(" lines were left out here: nobody read them in time")
     assert len(lines) - 2 + int(lines[-2].split()[1]) == 10_500
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), BlockingIOError(11, "Resource temporarily unavailable")]
+)
+def test_a_tracker_that_can_start_no_more_processes_says_so(error):
+    starter = pytest.importorskip("gluon_resnet.launch.starter", reason="it needs MXNet's dmlc_tracker")
+    said = []
+    starter.Starting({}, said.append)._failed(error)
+    (sentence,) = said
+    assert sentence.startswith("no more processes or threads can be started here")
+
+
+def test_an_agent_that_can_start_no_more_processes_says_so(monkeypatch, capsys):
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert agent.main() == 1
+    assert "can start no more processes or threads" in capsys.readouterr().err

@@ -62,8 +62,11 @@ def tell_what_to_expect(job: Job, position: Position) -> None:
     """Notes about a beginning that a user may not expect."""
     pretrained, schedule = job.request.pretrained, job.schedule
     if pretrained and not position.iteration:
+        classes = job.card.classes
+        other = class_difference(pretrained.card.classes, classes)
         note(
-            f"the weights are those of {pretrained.path}; the head, for {len(job.card.classes)} classes, is new"
+            f"the weights are those of {pretrained.path}; the head, for {len(classes)} classes, is new"
+            + (f" ({other})" if other else "")
         )
     if job.recipe.lr_mode == "step" and schedule.steps and schedule.steps[-1] >= job.iterations:
         note(f"the run ends before the learning rate's step at iteration {schedule.steps[-1]}")

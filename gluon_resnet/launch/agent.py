@@ -116,7 +116,7 @@ class Agent:
         try:
             command = self._start(order)
         except OSError as error:
-            self._send(line=f"{error.filename}: {error.strerror}", stream=2)
+            self._send(line=f"{error.filename or order['command'][0]}: {error.strerror}", stream=2)
             self._send(ended=127)  # as a shell has it
             while self._receive():  # the launcher's end of the connection is the last
                 pass
@@ -210,11 +210,19 @@ def _free_port() -> socket.socket:
 
 def main() -> int:
     """Connect to the launcher that the environment names; the exit status."""
-    leash = Leash()
     try:
-        return _work(leash)
-    finally:
-        leash.send(signal.SIGKILL)  # not more than its leader
+        leash = Leash()
+        try:
+            return _work(leash)
+        finally:
+            leash.send(signal.SIGKILL)  # not more than its leader
+    except (BlockingIOError, RuntimeError) as error:  # of fork, and of threads
+        print(
+            f"{socket.gethostname()} can start no more processes or threads ({error}): end others, or raise the limit "
+            "(ulimit -u)",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _work(leash: Leash) -> int:

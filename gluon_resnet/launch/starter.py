@@ -25,6 +25,7 @@ from dmlc_tracker import local, mpi, ssh, tracker
 
 _Submit = Callable[[int, int, dict[str, Any]], None]
 _submit = tracker.submit
+_NO_MORE = "no more processes or threads can be started here: end others, or raise the limit (ulimit -u)"
 
 
 class Starting:
@@ -98,6 +99,8 @@ class Starting:
             error
         ):  # and the environment
             self._report("an agent ended with status 1")
+        elif isinstance(error, BlockingIOError) or "can't start new thread" in str(error):
+            self._report(_NO_MORE)
         else:
             self._report(f"{type(error).__name__}: {error}")
 
@@ -126,7 +129,11 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     signal.signal(signal.SIGTERM, lambda number, frame: None)  # not ignored, which programs would inherit
-    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    try:
+        threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    except RuntimeError:
+        _write(reports, _NO_MORE)
+        return
     order = json.loads(sys.argv[1])
     order["environment"] = {name: os.environ[name] for name in order["environment"]}
     Starting(order, lambda sentence: _write(reports, sentence)).run()
