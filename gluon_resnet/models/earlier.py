@@ -48,8 +48,9 @@ def move_aside(prefix: str, begin: Optional[int] = None) -> Optional[str]:
     found = [
         f"{count} {name}{'s' * (count > 1)}" for count, name in _counted(epochs, states, exported) if count
     ]
+    kept = "" if begin is None else f", but for epochs up to {begin}"
     return (
-        f"{prefix} had an earlier run ({', '.join(found)}), which is moved: "
+        f"{prefix} had an earlier run ({', '.join(found)}), which is moved{kept}: "
         f"it is --model-prefix {os.path.join(folder, os.path.basename(prefix))} now"
     )
 
