@@ -255,7 +255,7 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
     (tmp_path / "a-log.jsonl").write_bytes(old.read_bytes())
     with begin(tmp_path, epoch=20, iteration=7800) as report:
         report.step(replace(STEP, iteration=7900, epoch=21))
-        report(replace(epoch_record(21), iteration=8190))
+        report(replace(epoch_record(21, 10.0), iteration=8190))
     run = read_run(str(tmp_path / "a"))
     assert (len(run.epochs), len(run.steps), len(run.train_curve)) == (21, 1, 21)
     assert events(tmp_path) == [(7800, "gone on with, in epoch 21")]

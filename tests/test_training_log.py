@@ -25,12 +25,13 @@ RECORD = EpochRecord.of(3, 1200, 0.01, 8.0, 5, TRAIN, VALIDATION)
 
 
 def test_a_record_is_one_line_to_read():
-    line = RECORD.line(epochs=12)
+    line = RECORD.line(epochs=12, classes=1000)
     assert line == (
         "epoch  3/12  lr 0.01     train: loss 0.5000 error 40.00 % (top-5 10.00 %)"
         "  val: loss 0.2500 error 25.00 % (top-5 5.00 %)  12 images/s"
     )
-    assert "val" not in EpochRecord.of(3, 1200, 0.01, 8.0, 5, TRAIN, None).line(12)
+    assert "(top" not in RECORD.line(epochs=12, classes=5)  # all five are within the top five
+    assert "val" not in EpochRecord.of(3, 1200, 0.01, 8.0, 5, TRAIN, None).line(12, 1000)
 
 
 def test_a_record_is_one_json_object(tmp_path):

@@ -104,7 +104,7 @@ def test_a_scaled_loss_makes_the_same_updates(tmp_path, contexts):
         np.testing.assert_array_equal(state[name], array, err_msg=name)
     assert [r.gradient_norm for r in scaled_records] == pytest.approx([r.gradient_norm for r in records])
     assert [(r.loss_scale, r.skipped_steps) for r in scaled_records] == [(2.0**16, 0)] * 3
-    assert scaled_records[-1].line(3).endswith("images/s  loss scale 65536, 0 updates skipped")
+    assert scaled_records[-1].line(3, 4).endswith("images/s  loss scale 65536, 0 updates skipped")
 
 
 TOO_LARGE = 2.0**24

@@ -42,6 +42,16 @@ def beside(name: str) -> list[str]:
     return [sys.executable, script] if started_from_file else [sys.executable, "-m", "gluon_resnet", name]
 
 
+def note(message: str) -> None:
+    """Tell the user what is no error."""
+    print(f"note: {message}", file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """Tell the user what is probably a mistake."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def run_command(name: str) -> NoReturn:
     """Run the command `name`, of the module gluon_resnet.cli.NAME, and exit as `run` does."""
     use_environment()

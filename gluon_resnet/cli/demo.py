@@ -44,10 +44,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         _call(im2rec.main, "im2rec", [packed[part], folder, "--encoding", ".png"])
     prefix = os.path.join(args.folder, "resnet20")
     records = ["--data-train", f"{packed['train']}.rec", "--data-val", f"{packed['val']}.rec"]
-    recipe = ["--recipe", "cifar10", "--random-mirror", "0", "--batch-size", "64", "--warmup-epochs", "1"]
-    schedule = ["--num-epochs", args.num_epochs, "--lr-step-epochs", f"{int(args.num_epochs) * 2 // 3}"]
+    recipe = ["--recipe", "cifar10", "--random-mirror", "0", "--batch-size", "64", "--lr", "0.1"]
+    length = ["--num-epochs", args.num_epochs, "--lr-step-epochs", f"{int(args.num_epochs) * 2 // 3}"]
     network = ["--network", "resnet20", "--model-prefix", prefix]
-    _call(train.main, "train", [*network, *records, *recipe, *schedule])
+    _call(train.main, "train", [*network, *records, *recipe, "--warmup-epochs", "1", *length])
     exported = os.path.join(args.folder, "digits")
     _call(export.main, "export", ["--model-prefix", prefix, "--epoch", "best", "--output", exported])
     python_command = [exported, examples[0]]

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Optional
 
-from gluon_resnet.cli.train_beginning import find_position, note, tell_what_to_expect
+from gluon_resnet.cli.command import note
+from gluon_resnet.cli.train_beginning import find_position, tell_what_to_expect
 from gluon_resnet.cli.train_benchmark import benchmark
 from gluon_resnet.cli.train_card import card_of
 from gluon_resnet.cli.train_environment import environment
+from gluon_resnet.cli.train_fitted import tell_of_records
 from gluon_resnet.cli.train_foreign import translated
 from gluon_resnet.cli.train_job import Job, Request
 from gluon_resnet.cli.train_options import parser
@@ -63,6 +65,8 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
         job.checkpoints.complete(job.trainer, position, job.iterations)
         print(f"{prefix}: all {position.epoch} epochs are done already")
         return None
+    if workers.rank == 0:
+        tell_of_records(job.fitted, job.train.num_records, job.usual_size)
     tell_what_to_expect(job, position)
     epochs = count_epochs(position, job.iterations, len(job.train))
     report = _begin_files(job, position, epochs, workers) if workers.rank == 0 else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from typing import Any
 
 import numpy as np
 
 from gluon_resnet.card import ModelCard, class_difference
+from gluon_resnet.cli.command import note
 from gluon_resnet.cli.train_job import Job
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.parameters import load_parameters, parameter_value, read_arrays
@@ -79,11 +79,6 @@ def tell_what_to_expect(job: Job, position: Position) -> None:
         note(
             f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
         )
-
-
-def note(message: str) -> None:
-    """Tell the user what is no error."""
-    print(f"note: {message}", file=sys.stderr)
 
 
 def _expect_the_same(workers: Workers, job: Job, position: Position) -> None:

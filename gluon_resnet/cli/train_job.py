@@ -12,6 +12,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.card_entries import card_versions, data_set
 from gluon_resnet.cli.command import as_typed
+from gluon_resnet.cli.train_fitted import fitted, usual_size
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe
 from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
@@ -84,7 +85,9 @@ class Job:
 
     Attributes:
         card: of the network; mean: what is subtracted, where that was measured or read, else None.
-        recipe: the request's, with the mean.
+        usual_size: width and height of a usual image that trains; None: not known.
+        fitted: what became of the request's recipe by the number and size of the images that train.
+        recipe: that, with the mean.
         records, validation_records: files, as open_records gives them.
         train, validation: loaders; None for a worker that does not validate.
         iterations, schedule: of the run.
@@ -107,11 +110,16 @@ class Job:
         self.request, self.rank, self.world_size, self._engine = request, rank, world_size, engine
         if args.save_every and not engine.in_step:
             raise UsageError("--save-every needs workers that are in step: leave it out with dist_async")
-        self.card = _card(request)
         if args.load_epoch is not None and not args.resume:
             # Now: the mean may take an hour to measure.
             os.stat(parameters_path(request.prefix, args.load_epoch))
+        classes = class_names([*args.data_train, *(args.data_val or [])], args.num_classes)
         self.records, self.validation_records = open_records(args.data_train, args.data_val, recipe.holdout)
+        self.usual_size = usual_size(self.records)
+        devices = len(request.contexts)
+        self.fitted = fitted(args, recipe, self.records, self.usual_size, world_size, devices)
+        recipe = self.fitted.recipe
+        self.card = _card(request, recipe, classes)
         self.mean_path = f"{request.prefix}-mean.npz"
         # Without a state a run begins anew, and a mean that is there is of an earlier one; a replay has no other.
         going_on = args.resume and (workers is None or bool(States(request.prefix).iterations()))
@@ -145,7 +153,7 @@ class Job:
         self.checkpoints = Checkpoints(
             request.prefix,
             self.settings,
-            save_period=args.save_period,
+            save_period=args.save_period or self.fitted.save_period or 1,
             save_every=args.save_every,
             keep=args.keep,
             writes=rank == 0,
@@ -212,12 +220,12 @@ def build_trainer(
     )
 
 
-def _card(request: Request) -> ModelCard:
+def _card(request: Request, recipe: Recipe, classes: tuple[str, ...]) -> ModelCard:
     """The model card of the network to be, whose mean may not be known yet; UsageError where there is no such one."""
-    args, recipe = request.args, request.recipe
+    args = request.args
     card = ModelCard(
         network=args.network,
-        classes=class_names([*args.data_train, *(args.data_val or [])], args.num_classes),
+        classes=classes,
         resize=recipe.resize,
         size=recipe.size,
         mean=recipe.rgb_mean,

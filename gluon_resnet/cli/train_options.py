@@ -158,7 +158,9 @@ def parser() -> argparse.ArgumentParser:
     group = result.add_argument_group("files")
     group.add_argument("--model-prefix", help="beginning of all files written (default: runs/NETWORK)")
     group.add_argument(
-        "--save-period", type=whole, default=1, help="epochs between parameter files (default: 1)"
+        "--save-period",
+        type=whole,
+        help="epochs between parameter files (default: 1; where the epochs are fitted to few images, a tenth of them)",
     )
     group.add_argument(
         "--save-every",

@@ -15,10 +15,13 @@ from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.analysis.report import write_report
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
+from gluon_resnet.cli.command import warn
 from gluon_resnet.cli.train_card import after_epoch
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError, ModelError
+from gluon_resnet.evaluation.tally import interval
 from gluon_resnet.files import remove_leftovers
+from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_card import RunCard, worst_classes
@@ -54,6 +57,7 @@ class TrainReport:
         count = len(card.classes)
         self.confusion = np.zeros((count, count), np.int64) if count <= _MOST_CLASSES else None
         # Now: a folder that cannot be written to is known before the work.
+        self._learning = LearningWatch(count, run.epochs, interval)
         self._log = EpochLog(f"{prefix}-log.jsonl", position.epoch)
         self._steps = StepLog(f"{prefix}-steps.jsonl", position.iteration)
         self._run = run.happened(0, "begun")
@@ -105,7 +109,7 @@ class TrainReport:
     def __call__(self, record: EpochRecord) -> None:
         """Take the record of an epoch: its line is printed, all files are brought up to date."""
         self._iteration = record.iteration
-        print(record.line(self._run.epochs), flush=True)
+        print(record.line(self._run.epochs, len(self._card.classes)), flush=True)
         loading = self._train.stats() if self._train else None
         if loading and loading.batches:  # none where a run goes on with an epoch's validation
             print(f"  loader: {loading}", flush=True)
@@ -121,7 +125,23 @@ class TrainReport:
         if self._board:
             board = self._board
             self._beside(lambda: board.epoch(record))
+        warnings = self._learning(record, *self._tested(record))
+        for warning in warnings:
+            warn(warning)
+            self._run = self._run.happened(self._iteration, f"warning: {warning}")
+        if warnings:
+            self._beside(lambda: self._run.save(self._run_path))
         self._beside(self._show)
+
+    def _tested(self, record: EpochRecord) -> tuple[int, Optional[float]]:
+        """How many images the errors of an epoch are of, and the part of its largest class, if known."""
+        data = self._card.data
+        validated = record.val_loss is not None
+        tested = (data.validation if validated else data.training) if data else None
+        images = tested.images if tested else 0
+        if self.confusion is None or not validated or not images:
+            return images, None
+        return images, float(self.confusion.sum(axis=1).max()) / images or None
 
     @property
     def _card_path(self) -> str:

@@ -35,6 +35,7 @@ class Network(NamedTuple):
     build: Callable[..., Any]  # of classes and prefix
     shortcut: Optional[str]  # with the default put in; None: it has none
     size: Optional[int] = None  # of the images, where its layers take no other; None: any
+    own_size: int = 224  # of the images that it was made for
 
 
 # The paper's rivals (Tables 3 to 5). The fully connected layers of VGG and PReLU-nets take one size.
@@ -178,7 +179,7 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
     else:
         own = shortcut or VARIANTS[variant].shortcut or ("B" if architecture.pooled_stem else "A")
     build = partial(ResNet, architecture, shortcut=own, variant=VARIANTS[variant], zero_gamma=zero_gamma)
-    return Network(build, own)
+    return Network(build, own, own_size=224 if architecture.pooled_stem else 32)
 
 
 def _way_out(name: str, possible: bool) -> str:

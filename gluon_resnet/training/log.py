@@ -74,19 +74,25 @@ class EpochRecord:
             val_topk_error=validation.topk_error if validation else None,
         )
 
-    def line(self, epochs: int) -> str:
-        """One line for a terminal; `epochs` is how many there will be."""
+    def line(self, epochs: int, classes: int) -> str:
+        """One line for a terminal; `epochs` is how many there will be, and `classes` is the network's.
+
+        The error within the top k is left out where k is all classes, of which none can be wrong.
+        """
         line = f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  lr {self.lr:<7g}"
-        line += self._part("train", self.train_loss, self.train_top1_error, self.train_topk_error)
+        shown = self.top_k < classes
+        line += self._part("train", self.train_loss, self.train_top1_error, self.train_topk_error, shown)
         if self.val_loss is not None:
-            line += self._part("val", self.val_loss, self.val_top1_error or 0.0, self.val_topk_error or 0.0)
+            top1, topk = self.val_top1_error or 0.0, self.val_topk_error or 0.0
+            line += self._part("val", self.val_loss, top1, topk, shown)
         line += f"  {self.images_per_second:.0f} images/s"
         if self.loss_scale is not None:
             line += f"  loss scale {self.loss_scale:g}, {self.skipped_steps} updates skipped"
         return line
 
-    def _part(self, name: str, loss: float, top1: float, topk: float) -> str:
-        return f"  {name}: loss {loss:.4f} error {top1:.2f} % (top-{self.top_k} {topk:.2f} %)"
+    def _part(self, name: str, loss: float, top1: float, topk: float, shown: bool) -> str:
+        text = f"  {name}: loss {loss:.4f} error {top1:.2f} %"
+        return f"{text} (top-{self.top_k} {topk:.2f} %)" if shown else text
 
 
 @dataclass(frozen=True)

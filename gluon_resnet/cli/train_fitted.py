@@ -1,0 +1,91 @@
+"""What train.py chooses by looking at the records, and what it says of them before it begins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from statistics import median
+from typing import Optional
+
+from gluon_resnet.cli.command import note
+from gluon_resnet.data import RecordFile, image_size
+from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.models.registry import describe
+from gluon_resnet.training.recipes import Recipe
+from gluon_resnet.training.small_data import Fitted, fit_recipe
+
+_LOOKED_AT = 32  # images of each file, to learn how large they are
+
+# What an option chooses of a recipe, where a length or a schedule may be fitted to few images.
+_CHOICES = {
+    "batch_size": ("batch_size",),
+    "lr": ("lr",),
+    "min_lr": ("min_lr",),
+    "warmup_lr": ("warmup_lr",),
+    "epochs": ("num_epochs", "num_iterations"),
+    "lr_mode": ("lr_mode", "lr_step_epochs", "lr_patience", "lr_threshold"),
+    "size": ("image_shape", "mean_image"),
+}
+
+
+def usual_size(files: Sequence[RecordFile]) -> Optional[tuple[int, int]]:
+    """The medians of width and height of some images, evenly spread over `files`; None where none can be read."""
+    sizes = []
+    for file in files:
+        images = file.images
+        for number in range(min(len(images), _LOOKED_AT)):
+            try:
+                sizes.append(
+                    image_size(file[images[number * len(images) // min(len(images), _LOOKED_AT)]].payload)
+                )
+            except DataError:  # told, with its name, when it is needed
+                continue
+    if not sizes:
+        return None
+    width, height = (round(median(side)) for side in zip(*sizes))
+    return width, height
+
+
+def fitted(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    files: Sequence[RecordFile],
+    usual: Optional[tuple[int, int]],
+    world_size: int,
+    devices: int,
+) -> Fitted:
+    """The recipe for the images of `files`, of the `usual` size; UsageError where they do not fill a batch."""
+    given = {name for name, options in _CHOICES.items() if any(getattr(args, o) is not None for o in options)}
+    network = describe(args.network, args.shortcut, args.variant)
+    if network.size is not None or usual is None:
+        given.add("size")
+    images = sum(len(file.images) for file in files) // world_size
+    result = fit_recipe(recipe, given, images, min(usual or (0, 0)), network.own_size, devices)
+    batch = result.recipe.batch_size
+    if batch < devices:
+        raise UsageError(f"a batch of {batch} cannot be split over {devices} devices")
+    if images < batch:
+        whose = f" of each of {world_size} workers" if world_size > 1 else ""
+        raise UsageError(
+            f"{images} records{whose} do not fill one batch of {batch}: give --batch-size {images}, or less, "
+            "or more records"
+        )
+    return result
+
+
+def tell_of_records(fitted: Fitted, images: int, usual: Optional[tuple[int, int]]) -> None:
+    """Say what was chosen for few images, and where a crop is a hole in larger ones."""
+    recipe = fitted.recipe
+    if fitted.changes:
+        note(
+            f"for {images:,} images, which are few, what was not given is fitted to them: {'; '.join(fitted.changes)} "
+            "(docs/training.md, Few images)"
+        )
+    if usual and recipe.resize is None and min(usual) >= 2 * recipe.size:
+        width, height = usual
+        part = recipe.size**2 / (width * height)
+        note(
+            f"the recipe {recipe.name} cuts {recipe.size}x{recipe.size} pixels out of images as they are, and these "
+            f"have {width}x{height}: the network sees {100 * part:.2g} % of each; pack them by im2rec.py --resize "
+            f"{recipe.size}, or leave --recipe {recipe.name} out"
+        )
