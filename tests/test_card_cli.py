@@ -50,7 +50,7 @@ net-model.json: resnet20
   recipe         cifar10: lr 0.1, batch_size 128
   command        train.py --lr 0.1
   converted from /a/b.pth (torchvision, SHA-256 {"0" * 64})
-  error          50.00 % (48.60 to 51.40), top-2 12.50 %, epoch 3, 1-crop of 5,000 images of val.rec \
+  error          50.00 % (48.60 to 51.40), epoch 3, 1-crop of 5,000 images of val.rec \
 (fedcba9876543210), 2026-11-21T18:30:00Z
   exported       mxnet 1.9.1, onnx opset 13, of parameters with SHA-256 {"1" * 64}
   quantization   mode entropy

@@ -75,4 +75,6 @@ def _columns(run: Run) -> list[tuple[str, Any]]:
         (name, cell)
         for name, field, cell in columns
         if any(getattr(r, field) is not None for r in run.epochs)
+        # Nothing is wrong within the top k of k classes.
+        and not (field == "val_topk_error" and run.settings.get("classes") == run.epochs[-1].top_k)
     ]

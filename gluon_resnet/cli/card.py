@@ -53,7 +53,7 @@ def _lines(card: ModelCard) -> Iterator[tuple[str, str]]:
     if card.source:
         yield "converted from", f"{card.source.file} ({card.source.project}, SHA-256 {card.source.sha256})"
     for error in card.errors:
-        yield "error", _error(error)
+        yield "error", _error(error, len(card.classes))
     if card.exported:
         yield (
             "exported",
@@ -74,10 +74,11 @@ def _data(data: DataSet) -> str:
     return f"{data.images:,} images of {', '.join(data.files)} ({data.fingerprint})"
 
 
-def _error(error: MeasuredError) -> str:
+def _error(error: MeasuredError, classes: int) -> str:
     low, high = error.top1_interval
+    top_k = f"top-{error.top_k} {error.topk_error:.2f} %, " if error.top_k < classes else ""
     return (
-        f"{error.top1_error:.2f} % ({low:.2f} to {high:.2f}), top-{error.top_k} {error.topk_error:.2f} %, "
+        f"{error.top1_error:.2f} % ({low:.2f} to {high:.2f}), {top_k}"
         f"epoch {error.epoch}, {error.protocol} of {_data(error.data)}, {error.date}"
     )
 

@@ -79,11 +79,10 @@ def _table(runs: Sequence[Run]) -> str:
         ["epochs", *(f"{len(r.epochs)}{f' of {r.planned}' if r.planned else ''}" for r in runs)],
         ["iterations", *(f"{run.iterations:,}" for run in runs)],
     ]
-    for title, attribute in (
-        ("training error", "train_top1_error"),
-        ("validation error", "val_top1_error"),
-        (f"validation top-{top_k.pop() if len(top_k) == 1 else 'k'} error", "val_topk_error"),
-    ):
+    errors = [("training error", "train_top1_error"), ("validation error", "val_top1_error")]
+    if any(run.epochs and run.settings.get("classes") != run.epochs[-1].top_k for run in runs):
+        errors.append((f"validation top-{top_k.pop() if len(top_k) == 1 else 'k'} error", "val_topk_error"))
+    for title, attribute in errors:
         for when in ("last", "best"):
             rows.append([f"{title}, {when}", *(_error(run, when, attribute) for run in runs)])
     rows.append(["images/s", *(f"{r.images_per_second:,.0f}" if r.images_per_second else "" for r in runs)])

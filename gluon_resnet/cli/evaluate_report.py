@@ -101,13 +101,19 @@ def error_table(report: Report) -> str:
     lines = [f"{network.network} ({network.parameters})" for network in report.networks]
     how = report.protocol + (f" {','.join(map(str, scales))}" if scales else "")
     lines.append(f"{how}, {tally.images} images of {', '.join(report.data)}")
+    columns = 5 if tally.top_k < tally.classes else 3  # nothing is wrong within the top k of k classes
     rows = [["this", *_cells(tally.top1_wrong, tally.images), *_cells(tally.topk_wrong, tally.images)]]
     if report.paper:
         paper = report.paper
         top1, top5 = ("" if e is None else f"{e:.2f} %" for e in (paper.top1_error, paper.top5_error))
         rows.append([f"{paper.citation}, {paper.method}, {paper.images}", top1, "", top5, ""])
     headers = ["", "top-1 error", "95 % interval", f"top-{tally.top_k} error", "95 % interval"]
-    table = tabulate(rows, headers, colalign=("left", *["right"] * 4), disable_numparse=True)
+    table = tabulate(
+        [row[:columns] for row in rows],
+        headers[:columns],
+        colalign=("left", *["right"] * (columns - 1)),
+        disable_numparse=True,
+    )
     return "\n".join([*lines, "", table])
 
 
