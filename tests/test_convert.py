@@ -44,7 +44,9 @@ def test_a_deviation_of_pixels_from_0_to_1_is_noted(
 ) -> None:
     argv = ["--network", "resnet20", "--model-prefix", str(tmp_path / "net"), "--mean", "0,0,0", "--std", std]
     main([str(akamaster_file(tmp_path)), *argv])
-    assert ("if they are of 0 to 1, multiply by 255" in capsys.readouterr().err) == noted
+    assert (
+        "taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255" in capsys.readouterr().err
+    ) == noted
 
 
 def test_imagenet_nets_get_the_preprocessing_of_their_project(

@@ -142,6 +142,8 @@ def test_going_on(data, tmp_path, capsys):
     assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01"]) is None
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:-2]] == ["3/3"]
     assert len((tmp_path / "a-log.jsonl").read_text().splitlines()) == 3
+    assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01", "--resume"]) is None
+    assert "a-resume.json is gone on from; --load-epoch 2 is not read again" in capsys.readouterr().err
     for path in tmp_path.glob("a-resume*.json"):
         path.unlink()
     with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):
@@ -192,15 +194,19 @@ def test_weights_that_do_not_fit(data, tmp_path):
         main([*options, "--load-epoch", "7", "--num-epochs", "8"])
 
 
-def test_weights_keep_the_normalization_that_they_were_trained_with(data, tmp_path):
+def test_weights_keep_the_normalization_that_they_were_trained_with(data, tmp_path, capsys):
     options = [*data, "--model-prefix", str(tmp_path / "a"), "--num-epochs"]
-    channel = ["--rgb-mean", "10,20,30", "--rgb-std", "40,50,60"]
+    channel = ["--rgb-mean", "10,20,30", "--rgb-std", "0.4,0.5,0.6"]
     assert main([*options, "1", *channel]) is None
+    assert (
+        "note: --rgb-std is taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255"
+        in capsys.readouterr().err
+    )
     card, going_on = tmp_path / "a-model.json", [*options, "2", "--load-epoch", "1"]
     before = card.read_bytes()
     for others, message in (
         (["--rgb-mean", "1,2,3", *channel[2:]], r"another mean than this run's: give --rgb-mean 10,20,30"),
-        ([*channel[:2], "--rgb-std", "1,2,3"], r"another std than this run's: give --rgb-std 40,50,60"),
+        ([*channel[:2], "--rgb-std", "1,2,3"], r"another std than this run's: give --rgb-std 0.4,0.5,0.6"),
         (channel[2:], r"a-0001\.params was trained with another mean .* --rgb-mean 10,20,30"),  # a mean image
     ):
         with pytest.raises(UsageError, match=message):
@@ -253,6 +259,12 @@ def test_classes_have_to_be_known_and_agree(data, tmp_path):
         "--gpus 0 --cpus 2",
         "--rgb-mean 1,2",
         "--lr-step-epochs 3,x",
+        "--lr-step-epochs nan",
+        "--lr-step-epochs 3,inf",
+        "--rgb-mean 1,nan,2",
+        "--rgb-std 1,1,inf",
+        "--warmup-epochs inf",
+        "--stall-timeout nan",
         "--image-shape 1,28,28",
         "--image-shape 3,16,32",
         "--image-shape 3,16",

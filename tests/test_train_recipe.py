@@ -68,6 +68,30 @@ def test_options_take_the_place_of_the_presets_values(options, expected):
     assert changed(options) == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "--recipe modern --lr-factor 0.5",
+            "--lr-factor has no meaning where .* by --lr-mode cosine: leave it out",
+        ),
+        ("--lr-mode cosine --lr-patience 3", "--lr-patience has no meaning where .* --lr-mode cosine"),
+        ("--recipe cifar10 --min-lr 0.1", "--min-lr has no meaning where .* --lr-mode step"),
+        ("--lr-step-epochs 3 --lr-threshold 0.1", "--lr-threshold has no meaning where .* --lr-mode step"),
+        ("--warmup-lr 0.1", "--warmup-lr has no meaning without a warm-up"),
+        ("--mixup 0 --mixup-alpha 0.4", "--mixup-alpha has no meaning with --mixup 0"),
+        ("--mixup --mixup-alpha 0", "--mixup-alpha 0 is no mixup, which --mixup asks for"),
+        (
+            "--dtype bfloat16 --recompute",
+            "cannot recompute activations of bfloat16: leave --recompute or --dtype out",
+        ),
+    ],
+)
+def test_options_that_mean_nothing_together_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        changed(options)
+
+
 @pytest.mark.parametrize("network", ["plain18", "vgg16", "prelu_net_a", "googlenet"])
 def test_networks_without_shortcuts_take_the_modern_recipe_without_zero_gammas(network):
     assert changed("--recipe modern", network) == {"zero_gamma": False}

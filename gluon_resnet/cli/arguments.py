@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
+
+MAX_SIDE = 1 << 14  # pixels, of a crop
+_FLOAT_MAX = sys.float_info.max
 
 
 def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
@@ -13,6 +18,7 @@ def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -
         value = kind(text)
         if not low <= value <= high or value == float("inf"):
             limits = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
+            limits = "a finite number" if value == float("inf") else limits
             raise argparse.ArgumentTypeError(f"expected {limits}, found {text}")
         return value
 
@@ -20,19 +26,49 @@ def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -
     return parse
 
 
-def numbers(kind: Callable[[str], Any], count: Optional[int] = None) -> Callable[[str], tuple[Any, ...]]:
-    """An argparse type: numbers separated by commas, `count` of them if given."""
+def numbers(
+    kind: Callable[[str], Any], count: Optional[int] = None, low: float = 0.0
+) -> Callable[[str], tuple[Any, ...]]:
+    """An argparse type: numbers from `low` up, and finite, separated by commas; `count` of them if given."""
 
     def parse(text: str) -> tuple[Any, ...]:
         values = tuple(kind(part) for part in text.split(",") if part.strip())
-        if min(values, default=0) < 0 or count not in (None, len(values)):
+        if not all(low <= value < float("inf") for value in values) or count not in (None, len(values)):
+            limits = "finite numbers" if low < 0 else "numbers from 0 up"
             raise argparse.ArgumentTypeError(
-                f"expected {count or 'some'} numbers from 0 up like 1,2,3, found {text!r}"
+                f"expected {count or 'some'} {limits} like 1,2,3, found {text!r}"
             )
         return values
 
     parse.__name__ = "list of numbers"
     return parse
+
+
+def colours(text: str) -> tuple[float, float, float]:
+    """An argparse type: a number for each of red, green and blue, of any sign."""
+    red, green, blue = numbers(float, 3, -_FLOAT_MAX)(text)
+    return red, green, blue
+
+
+colours.__name__ = "list of numbers"
+
+
+def note_of_fractions(
+    options: Sequence[str], mean: Optional[Sequence[float]], std: Optional[Sequence[float]]
+) -> Optional[str]:
+    """What to tell where a mean and deviation look like torchvision's 0.485,... and 0.229,..., of pixels from 0 to 1.
+
+    `options`: what the two are called; None for one that was not given.
+    """
+    of_one = [
+        option
+        for option, values in zip(options, (mean, std))
+        if values is not None and 0 < max(values) < 1  # a mean of 0,0,0 subtracts nothing, as it says
+    ]
+    if not of_one:
+        return None
+    verb = "is" if len(of_one) == 1 else "are"
+    return f"{' and '.join(of_one)} {verb} taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255"
 
 
 def epoch(text: str) -> Union[int, str]:

@@ -12,7 +12,7 @@ from typing import Optional
 import numpy as np
 
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.arguments import epoch, image_size
+from gluon_resnet.cli.arguments import colours, epoch, image_size, note_of_fractions, number
 from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
@@ -106,15 +106,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ENTRY",
         help="where a .pth has them beside others: model_ema, ... (default: the network itself, not its average)",
     )
-    group.add_argument("--mean", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
-    group.add_argument("--std", type=_three, metavar="R,G,B", help="of pixels from 0 to 255")
+    group.add_argument("--mean", type=colours, metavar="R,G,B", help="of pixels from 0 to 255")
+    group.add_argument("--std", type=colours, metavar="R,G,B", help="of pixels from 0 to 255")
     group.add_argument("--classes-file", metavar="TXT", help="names, one a line (default: 0, 1, 2, ...)")
     group.add_argument(
         "--image-shape", type=image_size, metavar="3,N,N", help="of the crop (default: 224, CIFAR: 32)"
     )
     group.add_argument(
         "--resize",
-        type=_length,
+        type=number(int, 0),
         metavar="N",
         help="shorter side before it; 0: as it is (default: 8/7 of N, CIFAR: 0)",
     )
@@ -211,10 +211,9 @@ def _statistics(
     if (args.mean is None) != (args.std is None):
         raise UsageError("--mean and --std go together")
     if args.mean is not None:
-        if max(args.std) < 1:  # torchvision's 0.229,0.224,0.225, say
-            _say(
-                "note: --mean and --std are taken as of pixels from 0 to 255; if they are of 0 to 1, multiply by 255"
-            )
+        told = note_of_fractions(("--mean", "--std"), args.mean, args.std)
+        if told:
+            _say(f"note: {told}")
         return args.mean, args.std
     if not weights.layout.imagenet:
         raise UsageError(
@@ -258,21 +257,3 @@ def _keep_other_networks(prefix: str) -> None:
 
 def _say(message: str) -> None:
     print(f"convert.py: {message}", file=sys.stderr)
-
-
-def _three(text: str) -> tuple[float, ...]:
-    values = tuple(float(part) for part in text.split(","))
-    if len(values) != 3:
-        raise argparse.ArgumentTypeError(f"expected three numbers like 123.7,116.3,103.5, found {text!r}")
-    return values
-
-
-def _length(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of pixels, found {text!r}")
-    return value
-
-
-for _type, _name in ((_three, "list of numbers"), (_length, "number of pixels")):
-    _type.__name__ = _name  # argparse: "invalid number of pixels value"

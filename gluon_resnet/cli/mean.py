@@ -8,6 +8,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
+from gluon_resnet.cli.arguments import MAX_SIDE, number
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.data import EvalTransform, Loader
@@ -27,21 +28,24 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "numbers that are printed. Works without MXNet.",
         allow_abbrev=False,
     )
+    side = number(int, 1, MAX_SIDE)
     parser.add_argument("records", nargs="+", metavar="REC", help="training records")
     parser.add_argument("--output", required=True, metavar="OUT.npz", help="file to write")
     parser.add_argument(
         "--size",
-        type=int,
+        type=side,
         default=224,
         help="side of the crop in pixels (default: 224; give 32 for CIFAR-10)",
     )
     parser.add_argument(
         "--resize",
-        type=int,
+        type=side,
         metavar="N",
         help="shorter side before the crop (default: 256 for 224, else as it is)",
     )
-    parser.add_argument("--data-nthreads", type=int, help="decoding threads (default: one per processor)")
+    parser.add_argument(
+        "--data-nthreads", type=number(int, 1), help="decoding threads (default: one per processor)"
+    )
     args = parser.parse_args(argv)
 
     resize = 256 if args.resize is None and args.size == 224 else args.resize

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from gluon_resnet.analysis.cost import Layer, Shape, Total, layers_of, stages_of, times
 from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
+from gluon_resnet.cli.arguments import numbers
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.models import get_model
@@ -158,8 +159,8 @@ def _short(count: int) -> str:
 
 
 def _image_shape(text: str) -> Shape:
-    sizes = tuple(int(part) for part in text.split(","))
-    if len(sizes) != 3 or sizes[0] != 3 or min(sizes) < 1:
+    sizes = numbers(int, 3)(text)
+    if sizes[0] != 3 or min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: images are RGB")
     return sizes
 

@@ -6,17 +6,15 @@ import argparse
 import os
 from typing import Optional
 
-from gluon_resnet.cli.arguments import number
+from gluon_resnet.cli.arguments import MAX_SIDE, number
 from gluon_resnet.data.class_names import read_class_names
 from gluon_resnet.deploy import Sizes
 from gluon_resnet.errors import ModelError, UsageError
 
-_MAX_SIDE = 1 << 14  # pixels, as of a crop
-
 
 def add_size_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The options that `told_sizes` takes; their group in the help."""
-    side = number(int, 1, _MAX_SIDE)
+    side = number(int, 1, MAX_SIDE)
     group = parser.add_argument_group("a model without PREFIX-model.json")
     group.add_argument("--size", type=side, metavar="N", help="side of the centre crop, in pixels")
     group.add_argument(

@@ -66,7 +66,7 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
         print(f"{prefix}: all {position.epoch} epochs are done already")
         return None
     if workers.rank == 0:
-        tell_of_records(job.fitted, job.train.num_records, job.usual_size)
+        tell_of_records(args, job.fitted, job.train.num_records, job.usual_size)
     tell_what_to_expect(job, position)
     epochs = count_epochs(position, job.iterations, len(job.train))
     report = _begin_files(job, position, epochs, workers) if workers.rank == 0 else None

@@ -42,6 +42,8 @@ def find_position(job: Job, workers: Workers) -> Position:
                 "or remove that file to begin anew, or choose another --model-prefix"
             )
         position = beginning(job)
+    elif args.load_epoch is not None:  # as in the command that stopped, which is told to be typed again
+        note(f"{checkpoints.resume_path} is gone on from; --load-epoch {args.load_epoch} is not read again")
     _expect_the_same(workers, job, position)
     return position
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Optional
 
+from gluon_resnet.cli.arguments import note_of_fractions
 from gluon_resnet.cli.command import note
 from gluon_resnet.data import RecordFile, image_size
 from gluon_resnet.errors import DataError, UsageError
@@ -23,7 +24,7 @@ _CHOICES = {
     "min_lr": ("min_lr",),
     "warmup_lr": ("warmup_lr",),
     "epochs": ("num_epochs", "num_iterations"),
-    "lr_mode": ("lr_mode", "lr_step_epochs", "lr_patience", "lr_threshold"),
+    "lr_mode": ("lr_mode", "lr_step_epochs", "lr_patience", "lr_threshold", "min_lr"),
     "size": ("image_shape", "mean_image"),
 }
 
@@ -73,9 +74,14 @@ def fitted(
     return result
 
 
-def tell_of_records(fitted: Fitted, images: int, usual: Optional[tuple[int, int]]) -> None:
-    """Say what was chosen for few images, and where a crop is a hole in larger ones."""
+def tell_of_records(
+    args: argparse.Namespace, fitted: Fitted, images: int, usual: Optional[tuple[int, int]]
+) -> None:
+    """Say what was chosen for few images, and where a crop is a hole in larger ones, or a mean hardly one of theirs."""
     recipe = fitted.recipe
+    fractions = note_of_fractions(("--rgb-mean", "--rgb-std"), args.rgb_mean, args.rgb_std)
+    if fractions:
+        note(fractions)
     if fitted.changes:
         note(
             f"for {images:,} images, which are few, what was not given is fitted to them: {'; '.join(fitted.changes)} "

@@ -9,6 +9,7 @@ from typing import Any
 from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
+from gluon_resnet.cli.train_contradictions import refuse_contradictions
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import describe
 from gluon_resnet.training.devices import KVSTORES
@@ -262,7 +263,9 @@ def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
         "rgb_mean": args.rgb_mean,
         "rgb_std": args.rgb_std,
     }
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    refuse_contradictions(args, recipe)
+    return recipe
 
 
 _switch: dict[str, Any] = {"type": int, "nargs": "?", "const": 1, "choices": (0, 1)}  # --mixup is --mixup 1
