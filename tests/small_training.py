@@ -7,6 +7,8 @@ import pathlib
 import numpy as np
 from conftest import encode, write_records
 
+from gluon_resnet.data import RecordFile
+
 CLASSES = ("top", "bottom", "red", "blue")
 
 
@@ -20,6 +22,14 @@ def pack(path: pathlib.Path, count: int, seed: int, label=lambda index: index % 
         payloads.append(encode(image, ".png"))
     path.with_suffix(".classes").write_text("".join(f"{name}\n" for name in CLASSES))
     return write_records(path, payloads, [label(index) for index in range(count)])
+
+
+def break_image(path: str, index: int) -> str:
+    """Make the image of one record undecodable; the path."""
+    with open(path, "r+b") as stream:
+        stream.seek(RecordFile(path).offset(index) + 8 + 24)
+        stream.write(bytes(16))
+    return path
 
 
 def training_options(folder: pathlib.Path) -> list[str]:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from cluster import cluster
-from small_training import pack, training_options
+from small_training import break_image, pack, training_options
 
 TOOL = str(pathlib.Path(__file__).parent.parent / "tools" / "train.py")
 
@@ -90,13 +90,14 @@ def test_a_worker_that_is_killed_ends_the_other(data, tmp_path, which, kvstore):
 
 
 def test_a_worker_that_fails_says_why_and_ends_the_other(data, tmp_path):
-    train = pack(tmp_path / "bad.rec", 64, 0, label=lambda index: 4 if index == 17 else 0)
+    train = break_image(pack(tmp_path / "bad.rec", 64, 0), 17)
     command = [*data, "--data-train", train, "--num-epochs", "1000", "--model-prefix", "a"]
+    command += ["--rgb-mean", "90,90,90"]  # measuring one would find it, in both workers
     with cluster([command, command], tmp_path) as processes:
         statuses, texts = results(processes[:2])
     assert statuses == [1, 1]
     failed, other = sorted((text.splitlines()[-1] for text in texts), key=lambda line: "has ended" in line)
-    assert failed == "train.py: error: record 17: label 4 is not one of 0 to 3"
+    assert failed.startswith(f"train.py: error: {train}: record with key 17 at offset ")
     assert other.endswith("has ended, and the others cannot go on: start all of them with --resume")
 
 

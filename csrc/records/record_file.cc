@@ -170,6 +170,34 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
   return record;
 }
 
+size_t RecordFile::find_wrong_label(size_t begin, size_t end, uint64_t classes) const {
+  const auto is_class = [classes](float label) {
+    return label >= 0 && std::floor(label) == label && double{label} < static_cast<double>(classes);
+  };
+  RecordBuffer buffer;
+  for (size_t i = begin; i < end; ++i) {
+    const IndexEntry& entry = entries_.at(image(i));
+    uint8_t start[kPartHeader + kImageHeader + 4] = {};
+    const auto size = static_cast<size_t>(std::min<uint64_t>(entry.extent, sizeof(start)));
+    bytes_.read(entry.offset, start, size);
+    const uint8_t* header = start + kPartHeader;
+    const uint32_t length = load_u32(start + 4);
+    uint32_t flag = load_u32(header);
+    float label;
+    std::memcpy(&label, header + (flag == 0 ? 4 : kImageHeader), 4);
+    const size_t needed = kImageHeader + (flag == 0 ? 0 : 4);
+    const bool simple = load_u32(start) == kRecordMagic && length >> 29 == 0 && length >= needed &&
+                        size >= kPartHeader + needed;
+    if (!simple) {  // several parts, or damage, which read() explains
+      const Record record = read(image(i), &buffer);
+      flag = static_cast<uint32_t>(record.num_labels);
+      label = record.labels[0];
+    }
+    if (flag > 1 || !is_class(label)) return i;
+  }
+  return end;
+}
+
 void RecordFile::check() const {
   std::vector<uint64_t> indexed;
   indexed.reserve(entries_.size());

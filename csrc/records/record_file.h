@@ -64,6 +64,10 @@ class RecordFile {
   // Reads record `index` into `buffer`; the result points into it until the next call.
   Record read(size_t index, RecordBuffer* buffer) const;
 
+  // The first of the images `begin` to `end` - 1 that has not one label, a whole number from 0 to
+  // classes - 1; `end` where all have. Reads the first bytes of each record.
+  size_t find_wrong_label(size_t begin, size_t end, uint64_t classes) const;
+
   // Has the system begin to fetch this part of the file, and does not wait for it.
   void will_need(uint64_t offset, uint64_t size) const { bytes_.will_need(offset, size); }
 

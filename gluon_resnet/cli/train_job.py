@@ -11,13 +11,14 @@ from typing import Any, Optional
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.card_entries import card_versions, data_set
-from gluon_resnet.cli.command import as_typed
+from gluon_resnet.cli.command import as_typed, note
 from gluon_resnet.cli.train_fitted import fitted, usual_size
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe
 from gluon_resnet.cli.train_pretrained import Pretrained, fill_in, with_resize
 from gluon_resnet.cli.train_records import class_names, open_records
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
+from gluon_resnet.data.labels import check_labels
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.saved import parameters_path
@@ -120,6 +121,9 @@ class Job:
         self.fitted = fitted(args, recipe, self.records, self.usual_size, world_size, devices)
         recipe = self.fitted.recipe
         self.card = _card(request, recipe, classes)
+        left = check_labels([*self.records, *self.validation_records], len(classes))
+        if left and rank == 0:
+            note(f"the labels of {left:,} records are looked at as they come, to lose no time now")
         self.mean_path = f"{request.prefix}-mean.npz"
         # Without a state a run begins anew, and a mean that is there is of an earlier one; a replay has no other.
         going_on = args.resume and (workers is None or bool(States(request.prefix).iterations()))

@@ -93,6 +93,7 @@ cdef extern from "records/record_file.h" namespace "gluon_resnet" nogil:
         CRecord read(size_t index, RecordBuffer* buffer) except +raise_error
         void check() except +raise_error
         cbool index_spans_file() except +raise_error
+        size_t find_wrong_label(size_t begin, size_t end, uint64_t classes) except +raise_error
 
 
 cdef extern from "records/record_writer.h" namespace "gluon_resnet" nogil:
@@ -147,6 +148,13 @@ cdef class NativeRecordFile:
         for i in range(record.num_labels):
             view[i] = record.labels[i]
         return labels, record.id, record.id2, record.payload[:record.payload_size]
+
+    def find_wrong_label(self, size_t begin, size_t end, uint64_t classes):
+        """The first image of a range whose label is not one class; the end where all are."""
+        cdef size_t found
+        with nogil:
+            found = self.file.get().find_wrong_label(begin, end, classes)
+        return found
 
     def check(self):
         with nogil:

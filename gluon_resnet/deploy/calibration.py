@@ -9,7 +9,8 @@ from typing import Optional
 import numpy as np
 
 from gluon_resnet.card import ModelCard
-from gluon_resnet.data import EvalTransform, Loader, RecordFile, decode
+from gluon_resnet.data import EvalTransform, Loader, RecordFile
+from gluon_resnet.data.labels import check_labels
 from gluon_resnet.errors import DataError
 
 
@@ -29,7 +30,7 @@ class Calibration:
         images: how many all batches have.
 
     Raises:
-        DataError: there are no images, or they are not for a network that takes them as they are.
+        DataError: there are no images, or a label is none of the network's classes.
         OSError: the file cannot be read.
     """
 
@@ -40,17 +41,10 @@ class Calibration:
         found = len(records.images)
         if not found:
             raise DataError(f"{path}: there are no images to calibrate on")
-        if card.resize is None:
-            height, width = decode(records[records.images[0]].payload).shape[:2]
-            if (height, width) != (card.size, card.size):
-                raise DataError(
-                    f"{path}: its first image has {width}x{height} pixels, and this network takes images of "
-                    f"{card.size}x{card.size} as they are"
-                )
+        check_labels([records], len(card.classes))  # else these are records for another network
         self.file = os.path.basename(path)
         self.batch_size = min(batch_size, found)
         self.images = min(batches, found // self.batch_size) * self.batch_size
-        self._path, self._classes = path, len(card.classes)
         self._loader = Loader(
             records,
             self.batch_size,
@@ -62,13 +56,7 @@ class Calibration:
         self.fingerprint = self._loader.fingerprint
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The batches: float32 (batch_size, 3, size, size). DataError for a bad record, or a label of no class."""
+        """The batches: float32 (batch_size, 3, size, size). DataError for a bad record."""
         for _, batch in zip(range(self.images // self.batch_size), self._loader):
-            labels = batch.label
-            if labels.size != len(batch) or not np.isin(labels, np.arange(self._classes)).all():
-                raise DataError(
-                    f"{self._path}: expected one label for each image, from 0 to {self._classes - 1} as the classes "
-                    f"of this network, found {labels.min():g} to {labels.max():g}"
-                )
             yield batch.data.copy()
             batch.release()

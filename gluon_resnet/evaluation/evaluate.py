@@ -11,7 +11,8 @@ from scipy.special import log_softmax, logsumexp
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import RecordFile
-from gluon_resnet.errors import DataError, ModelError, UsageError
+from gluon_resnet.data.labels import check_labels, label_error
+from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.evaluation.crops import CropScorer
 from gluon_resnet.evaluation.members import Member
 from gluon_resnet.evaluation.scales import ScaleScorer
@@ -60,6 +61,7 @@ def evaluate(
     if batch_size < 1:
         raise UsageError(f"batch_size: expected at least 1, found {batch_size}")
     contexts = list(contexts or [mx.cpu()])
+    check_labels(files, len(members[0].card.classes))  # what it had no time for is looked at below
     scorers: list[Scorer] = [
         ScaleScorer(member, scales, files, batch_size, threads)
         if protocol == "multi-scale"
@@ -128,22 +130,25 @@ class _Counter:
 
     def _labels(self, values: np.ndarray) -> np.ndarray:
         """(n,), int64; DataError unless there is one for each image, from 0 to classes - 1."""
-        if values.size != len(values):
-            raise DataError(f"{self._place(self._next)}: expected one label for each image")
-        values = values.reshape(-1)
         classes = self.tally.classes
+        if values.size != len(values):
+            raise label_error(*self._record(self._next), classes)
+        values = values.reshape(-1)
         wrong = np.flatnonzero(~((values >= 0) & (values < classes) & (values == np.floor(values))))
         if wrong.size:
-            where, label = self._place(self._next + int(wrong[0])), values[wrong[0]]
-            raise DataError(f"{where}: label {label:g} is not one of 0 to {classes - 1}")
+            raise label_error(*self._record(self._next + int(wrong[0])), classes)
         return values.astype(np.int64)
 
     def _place(self, index: int) -> str:
-        """Which record is image `index` of all."""
+        """What to call the record of image `index` of all."""
+        file, position = self._record(index)
+        return f"{file.path}: record with key {file.key(position)} at offset {file.offset(position)}"
+
+    def _record(self, index: int) -> tuple[RecordFile, int]:
+        """The file of image `index` of all, and its position there."""
         for file in self._files:
             if index < len(file.images):
-                position = file.images[index]
-                return f"{file.path}: record with key {file.key(position)} at offset {file.offset(position)}"
+                return file, file.images[index]
             index -= len(file.images)
         raise IndexError(index)
 
