@@ -143,6 +143,11 @@ def test_errors_of_the_tool(tmp_path: pathlib.Path, record_path: str) -> None:
     assert fails(record_path)[0] == 2
     status, message = fails(str(tmp_path / "none.rec"), "--output", output)
     assert (status, message) == (1, f"mean.py: error: {tmp_path / 'none.rec'}: No such file or directory")
+    status, message = fails(record_path, record_path, "--output", output)
+    assert (status, message.split(" hold ")[1]) == (
+        2,
+        "the same records, and each is to count once: leave one out",
+    )
     assert not (tmp_path / "mean.npz").exists()
     # Not looked at before the folder, which is the first mistake.
     broken = write_records(tmp_path / "broken.rec", [b"what?"])

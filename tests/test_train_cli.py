@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from small_training import CLASSES, pack, training_options
+from small_training import CLASSES, break_image, pack, training_options
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
+from gluon_resnet.cli import train_job
 from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.train import main
-from gluon_resnet.data import EvalTransform, Loader
+from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import load_parameters
@@ -220,10 +222,39 @@ def test_weights_keep_the_normalization_that_they_were_trained_with(data, tmp_pa
         main([*options[:-2], str(tmp_path / "b"), "--num-epochs", "2", "--load-epoch", "1", *channel])
 
 
-def test_labels_that_are_no_class(data, tmp_path):
-    train = pack(tmp_path / "bad.rec", 64, 0, label=lambda index: 4 if index == 17 else 0)
-    with pytest.raises(DataError, match="record 17: label 4 is not one of 0 to 3"):
-        main([*data, "--data-train", train, "--model-prefix", str(tmp_path / "a"), "--num-epochs", "1"])
+@pytest.mark.parametrize("option", ["--data-train", "--data-val"])
+def test_labels_that_are_no_class_are_named_before_the_mean_is_measured(data, tmp_path, option, monkeypatch):
+    def label(index):
+        return 4 if index == 17 else 0
+
+    path = break_image(pack(tmp_path / "bad.rec", 64, 0, label), 3)  # which measuring would find first
+    monkeypatch.setattr(train_job, "mean_image", lambda *_: pytest.fail("the mean is measured"))
+    offset = RecordFile(path).offset(17)
+    message = rf"bad\.rec: record with key 17 at offset {offset}: label 4 is not one of 0 to 3"
+    with pytest.raises(DataError, match=message):
+        main([*data, option, path, "--model-prefix", str(tmp_path / "out" / "a"), "--num-epochs", "1"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_twice_is_told(data, tmp_path, capsys):
+    train = data[data.index("--data-train") + 1]
+    copy = tmp_path / "copy.rec"
+    shutil.copy(train, copy)
+    (tmp_path / "copy.classes").write_text("top\nbottom\ntop\nblue\n")
+    network = [
+        *data[: data.index("--data-train")],
+        "--num-iterations",
+        "1",
+        "--model-prefix",
+        str(tmp_path / "a"),
+    ]
+    assert main([*network, "--data-train", str(copy), "--data-val", str(copy)]) is None
+    err = capsys.readouterr().err
+    assert "warning: classes 0 and 2 are both called 'top'" in err
+    assert f"warning: {copy} of the validation holds the same records as {copy}, which trains" in err
+    (tmp_path / "copy.classes").unlink()
+    assert main([*network, "--data-train", train, str(copy), "--holdout", "0"]) is None
+    assert f"warning: {train} and {copy} hold the same records, which train twice" in capsys.readouterr().err
 
 
 def test_classes_have_to_be_known_and_agree(data, tmp_path):
@@ -295,7 +326,7 @@ def test_arguments_that_cannot_be(data, arguments, capsys):
         ("--cpus 33", UsageError, "a batch of 32 cannot be split over 33 devices"),
         ("--rgb-std 1,0,1", UsageError, "std"),
         ("--batch-size 200", UsageError, "132 records do not fill one batch of 200"),
-        ("--data-train missing.rec", OSError, r"missing\.rec"),
+        ("--data-train missing.rec", FileNotFoundError, r"missing\.rec"),
         ("--holdout 5", UsageError, "--holdout takes the place of --data-val"),
         ("--lr-mode cosine --lr-step-epochs 3", UsageError, "they do not go with --lr-mode cosine"),
         ("--warmup-error 80", UsageError, "--warmup-error needs --warmup-lr"),
@@ -313,13 +344,20 @@ def test_what_cannot_work_is_told_before_any_file(data, tmp_path, arguments, err
 
 
 def test_errors_are_one_sentence_and_a_status(data, tmp_path):
-    runs = {
-        status: tool([*data, "--model-prefix", prefix, *extra.split()], cwd=tmp_path)
-        for status, prefix, extra in ((2, "a", "--kv-store foo"), (1, "/proc/nowhere/a", "--num-epochs 1"))
-    }
-    for status, process in runs.items():
+    shutil.copy(data[-1], tmp_path / "validation.rec")
+    runs = [
+        (status, words, tool([*data, "--model-prefix", prefix, *extra.split()], cwd=tmp_path))
+        for status, prefix, extra, words in (
+            (2, "a", "--kv-store foo", "there is no KVStore"),
+            (1, "/proc/nowhere/a", "--num-epochs 1", "/proc/nowhere"),
+            # Not that it lacks classes: what is there instead.
+            (1, "a", "--data-train valdation.rec", "No such file or directory; there is validation.rec"),
+        )
+    ]
+    for status, words, process in runs:
         out, err = process.communicate(timeout=60)
         assert process.returncode == status
         assert out == ""
+        assert words in err.splitlines()[-1]
         assert err.splitlines()[-1].startswith("train.py: error: ")
         assert "Traceback" not in err

@@ -7,6 +7,8 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import islice
 from typing import Callable, NoReturn, Optional
 
 from gluon_resnet.environment.checkout import use_environment
@@ -22,6 +24,8 @@ _NO_MEMORY = (
     "failed to map segment",
 )
 _NO_THREAD = ("can't start new thread", "cannot start a thread", "Resource temporarily unavailable")
+
+_SEARCHED = 10_000  # names in a folder where a file is missing
 
 
 def program(name: str) -> str:
@@ -96,7 +100,20 @@ def _sentence(error: Exception) -> Optional[str]:
             "threads"
         )
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        known = isinstance(error, FileNotFoundError) and isinstance(error.filename, str)
+        return f"{error.filename}: {error.strerror}{_nearest(error.filename) if known else ''}"
     if isinstance(error, ModuleNotFoundError):
         return what_to_install(error.name or "")
     return text if isinstance(error, OSError) else None
+
+
+def _nearest(path: str) -> str:
+    """What to add where there is no file at `path`: the most similar names in its folder."""
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            names = [entry.name for entry in islice(entries, _SEARCHED) if entry.name.isprintable()]
+    except OSError:
+        return ""
+    similar = [os.path.join(folder, near) for near in get_close_matches(name, names)]
+    return f"; there is {', '.join(similar)}" if similar else ""

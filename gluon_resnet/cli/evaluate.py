@@ -15,7 +15,7 @@ from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import shorter_sides
 from gluon_resnet.cli.card_entries import data_set, measured_error
-from gluon_resnet.cli.command import as_typed, program
+from gluon_resnet.cli.command import as_typed, program, warn
 from gluon_resnet.cli.evaluate_networks import chosen_contexts, load_member
 from gluon_resnet.cli.evaluate_options import (
     add_data_options,
@@ -33,6 +33,7 @@ from gluon_resnet.cli.evaluate_report import (
 )
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_card import ToldCard, add_card_options
+from gluon_resnet.cli.told_records import refuse_same_records, same_names
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
@@ -69,6 +70,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     members, networks = [member for member, _ in loaded], tuple(network for _, network in loaded)
     names = class_names(members, args.data_val)
     files = [RecordFile(path) for path in args.data_val]
+    refuse_same_records(files)
+    twice = same_names(names)
+    if twice:
+        warn(twice)
     scales = args.scales or SCALES
 
     with ExitStack() as stack:

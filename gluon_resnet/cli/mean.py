@@ -11,7 +11,8 @@ from tqdm import tqdm
 from gluon_resnet.cli.arguments import MAX_SIDE, number
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.data import EvalTransform, Loader
+from gluon_resnet.cli.told_records import refuse_same_records
+from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
 from gluon_resnet.files import temporary_name
@@ -50,9 +51,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     resize = 256 if args.resize is None and args.size == 224 else args.resize
     transform = EvalTransform(resize, args.size)
+    files = [RecordFile(path) for path in args.records]
+    refuse_same_records(files)
     # Opened now: a folder that cannot be written to is known before the work.
     with temporary_name(args.output) as output:
-        statistics = pixel_statistics(args.records, transform, args.data_nthreads, _with_progress)
+        statistics = pixel_statistics(files, transform, args.data_nthreads, _with_progress)
         statistics.save(output)
     for option, values in (("--rgb-mean", statistics.mean), ("--rgb-std", statistics.std)):
         print(f"{option} {','.join(f'{value:.3f}' for value in values)}")

@@ -67,6 +67,7 @@ def _require_possible(args: argparse.Namespace) -> None:
 def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     """The networks one after the other, each written to its file at once."""
     from gluon_resnet.cli.evaluate_networks import chosen_contexts, load_member
+    from gluon_resnet.cli.told_records import refuse_same_records
     from gluon_resnet.data import RecordFile
     from gluon_resnet.evaluation.responses import measure_responses
     from gluon_resnet.training.progress import Progress
@@ -74,6 +75,7 @@ def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     contexts = chosen_contexts(args)
     loaded = [load_member(prefix, epoch, contexts) for prefix, epoch in zip(args.model_prefix, epochs(args))]
     files = [RecordFile(path) for path in args.data_val]
+    refuse_same_records(files)
     for (member, network), path in zip(loaded, args.output or [None] * len(loaded)):
         # Opened before the work, which a folder that cannot be written to would waste.
         with whole_file(path) if path else nullcontext() as output:

@@ -14,13 +14,13 @@ from gluon_resnet.cli.train_beginning import find_position, tell_what_to_expect
 from gluon_resnet.cli.train_benchmark import benchmark
 from gluon_resnet.cli.train_card import card_of
 from gluon_resnet.cli.train_environment import environment
-from gluon_resnet.cli.train_fitted import tell_of_records
 from gluon_resnet.cli.train_foreign import translated
 from gluon_resnet.cli.train_job import Job, Request
 from gluon_resnet.cli.train_options import parser
 from gluon_resnet.cli.train_records import list_holdout
 from gluon_resnet.cli.train_replay import replay_of, reported
 from gluon_resnet.cli.train_report import TrainReport
+from gluon_resnet.cli.train_told import tell_of_records
 from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.training.anomaly import Anomaly
@@ -66,7 +66,7 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
         print(f"{prefix}: all {position.epoch} epochs are done already")
         return None
     if workers.rank == 0:
-        tell_of_records(args, job.fitted, job.train.num_records, job.usual_size)
+        tell_of_records(job)
     tell_what_to_expect(job, position)
     epochs = count_epochs(position, job.iterations, len(job.train))
     report = _begin_files(job, position, epochs, workers) if workers.rank == 0 else None

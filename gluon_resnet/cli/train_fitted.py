@@ -1,4 +1,4 @@
-"""What train.py chooses by looking at the records, and what it says of them before it begins."""
+"""What train.py chooses by looking at the records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Optional
 
-from gluon_resnet.cli.arguments import note_of_fractions
-from gluon_resnet.cli.command import note
 from gluon_resnet.data import RecordFile, image_size
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.models.registry import describe
@@ -72,26 +70,3 @@ def fitted(
             "or more records"
         )
     return result
-
-
-def tell_of_records(
-    args: argparse.Namespace, fitted: Fitted, images: int, usual: Optional[tuple[int, int]]
-) -> None:
-    """Say what was chosen for few images, and where a crop is a hole in larger ones, or a mean hardly one of theirs."""
-    recipe = fitted.recipe
-    fractions = note_of_fractions(("--rgb-mean", "--rgb-std"), args.rgb_mean, args.rgb_std)
-    if fractions:
-        note(fractions)
-    if fitted.changes:
-        note(
-            f"for {images:,} images, which are few, what was not given is fitted to them: {'; '.join(fitted.changes)} "
-            "(docs/training.md, Few images)"
-        )
-    if usual and recipe.resize is None and min(usual) >= 2 * recipe.size:
-        width, height = usual
-        part = recipe.size**2 / (width * height)
-        note(
-            f"the recipe {recipe.name} cuts {recipe.size}x{recipe.size} pixels out of images as they are, and these "
-            f"have {width}x{height}: the network sees {100 * part:.2g} % of each; pack them by im2rec.py --resize "
-            f"{recipe.size}, or leave --recipe {recipe.name} out"
-        )

@@ -50,7 +50,12 @@ def list_holdout(train: RecordFile, held: RecordFile, prefix: str) -> None:
 
 
 def class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]:
-    """The names in the .classes files beside `records`, which have to agree; numbers where there is none."""
+    """The names in the .classes files beside `records`, which have to agree; numbers where there is none.
+
+    OSError where one of `records` is not there.
+    """
+    for path in records:
+        os.stat(path)  # a name that is wrong is told as such
     names: Optional[tuple[str, ...]] = None
     for path in map(classes_path, records):
         if not os.path.exists(path):

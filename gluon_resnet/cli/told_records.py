@@ -1,0 +1,52 @@
+"""Record files and classes that a command line names twice, perhaps by another name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from gluon_resnet.data import EvalTransform, Loader, RecordFile
+from gluon_resnet.errors import UsageError
+
+
+def same_records(
+    files: Sequence[RecordFile], others: Optional[Sequence[RecordFile]] = None
+) -> Optional[tuple[str, str]]:
+    """The paths of two of `files` that hold the same records, or of one of them and one of `others`; None: none do.
+
+    By what they hold, as a Loader's fingerprint has it: a copy or a link is the same.
+    """
+    seen: dict[str, str] = {}
+    if others is not None:
+        seen.update((_fingerprint(file), file.path) for file in files)
+        files = others
+    for file in files:
+        fingerprint = _fingerprint(file)
+        if fingerprint in seen:
+            return seen[fingerprint], file.path
+        if others is None:
+            seen[fingerprint] = file.path
+    return None
+
+
+def refuse_same_records(files: Sequence[RecordFile]) -> None:
+    """UsageError where two of `files` hold the same records, which would count twice."""
+    twins = same_records(files)
+    if twins:
+        raise UsageError(
+            f"{twins[0]} and {twins[1]} hold the same records, and each is to count once: leave one out"
+        )
+
+
+def same_names(names: Sequence[str]) -> Optional[str]:
+    """What to tell where two classes have one name; None where all differ."""
+    seen: dict[str, int] = {}
+    for label, name in enumerate(names):
+        first = seen.setdefault(name, label)
+        if first != label:
+            return f"classes {first} and {label} are both called {name!r}: answers do not tell them apart"
+    return None
+
+
+def _fingerprint(file: RecordFile) -> str:
+    return Loader(file, 1, EvalTransform()).fingerprint
