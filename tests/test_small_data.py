@@ -19,7 +19,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
 from gluon_resnet.cli.train_report import TrainReport
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.recipes import get_recipe, recipe_names
 from gluon_resnet.training.small_data import fit_recipe

@@ -19,7 +19,7 @@ from gluon_resnet.cli.command import warn
 from gluon_resnet.cli.train_card import after_epoch
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError, ModelError
-from gluon_resnet.evaluation.tally import interval
+from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.files import remove_leftovers
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
