@@ -18,7 +18,9 @@ from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
+from gluon_resnet.cli.train_fitted import usual_size
 from gluon_resnet.cli.train_report import TrainReport
+from gluon_resnet.data import RecordFile
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.recipes import get_recipe, recipe_names
@@ -180,3 +182,16 @@ def test_a_loss_that_explodes_is_told_where_averages_have_settled():
     assert "training loss is 50 after epoch 1" in watched([epoch_record(1, train_loss=50.0)])[0][0]
     few = watched([epoch_record(1, 70.0, val_loss=30.0, iteration=6)], epochs=1)
     assert "6 updates are few, batch normalization's running averages need some 50" in few[0][0]
+
+
+def test_the_usual_size_is_that_of_images_of_all_files(tmp_path, photographs):
+    def records(name, payloads):
+        return RecordFile(write_records(tmp_path / name, payloads))
+
+    small = [encode(picture(20, 30, i)) for i in range(3)]
+    large = records("large.rec", [encode(picture(100, 90, i)) for i in range(5)])
+    assert usual_size([records("small.rec", small), large]) == (90, 100)
+    assert usual_size([records("more.rec", small * 3), large]) == (30, 20)
+    assert usual_size([records("broken.rec", [b"what?", *small])]) == (30, 20)
+    assert usual_size([records("nothing.rec", [b"what?"])]) is None
+    assert usual_size([records("many.rec", photographs * 3)]) is not None

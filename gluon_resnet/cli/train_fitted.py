@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import accumulate
 from statistics import median
 from typing import Optional
 
@@ -13,7 +16,7 @@ from gluon_resnet.models.registry import describe
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.small_data import Fitted, fit_recipe
 
-_LOOKED_AT = 32  # images of each file, to learn how large they are
+_LOOKED_AT = 32  # images, to learn how large they are
 
 # What an option chooses of a recipe, where a length or a schedule may be fitted to few images.
 _CHOICES = {
@@ -29,16 +32,14 @@ _CHOICES = {
 
 def usual_size(files: Sequence[RecordFile]) -> Optional[tuple[int, int]]:
     """The medians of width and height of some images, evenly spread over `files`; None where none can be read."""
-    sizes = []
-    for file in files:
-        images = file.images
-        for number in range(min(len(images), _LOOKED_AT)):
-            try:
-                sizes.append(
-                    image_size(file[images[number * len(images) // min(len(images), _LOOKED_AT)]].payload)
-                )
-            except DataError:  # told, with its name, when it is needed
-                continue
+    ends = list(accumulate(len(file.images) for file in files))
+    count, sizes = min(ends[-1], _LOOKED_AT), []
+    for number in range(count):
+        place = number * ends[-1] // count
+        at = bisect_right(ends, place)
+        index = files[at].images[place - ends[at]]  # counted from its last one
+        with suppress(DataError):  # told, with its name, when it is needed
+            sizes.append(image_size(files[at][index].payload))
     if not sizes:
         return None
     width, height = (round(median(side)) for side in zip(*sizes))

@@ -20,9 +20,10 @@ from gluon_resnet.training.schedule import LR_MODES
 _FLOAT32_MAX = 3.4e38  # MXNet's optimizers take no more
 
 _EPILOG = """\
-Defaults that are not shown come from the recipe. Ctrl-C and SIGTERM finish the step and save; the exit status
-is then 130 or 143, and the same command with --resume goes on. A second one stops at once. Flags of MXNet's
-fit.py and GluonCV's train_imagenet.py are taken where they mean something: docs/coming_from_mxnet.md."""
+Defaults that are not shown come from the recipe, and are fitted to the images where these are few. Ctrl-C and
+SIGTERM finish the step and save; the exit status is then 130 or 143, and the same command with --resume goes on. A
+second one stops at once. Flags of MXNet's fit.py and GluonCV's train_imagenet.py are taken where they mean something:
+docs/coming_from_mxnet.md."""
 
 
 def parser() -> argparse.ArgumentParser:
