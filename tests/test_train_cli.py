@@ -351,7 +351,12 @@ def test_errors_are_one_sentence_and_a_status(data, tmp_path):
             (2, "a", "--kv-store foo", "there is no KVStore"),
             (1, "/proc/nowhere/a", "--num-epochs 1", "/proc/nowhere"),
             # Not that it lacks classes: what is there instead.
-            (1, "a", "--data-train valdation.rec", "No such file or directory; there is validation.rec"),
+            (
+                1,
+                "a",
+                "--data-train valdation.rec",
+                "No such file or directory; the nearest name is validation.rec",
+            ),
         )
     ]
     for status, words, process in runs:

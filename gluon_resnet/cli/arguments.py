@@ -34,7 +34,7 @@ def numbers(
     def parse(text: str) -> tuple[Any, ...]:
         values = tuple(kind(part) for part in text.split(",") if part.strip())
         if not all(low <= value < float("inf") for value in values) or count not in (None, len(values)):
-            limits = "finite numbers" if low < 0 else "numbers from 0 up"
+            limits = "finite numbers" if low < 0 else "finite numbers from 0 up"
             raise argparse.ArgumentTypeError(
                 f"expected {count or 'some'} {limits} like 1,2,3, found {text!r}"
             )

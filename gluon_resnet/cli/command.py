@@ -116,4 +116,6 @@ def _nearest(path: str) -> str:
     except OSError:
         return ""
     similar = [os.path.join(folder, near) for near in get_close_matches(name, names)]
-    return f"; there is {', '.join(similar)}" if similar else ""
+    if not similar:
+        return ""
+    return f"; the nearest {'names are' if similar[1:] else 'name is'} {', '.join(similar)}"
