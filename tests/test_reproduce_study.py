@@ -163,12 +163,12 @@ def test_a_network_that_cannot_be_trained_fails_alone(images, tmp_path):
     assert done.returncode == 1
     assert "plain8-log.jsonl" in done.stderr
     (tmp_path / "study" / "plain8-log.jsonl").unlink()
-    # The optimizer's state of another network, under the name of this one.
+    # A state that is none.
     (tmp_path / "study" / "plain8-resume.json").write_text("{}")
     done = run(tmp_path, *arguments)
     assert done.returncode == 1
     assert (
-        "1 step failed, and 4 that need its work were left out: train plain8: exit status 2: see"
+        "1 step failed, and 4 that need its work were left out: train plain8: exit status 1: see"
         in done.stderr
     )
     assert (tmp_path / "study" / "report.md").exists()
