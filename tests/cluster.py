@@ -79,7 +79,7 @@ def horovodrun(command: Sequence[str], count: int, folder: pathlib.Path) -> Iter
     finally:
         process.terminate()  # it ends the others
         try:
-            process.communicate(timeout=30)
+            process.communicate(timeout=600)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

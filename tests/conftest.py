@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import signal
 import tarfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
@@ -14,6 +15,9 @@ import numpy as np
 import oracle
 import pytest
 from PIL import Image
+
+# A shell that started the tests in the background has had them ignore Ctrl-C, and their children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

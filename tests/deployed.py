@@ -163,7 +163,7 @@ def program() -> str:
 
 def run_program(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.run([program(), *arguments], text=True, check=False, timeout=60, **options)
+    return subprocess.run([program(), *arguments], text=True, check=False, timeout=600, **options)
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -25,14 +24,9 @@ def pack(path: pathlib.Path, payloads=PAYLOADS, labels=LABELS, names=CLASSES) ->
 
 
 def tool(*arguments: str, **options) -> subprocess.Popen:
-    """The program itself, in a process of its own, where Ctrl-C is not ignored."""
+    """The program itself, in a process of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A shell that has started the tests in the background has had them ignore it, and their children inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen([sys.executable, str(TOOL), *arguments], **pipes, **options)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen([sys.executable, str(TOOL), *arguments], **pipes, **options)
 
 
 def evaluated(capsys: pytest.CaptureFixture, *arguments: str) -> dict:

@@ -35,7 +35,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 
 @contextlib.contextmanager
 def connected(server: Server) -> Iterator[socket.socket]:
-    with socket.create_connection(server.address, timeout=60) as client:
+    with socket.create_connection(server.address, timeout=600) as client:
         yield client
 
 

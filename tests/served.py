@@ -101,7 +101,7 @@ class Server:
         """The exit status, and what came on standard error."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self.process.send_signal(number)
-        _, stderr = self.process.communicate(timeout=60)
+        _, stderr = self.process.communicate(timeout=600)
         return self.process.returncode, stderr
 
 

@@ -79,7 +79,12 @@ class Environment:
             "LD_LIBRARY_PATH": str(self.driver),
         }
         done = subprocess.run(
-            [sys.executable, "-c", SAY], env=variables, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", SAY],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=True,
         )
         assert done.stderr == ""
         return done.stdout.strip().splitlines()[0].split(" ")

@@ -314,7 +314,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     output = tmp_path / "out" / "net"
     command = [sys.executable, "-c", code, REPOSITORY / "tools" / "export.py"]
     command += ["--model-prefix", checkpoint, "--output", output, "--format", format]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"export.py: error: {output}{end}: File too large\n"
     assert sorted(os.listdir(tmp_path / "out")) == sorted(f"net{name}" for name in ends)

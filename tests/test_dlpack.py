@@ -15,8 +15,6 @@ from batches import EVAL, TRAIN
 from gluon_resnet.data import Batch, Loader, TrainTransform
 from gluon_resnet.errors import UsageError
 
-pytestmark = pytest.mark.timeout(60)
-
 DTYPES = ("uint8", "float16", "float32")
 LAYOUTS = ("NCHW", "NHWC")
 

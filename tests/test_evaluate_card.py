@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from deployed import Model, change_arrays, make_model
-from evaluate_tool import CLASSES, evaluated, pack
+from evaluate_tool import CLASSES, LABELS, PAYLOADS, evaluated, pack
 
 from gluon_resnet.card import UNKNOWN, ModelCard
 from gluon_resnet.cli.evaluate import main
@@ -72,7 +72,7 @@ def test_an_error_replaces_that_of_the_same_data_and_protocol(checkpoint, record
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copy(records, elsewhere / "same.rec")
-    more = pack(tmp_path / "more.rec")
+    more = pack(tmp_path / "more.rec", PAYLOADS[::-1], LABELS[::-1])
     for arguments in (
         options,
         [*options, "--protocol", "10-crop"],

@@ -41,7 +41,7 @@ def options(model: Model, records: str) -> list[str]:
 
 def test_standard_output_is_one_json_object(model, options, records, tmp_path):
     process = tool(*options, "--epoch", "3", "--json", "--output", "o.json", cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     result = json.loads(out)
     assert result == json.loads((tmp_path / "o.json").read_text())

@@ -122,7 +122,7 @@ def test_errors_are_one_sentence_and_a_status(options, tmp_path):
         2: "--scales are those of --protocol multi-scale",
     }
     for status, process in runs.items():
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         assert (process.returncode, out) == (status, "")
         assert err.startswith("evaluate.py: error: ")
         assert messages[status] in err
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_it_and_leaves_no_file(model, tmp_path):
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert sorted(os.listdir(tmp_path)) == before

@@ -63,10 +63,10 @@ def train(arguments: list[str], world_size: int, kill_after: int = 0) -> str:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     ranks = [run(program, RANK=str(r), WORLD_SIZE=str(world_size), **address) for r in range(world_size)]
     try:
-        printed, errors = ranks[0].communicate(timeout=100)
+        printed, errors = ranks[0].communicate(timeout=600)
         assert ranks[0].returncode == (-signal.SIGKILL if kill_after else 0), errors
         if not kill_after:
-            assert [rank.wait(timeout=30) for rank in ranks] == [0] * world_size
+            assert [rank.wait(timeout=600) for rank in ranks] == [0] * world_size
     finally:
         for rank in ranks:
             rank.kill()
@@ -93,7 +93,6 @@ def expect_equal(ours: Any, theirs: Any) -> None:
         assert ours == theirs
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_to_the_same_weights(
     tmp_path: pathlib.Path, data: list[str], world_size: int
@@ -127,7 +126,7 @@ def test_a_training_that_cannot_be_says_why_in_one_line(
 ) -> None:
     pytest.importorskip("torch")
     training = run([str(TRAIN), *data, *options])
-    _, errors = training.communicate(timeout=60)
+    _, errors = training.communicate(timeout=600)
     assert training.returncode == status
     assert re.fullmatch(rf"pytorch_train\.py: error: {re.escape(words)}[^\n]*\n", errors), errors
 
@@ -135,7 +134,7 @@ def test_a_training_that_cannot_be_says_why_in_one_line(
 def test_jax_shares_the_loaders_memory(data: list[str]) -> None:
     pytest.importorskip("jax")
     program = run([str(ROOT / "examples" / "jax_batches.py"), data[1]], JAX_PLATFORMS="cpu")
-    printed, errors = program.communicate(timeout=100)
+    printed, errors = program.communicate(timeout=600)
     assert program.returncode == 0, errors
     assert printed.startswith("50 records; channels of the last batch")
 

@@ -25,7 +25,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def run(root: pathlib.Path, *arguments: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, *arguments], cwd=root, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, *arguments], cwd=root, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stderr
 
 

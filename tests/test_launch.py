@@ -178,7 +178,7 @@ def test_a_reader_that_stops_loses_lines_but_never_stops_the_launcher(monkeypatc
         read = threading.Event()
 
         def write(self, text: str) -> int:
-            assert self.read.wait(30)
+            assert self.read.wait(600)
             return super().write(text)
 
     stream = Stuck()

@@ -270,7 +270,7 @@ def test_an_agent_that_cannot_reach_the_launcher_says_so():
     environment = {"GLUON_RESNET_LAUNCHER": f"127.0.0.1:{port}:token", "DMLC_ROLE": "worker"}
     agent = ROOT / "gluon_resnet" / "launch" / "agent.py"
     done = subprocess.run(
-        [sys.executable, "-I", agent], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-I", agent], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"{HOST} does not reach the launcher at 127.0.0.1:{port} ([Errno 111]")

@@ -138,7 +138,7 @@ def test_bad_arguments_are_not_tried_again(train, tmp_path):
 def test_a_host_that_loses_its_link_ends_the_run_which_then_goes_on():
     script = ROOT / "scripts" / "netns_training.sh"
     done = subprocess.run(
-        [script], env={**os.environ, "PYTHON": sys.executable}, capture_output=True, text=True, timeout=380
+        [script], env={**os.environ, "PYTHON": sys.executable}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("ok: ") == 7

@@ -92,7 +92,6 @@ def damaged(tmp_path: pathlib.Path, photographs: list[bytes]) -> str:
     return write_records(tmp_path / "damaged.rec", payloads)
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("threads", [1, 8])
 def test_a_bad_record_raises_with_its_place_and_one_may_go_on(damaged: str, threads: int) -> None:
     loader = Loader(damaged, 5, EVAL, threads=threads)
@@ -104,7 +103,7 @@ def test_a_bad_record_raises_with_its_place_and_one_may_go_on(damaged: str, thre
     assert next(epoch).ids.tolist() == [5, 6, 7, 8, 9]
     assert loader.state_dict()["position"] == 10
     assert next(epoch).ids.tolist() == [10, 11, 12, 13, 14]
-    with pytest.raises(ImageError, match="key 17 .*empty; convert it to one of these, as tools/im2rec.py"):
+    with pytest.raises(ImageError, match="key 17 .*found no bytes: the file is empty"):
         next(epoch)
     assert next(epoch).pad == 2
     assert next(epoch, None) is None

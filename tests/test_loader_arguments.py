@@ -102,7 +102,9 @@ def test_more_files_than_may_be_open(tmp_path: pathlib.Path) -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 400), hard))\n"
         "print(sum(len(batch) for batch in Loader(sys.argv[1:], 4, EvalTransform(None, 8))))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=600
+    )
     refused, records = done.stdout.splitlines()
     assert refused == (
         "records: a loader keeps its 40 record files open, and this process may have 30 files open: "

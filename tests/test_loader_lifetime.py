@@ -21,8 +21,6 @@ from conftest import encode, picture, write_records
 from gluon_resnet.data import Loader, TrainTransform
 from gluon_resnet.errors import ImageError, UsageError
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:

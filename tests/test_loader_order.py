@@ -109,7 +109,7 @@ def test_the_order_of_up_to_2_to_the_40_records_in_64_mib(tmp_path: pathlib.Path
     program = tmp_path / "permutation"
     command = [compiler, "-std=c++17", "-O2", f"-I{ROOT / 'csrc'}", str(ROOT / "tests/permutation.cc")]
     subprocess.run([*command, "-o", str(program)], check=True)
-    done = subprocess.run([str(program)], stdout=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run([str(program)], stdout=subprocess.PIPE, text=True, timeout=600)
     assert done.returncode == 0, f"no permutation, after {done.stdout}"
     lines = done.stdout.splitlines()
     assert len(lines) == 7

@@ -18,8 +18,6 @@ from conftest import encode, picture, write_records
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import UsageError
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def run_in_child(method: str, *arguments: Any) -> Any:
     """The answer of `child_main` in another process."""
@@ -29,7 +27,7 @@ def run_in_child(method: str, *arguments: Any) -> Any:
     child.start()
     assert receiver.poll(50)
     answer = receiver.recv()
-    child.join(30)
+    child.join(600)
     assert child.exitcode == 0
     for end in (receiver, sender, child):
         end.close()
@@ -171,6 +169,6 @@ def test_the_interpreter_ends_in_the_middle_of_an_epoch(record_path: str, how: s
     )
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program], stderr=subprocess.PIPE, timeout=30
+            [sys.executable, "-W", "ignore", "-c", program], stderr=subprocess.PIPE, timeout=600
         )
         assert (done.returncode, done.stderr) == (status, b"")

@@ -38,7 +38,9 @@ def run(tmp_path):
         variables.update({k: v for k, v in environment.items() if v is not None})
         variables["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT)])
         command = [sys.executable, "-W", "error", "-c", code]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=600, check=False
+        )
 
     return run
 

@@ -166,7 +166,6 @@ def test_onnxruntime_gives_the_networks_logits(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("network", "size", "options"), ALL, ids=describe)
 def test_onnxruntime_gives_every_networks_logits(
     tmp_path: pathlib.Path, network: str, size: int, options: dict[str, Any]
@@ -399,13 +398,12 @@ print([len(row) for row in session.run(None, {"data": numpy.zeros((1, 3, 32, 32)
 print(session.get_modelmeta().custom_metadata_map["network"])
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, f"{model.prefix}.onnx"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, f"{model.prefix}.onnx"], capture_output=True, text=True, timeout=600
     )
     assert (done.stdout, done.stderr) == ("[12]\nresnet20\n", "")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_vgg_19_is_exported_in_four_times_its_size(tmp_path: pathlib.Path) -> None:
     """575 MB: once as read, twice while it is written, and once as ONNX's checker reads it; and MXNet itself."""
     from gluon_resnet.card import ModelCard

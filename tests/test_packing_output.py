@@ -41,7 +41,7 @@ except OSError as error:
         [sys.executable, "-c", code, tmp_path / "a.jpg", tmp_path / "p"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.stdout == f"[Errno 27] File too large: '{tmp_path / 'p.rec.partial'}'\n"
     assert not done.stderr
@@ -54,12 +54,12 @@ def test_only_one_writer(tmp_path: pathlib.Path) -> None:
     class Waiting(Pictures):
         def __iter__(self) -> Iterator[Picture]:
             entered.set()
-            leave.wait(60)
+            leave.wait(600)
             return iter(self.items)
 
     first = threading.Thread(target=pack, args=(Waiting(*jpegs(3)), str(tmp_path / "p")))
     first.start()
-    entered.wait(60)
+    entered.wait(600)
     try:
         with pytest.raises(DataError, match=r"p\.rec\.partial: another process is writing this file"):
             pack(Pictures(*jpegs(5)), str(tmp_path / "p"))
@@ -106,7 +106,7 @@ pack(Slow(), sys.argv[2])
             assert process.stdout.readline() == b"going\n"
             process.send_signal(how)
             try:
-                process.wait(timeout=60)
+                process.wait(timeout=600)
             finally:
                 process.kill()
         assert (tmp_path / "p.rec").read_bytes() == before

@@ -49,7 +49,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_images(tmp_path_factory.mktemp("images"))
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case not in MXNET_CASES], ids=lambda case: case.__name__
 )
@@ -59,7 +58,6 @@ def test_as_the_cpp_program(
     case(Setting([*TOOL, "--backend", "onnx"], model.prefix, images, tmp_path))  # starts sooner
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("case", DEPEND_ON_BACKEND, ids=lambda case: case.__name__)
 def test_as_the_cpp_program_by_mxnet(
     case: Callable[[Setting], None], model: Model, images: list[str], tmp_path: pathlib.Path

@@ -201,5 +201,5 @@ def test_many_open_a_file_at_once(tmp_path: pathlib.Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda _: len(RecordFile(path)), range(40))) == {3000}
-    assert [child.wait(60) for child in children] == [0, 0, 0]
+    assert [child.wait(600) for child in children] == [0, 0, 0]
     assert sorted(os.listdir(tmp_path)) == ["a.rec", "a.rec.idx-cache"]

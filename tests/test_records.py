@@ -96,8 +96,8 @@ def test_one_object_serves_threads_and_processes(
     queue = context.Queue()
     child = context.Process(target=check_in_child, args=(file, queue))
     child.start()
-    assert queue.get(timeout=60) == photographs
-    child.join(60)
+    assert queue.get(timeout=600) == photographs
+    child.join(600)
     assert child.exitcode == 0
     assert pickle.loads(pickle.dumps(file))[3][1] == photographs[3]
 

@@ -16,8 +16,6 @@ from gluon_resnet.data.image_list import read_list
 from gluon_resnet.errors import DataError, RecordError
 from gluon_resnet.files import regular_only
 
-pytestmark = pytest.mark.timeout(60)  # which only ends a wait for ever
-
 
 def write_nothing(path: pathlib.Path, kind: str) -> str:
     if kind == "a pipe":

@@ -29,7 +29,7 @@ def command(*arguments):
 
 
 def run(folder, *arguments):
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=500)
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def started(out):
@@ -49,7 +49,6 @@ def images(tmp_path_factory):
     return folder
 
 
-@pytest.mark.timeout(600)
 def test_a_study_is_stopped_goes_on_and_does_everything_once(images, tmp_path):
     arguments = ["cifar10", "--data", images, "--nets", "plain8,resnet8", "--epochs", 2, "--output", "study"]
     training = ["--", "--batch-size", 16]
@@ -104,19 +103,17 @@ def stop_in_first_training(folder, arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A test run in the background has SIGINT ignored, which a program inherits.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not (folder / "study" / "plain8-run.json").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 130
     assert started(out) == ["pack train", "pack test", "train plain8"]
-    typed = " ".join([pathlib.Path(sys.executable).name, *command(*arguments)[1:]])
+    typed = " ".join(["python3", *command(*arguments)[1:]])
     assert out.splitlines()[-1] == f"stopped; go on with: {typed}"
 
 
@@ -154,7 +151,6 @@ def expect_report(study):
         assert "batch size: 16 instead of 128" in text
 
 
-@pytest.mark.timeout(600)
 def test_a_network_that_cannot_be_trained_fails_alone(images, tmp_path):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "plain8-log.jsonl").write_text("not a log\n")

@@ -353,7 +353,7 @@ def test_without_libraries_it_says_what_to_install(whole, tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "matplotlib.style", None)
     page, text = written(whole, tmp_path)
     assert "svg" not in page.tags
-    assert text.count("figures need matplotlib: install gluon-resnet\\[plot\\]") == 2
+    assert text.count("figures need matplotlib: pip install 'gluon-resnet\\[plot\\]'") == 2
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(EnvironmentProblem, match=r"gluon-resnet\[plot\]"):
         write_report(whole)

@@ -182,7 +182,7 @@ def test_a_signal_lets_the_command_save_and_starts_nothing_more(tmp_path, number
     # A test run in the background may have it ignored (nohup), which a program inherits.
     process = start(tmp_path, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     assert out.splitlines()[-1] == f"{int(number)} {{}}"
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "b").exists()
@@ -194,6 +194,6 @@ def test_when_nobody_reads_its_output_the_command_is_stopped_and_saves(tmp_path)
     process.stdout.close()
     (command,) = psutil.Process(process.pid).children()
     command.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
+    process.wait(timeout=600)
     assert "saved" in (tmp_path / "out").read_text()
     assert not (tmp_path / "b").exists()

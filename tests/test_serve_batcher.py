@@ -30,12 +30,12 @@ class GatedNetwork(FakeNetwork):
 
     def preprocess(self, image: bytes) -> np.ndarray:
         self.arrived.release()
-        assert self.decoder.wait(60)
+        assert self.decoder.wait(600)
         return super().preprocess(image)
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
         self.arrived.release()
-        assert self.door.wait(60)
+        assert self.door.wait(600)
         return super().forward(inputs)
 
     async def arrivals(self, count: int) -> None:
@@ -56,7 +56,7 @@ async def running(network: FakeNetwork, images: int = 100, **options: Any) -> As
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
+    asyncio.run(asyncio.wait_for(test(), 600))
 
 
 def labels(rows: list[Any]) -> list[int]:
@@ -92,7 +92,7 @@ def test_an_image_waits_for_those_that_are_being_decoded_and_no_longer_than_its_
 
         def decode(image: bytes) -> np.ndarray:
             if image == shade(2):
-                assert slow.wait(60)
+                assert slow.wait(600)
             return preprocess(image)
 
         network.preprocess = decode  # type: ignore[method-assign]

@@ -34,7 +34,7 @@ def test_64_clients_at_once_get_each_its_own_answer_and_share_batches(tmp_path: 
             assert labels(answer) == expected
             return labels(answer)
 
-        with httpx.Client(timeout=60) as client, concurrent.futures.ThreadPoolExecutor(64) as pool:
+        with httpx.Client(timeout=600) as client, concurrent.futures.ThreadPoolExecutor(64) as pool:
             answers = [pool.submit(ask, k) for k in range(256)]
             wait_for(server, 96, "waiting_images")  # of 64 clients, half of which have two
             gate.touch()
@@ -57,7 +57,7 @@ def test_headers_that_trickle_are_answered_with_408(server: Server, trickle: byt
             with contextlib.suppress(socket.timeout):
                 client.sendall(trickle)
                 answer = client.recv(1000, socket.MSG_PEEK)
-        client.settimeout(60)
+        client.settimeout(600)
         status, headers, content = read_answer(client)
         assert status == 408
         assert headers["connection"] == "close"
@@ -203,7 +203,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
 def test_the_work_of_clients_that_go_away_is_dropped(tmp_path: pathlib.Path) -> None:
     gate, image = tmp_path / "gate", shade(4)
     with fake_server("--gate", str(gate)) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        first = pool.submit(httpx.post, f"{server.url}/predict", timeout=60, **form(shade(1)))
+        first = pool.submit(httpx.post, f"{server.url}/predict", timeout=600, **form(shade(1)))
         wait_for(server, 1, "waiting_images")
         with contextlib.ExitStack() as stack:
             for _ in range(5):
@@ -214,14 +214,14 @@ def test_the_work_of_clients_that_go_away_is_dropped(tmp_path: pathlib.Path) -> 
         wait_for(server, 5, "errors_total", reason="gone")
         gate.touch()
         assert labels(first.result(60)) == [1]
-        assert labels(httpx.post(f"{server.url}/predict", timeout=60, **form(shade(3)))) == [3]
+        assert labels(httpx.post(f"{server.url}/predict", timeout=600, **form(shade(3)))) == [3]
         assert metric(server, "batch_images_sum") == 2
 
 
 def test_a_full_queue_is_told_without_reading_the_body(tmp_path: pathlib.Path) -> None:
     gate = str(tmp_path / "gate")
     with fake_server("--gate", gate, "images=2") as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        first = pool.submit(httpx.post, f"{server.url}/predict", timeout=60, **form(shade(1), shade(2)))
+        first = pool.submit(httpx.post, f"{server.url}/predict", timeout=600, **form(shade(1), shade(2)))
         wait_for(server, 2, "waiting_images")
         with connected(server) as client:
             client.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
@@ -230,7 +230,7 @@ def test_a_full_queue_is_told_without_reading_the_body(tmp_path: pathlib.Path) -
             assert content == {"error": "2 images wait, and 2 may"}
         pathlib.Path(gate).touch()
         assert labels(first.result(60)) == [1, 2]
-        answer = httpx.post(f"{server.url}/predict", timeout=60, **form(*[shade(1)] * 3))
+        answer = httpx.post(f"{server.url}/predict", timeout=600, **form(*[shade(1)] * 3))
         assert answer.status_code == 413  # which no later moment would change
 
 

@@ -21,17 +21,17 @@ def test_a_stop_answers_what_was_begun_and_takes_nothing_new(number: int, tmp_pa
             half.sendall(b"GET / HT")
             idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert read_answer(idle)[0] == 200
-            begun = pool.submit(httpx.post, f"{server.url}/predict", timeout=60, **form(shade(1), shade(9)))
+            begun = pool.submit(httpx.post, f"{server.url}/predict", timeout=600, **form(shade(1), shade(9)))
             wait_for(server, 2, "waiting_images")
             server.process.send_signal(number)
             assert closed(idle)
             assert closed(half)
             with pytest.raises(ConnectionError):
-                socket.create_connection(server.address, timeout=60)
+                socket.create_connection(server.address, timeout=600)
             gate.touch()
             answer = begun.result(60)
             assert labels(answer) == [1, 9]
-            _, stderr = server.process.communicate(timeout=60)
+            _, stderr = server.process.communicate(timeout=600)
             assert (server.process.returncode, stderr) == (0, "")
 
 

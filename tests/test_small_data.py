@@ -56,7 +56,6 @@ def packed(tmp_path_factory) -> list[str]:
     return ["--data-train", f"{folder}/data_train.rec", "--data-val", f"{folder}/data_val.rec"]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("network", ["resnet20", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_sixty_pictures_are_learned_without_an_option(packed, tmp_path, monkeypatch, capsys, network):
     options = [*packed, "--network", network, "--model-prefix", str(tmp_path / "a")]

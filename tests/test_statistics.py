@@ -133,7 +133,7 @@ def test_the_tool(tmp_path: pathlib.Path, record_path: str, capsys: pytest.Captu
 def test_errors_of_the_tool(tmp_path: pathlib.Path, record_path: str) -> None:
     def fails(*arguments: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, str(TOOL), *arguments], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, str(TOOL), *arguments], capture_output=True, text=True, check=False, timeout=600
         )
         return done.returncode, done.stderr.splitlines()[-1]
 

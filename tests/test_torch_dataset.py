@@ -115,7 +115,7 @@ def test_ranks_of_distributed_data_parallel_share_the_records(
         for rank in "01"
     ]
     try:
-        printed = [rank.communicate(timeout=250)[0] for rank in ranks]
+        printed = [rank.communicate(timeout=600)[0] for rank in ranks]
     finally:
         for process in ranks:
             process.kill()

@@ -115,13 +115,13 @@ def test_a_signal_saves_and_the_printed_command_goes_on(whole, tmp_path, number)
     while not process.stderr.readline().startswith("epoch 1/3  "):
         assert process.poll() is None
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert "Traceback" not in err
     assert json.loads((tmp_path / "a-resume.json").read_text())["position"]["iteration"] < 3 * 33
     command = re.search(r"stopped; the state is in a-resume\.json, go on with: (.*)", out)[1]
     assert command.endswith(" --resume")
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True, timeout=600)
     assert (tmp_path / "a-0003.params").read_bytes() == expected
 
 
@@ -360,7 +360,7 @@ def test_errors_are_one_sentence_and_a_status(data, tmp_path):
         )
     ]
     for status, words, process in runs:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == status
         assert out == ""
         assert words in err.splitlines()[-1]

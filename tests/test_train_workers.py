@@ -28,7 +28,7 @@ def data(tmp_path_factory) -> list[str]:
 
 def results(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
     """The exit statuses, and what was written to standard error, of processes that end by themselves."""
-    texts = [process.communicate(timeout=40)[1] for process in processes]
+    texts = [process.communicate(timeout=600)[1] for process in processes]
     assert not any("Traceback" in text for text in texts), texts
     return [process.returncode for process in processes], texts
 

@@ -399,7 +399,7 @@ def test_a_slow_disk_does_not_hold_training_up(tmp_path, monkeypatch):
     told, gate = [], threading.Event()
 
     def slow(*arguments):
-        assert gate.wait(30)
+        assert gate.wait(600)
         return write_arrays(*arguments)
 
     monkeypatch.setattr("gluon_resnet.training.states.write_arrays", slow)

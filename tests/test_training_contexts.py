@@ -88,7 +88,7 @@ class Gate(mx.operator.CustomOp):
     opened = threading.Event()
 
     def forward(self, is_train, req, in_data, out_data, aux):
-        assert self.opened.wait(60)
+        assert self.opened.wait(600)
         self.assign(out_data[0], req[0], in_data[0])
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
@@ -130,12 +130,12 @@ def test_the_next_batch_is_on_its_devices_while_a_step_computes():
         with mock.patch.object(trainer, "_deal", noted):
             trainer.step(random_batch(4), 0.1, meter, "batch 1")  # returns: the gate is closed
             thread.start()
-            assert arrived.wait(60)
+            assert arrived.wait(600)
             dealt[1][1].images.wait_to_read()
             thread.join(0.2)
             assert thread.is_alive()  # it reads the first step's loss, at last
             np.testing.assert_array_equal(dealt[1][1].images.asnumpy(), random_batch(5).data[3:])
     finally:
         Gate.opened.set()
-        thread.join(60)
+        thread.join(600)
     assert meter.sums().images == 9

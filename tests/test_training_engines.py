@@ -83,7 +83,7 @@ def test_a_server_needs_its_role(role):
         env={**environment, **({"DMLC_ROLE": role} if role else {})},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     assert result.returncode == 1
     assert f"DMLC_ROLE is {role!r}, expected 'scheduler' or 'server'" in result.stderr
@@ -102,7 +102,7 @@ def test_a_server_ends_at_a_command_it_does_not_know_and_unpickles_nothing(tmp_p
         "import sys; from gluon_resnet.training.parameter_server import _Server;"
         f"_Server(None, 2).obey(0, {body!r}); print('went on')"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert result.returncode == 1
     assert result.stdout == ""
     assert "parameter server: error: a command that is not one of dist_async's was sent" in result.stderr

@@ -289,7 +289,7 @@ def test_nothing_is_being_written_when_a_run_has_failed(tmp_path, monkeypatch, e
         if threading.current_thread() is threading.main_thread():  # the log begins
             original(*arguments)
             return
-        assert failed.wait(60)
+        assert failed.wait(600)
         writing.append("begun")
         time.sleep(0.1)
         original(*arguments)

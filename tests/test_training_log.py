@@ -199,7 +199,7 @@ log.append(step)
         env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=True,
     )
     assert done.stdout == f"{errno.EFBIG}\n"

@@ -181,4 +181,4 @@ assert [name.partition("_")[0][:-1] for name in names if "amp_cast" in name] == 
 """
     here = pathlib.Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=100)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=600)

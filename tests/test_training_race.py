@@ -22,7 +22,7 @@ def alone(tmp_path_factory) -> dict[str, np.ndarray]:
     folder = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(PROGRAM.parent.parent))
-        subprocess.run([sys.executable, PROGRAM, folder, "local"], check=True, timeout=90)
+        subprocess.run([sys.executable, PROGRAM, folder, "local"], check=True, timeout=600)
     return dict(np.load(folder / "0.npz"))
 
 
@@ -31,7 +31,7 @@ def test_a_run_of_two_workers_equals_one_process(alone, number, tmp_path):
     kvstore = ("dist_sync", "dist_device_sync")[number % 2]
     with cluster([[str(PROGRAM), str(tmp_path), kvstore]] * 2, tmp_path) as processes:
         for process in processes:
-            _, err = process.communicate(timeout=90)
+            _, err = process.communicate(timeout=600)
             assert process.returncode == 0, err
     zero, one = (np.load(tmp_path / f"{rank}.npz") for rank in range(2))
     assert set(zero) == set(one) == set(alone)

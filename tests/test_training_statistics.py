@@ -46,11 +46,11 @@ def workers(request, tmp_path_factory) -> tuple[str, list[dict[str, np.ndarray]]
         if request.param != "horovod":
             with cluster([command] * 2, folder) as processes:
                 for process in processes:
-                    _, err = process.communicate(timeout=90)
+                    _, err = process.communicate(timeout=600)
                     assert process.returncode == 0, err
         elif HAS_HOROVOD:
             with horovodrun(command, 2, folder) as process:
-                _, err = process.communicate(timeout=90)
+                _, err = process.communicate(timeout=600)
                 assert process.returncode == 0, err
         else:
             pytest.skip(NEEDS_HOROVOD)

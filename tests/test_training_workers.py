@@ -38,7 +38,7 @@ def program() -> Iterator[str]:
 def alone(program, tmp_path_factory) -> dict:
     """What one worker came to."""
     folder = tmp_path_factory.mktemp("one")
-    subprocess.run([sys.executable, program, str(folder), "local"], check=True, timeout=90)
+    subprocess.run([sys.executable, program, str(folder), "local"], check=True, timeout=600)
     return json.loads((folder / "worker0.json").read_text())
 
 
@@ -51,12 +51,12 @@ def runs(request, program, alone, tmp_path_factory) -> tuple[dict, list[dict]]:
         if not HAS_HOROVOD:
             pytest.skip(NEEDS_HOROVOD)
         with horovodrun(command, 2, folder) as process:
-            out, err = process.communicate(timeout=90)
+            out, err = process.communicate(timeout=600)
             assert process.returncode == 0, (out, err)
     else:
         with cluster([command] * 2, folder) as processes:
             for process in processes:  # the scheduler and the server end, too
-                _, err = process.communicate(timeout=90)
+                _, err = process.communicate(timeout=600)
                 assert process.returncode == 0, err
     return alone, [json.loads((folder / f"worker{rank}.json").read_text()) for rank in range(2)]
 

@@ -325,7 +325,7 @@ def test_errors_are_one_sentence_and_a_status(data, source, tmp_path):
         )
     }
     for message, process in runs.items():
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         assert (process.returncode, out) == (2, "")
         assert len(err.splitlines()) == 1
         assert err.startswith(f"train.py: error: {message}")

@@ -54,5 +54,5 @@ def serving(data: bytes) -> Iterator[FileServer]:
     finally:
         server.gate.set()
         server.server.shutdown()
-        thread.join(60)
+        thread.join(600)
         server.server.server_close()
