@@ -23,6 +23,9 @@ namespace {
 // So many pictures a worker may be under way: enough to go on while one large picture is late.
 constexpr size_t kSlotsPerThread = 16;
 
+// Whose worker a thread is. Ids of threads would not tell: they are used again.
+thread_local const Packer* working_for = nullptr;
+
 [[noreturn]] void fail_picture(const std::string& reason) {
   throw Error(ErrorKind::kImage, reason);
 }
@@ -186,7 +189,6 @@ Packer::Packer(const std::string& path, const std::string& index_path, const Pac
   try {
     threads_.emplace_back(&Packer::write, this);
     for (size_t i = 0; i < options_.threads; ++i) threads_.emplace_back(&Packer::work, this);
-    for (const std::thread& thread : threads_) workers_.push_back(thread.get_id());
   } catch (...) {
     stop_and_join();
     throw;
@@ -210,11 +212,9 @@ void Packer::stop_and_join() {
 }
 
 void Packer::close() {
-  const auto self = std::this_thread::get_id();
-  const bool own = std::any_of(workers_.begin(), workers_.end(),
-                               [self](std::thread::id worker) { return worker == self; });
-  if (own)
+  if (working_for == this) {
     throw Error(ErrorKind::kUsage, "a packer cannot be closed by what converts its pictures");
+  }
   stop_and_join();
 }
 
@@ -279,6 +279,7 @@ std::vector<Packer::Failure> Packer::failures() const {
 }
 
 void Packer::work() {
+  working_for = this;
   try {
     Worker worker(*this);
     std::unique_lock<std::mutex> lock(mutex_);

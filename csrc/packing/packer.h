@@ -128,8 +128,7 @@ class Packer {
   std::exception_ptr error_;
   std::vector<Failure> failures_;
 
-  std::vector<std::thread::id> workers_;  // does not change after construction
-  std::mutex joining_;                    // guards what follows
+  std::mutex joining_;  // guards what follows
   std::vector<std::thread> threads_;
 };
 
