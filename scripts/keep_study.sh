@@ -7,7 +7,7 @@ if [ $# -ne 2 ] || [ ! -f "$1/study.json" ]; then
     exit 2
 fi
 study=$1 kept=$2
-if [ -n "$(ls -A "$kept" 2>/dev/null)" ] && [ ! -f "$kept/study.json" ]; then
+if [ -n "$(ls -A -I README.md "$kept" 2>/dev/null)" ] && [ ! -f "$kept/study.json" ]; then
     echo "keep_study.sh: $kept holds something else than an earlier copy: name another folder" >&2
     exit 2
 fi
