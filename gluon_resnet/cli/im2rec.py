@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
 from gluon_resnet.cli.im2rec_bar import Bar
 from gluon_resnet.cli.im2rec_lists import Job, Jobs, packing_jobs, write_lists
-from gluon_resnet.cli.im2rec_options import list_request, pack_options, parse
+from gluon_resnet.cli.im2rec_options import PIXELS, list_request, pack_options, parse
 from gluon_resnet.cli.im2rec_records import on_records
 from gluon_resnet.cli.im2rec_request import SHOWN_FAILURES, content
 from gluon_resnet.data.cifar10 import cifar10_sources
+from gluon_resnet.data.idx import idx_sources
 from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.pack_output import only_run
 from gluon_resnet.data.packing import BadImagesError, Failure, PackOptions, pack
+from gluon_resnet.data.sources import Source
 from gluon_resnet.errors import DataError
 
 
@@ -34,7 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             write_lists(list_request(args))
             return None
         jobs, left_out = (
-            Jobs(list(_cifar10_jobs(args))) if args.source == "cifar10" else packing_jobs(list_request(args))
+            Jobs(list(_pixel_jobs(args))) if args.source in PIXELS else packing_jobs(list_request(args))
         )
         whole = [_pack(job, options) for job in jobs]
     if left_out:
@@ -42,8 +44,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     return None if all(whole) else 1
 
 
-def _cifar10_jobs(args: argparse.Namespace) -> Iterator[Job]:
-    for part, source in cifar10_sources(args.root).items():
+def _pixel_jobs(args: argparse.Namespace) -> Iterator[Job]:
+    sources: Mapping[str, Source] = (cifar10_sources if args.source == "cifar10" else idx_sources)(args.root)
+    for part, source in sources.items():
         prefix = f"{args.prefix}_{part}"
         if os.path.exists(prefix + ".lst"):  # what is packed by it would be overwritten
             raise DataError(

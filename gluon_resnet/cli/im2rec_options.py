@@ -17,6 +17,7 @@ _EXAMPLES = """data/train FOLDER --resize 480
 data/all FOLDER --train-ratio 0.9
 data/train FOLDER --list --recursive
 data/cifar10 cifar-10-binary.tar.gz --source cifar10
+data/fashion /usr/share/datasets/fashion-mnist --source idx
 data/train --check
 data/train --rebuild-index
 data/both --join data/a.rec data/b.rec
@@ -27,7 +28,7 @@ _EPILOG = """
 With no list of yours at PREFIX the list is made and packed at once: where ROOT has class folders, they are the
 classes, in alphabetical order. What is written: PREFIX.rec, PREFIX.idx, PREFIX.lst, PREFIX.lst.json (what the
 list was made from), PREFIX.classes (names in label order), and PREFIX.errors.txt where pictures were bad.
-CIFAR-10 becomes PREFIX_train.rec and PREFIX_test.rec. A list made by --list, changed by hand or written by
+CIFAR-10 and MNIST become PREFIX_train.rec and PREFIX_test.rec. A list made by --list, changed by hand or written by
 another program is packed as it stands; any other is made anew from ROOT, and what has changed is said.
 
 Left out and counted are files with other endings, hidden and system names (.ipynb_checkpoints, @eaDir,
@@ -37,6 +38,8 @@ Other than in MXNet's im2rec.py, the order of the records does not depend on --n
 list must be right, JPEG is turned upright by EXIF for --color -1, too, and of 16-bit PNG the upper 8 bits
 are kept.
 """
+
+PIXELS = ("cifar10", "idx")  # the sources that are data sets of pixels, not collections of files
 
 _DEFAULTS: dict[str, Any] = {
     "source": "auto",
@@ -111,11 +114,12 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(args.inputs[inputs:])}")
     args.root = args.inputs[0] if args.inputs else None
     _check_numbers(parser, args)
-    if args.source == "cifar10":
+    if args.source in PIXELS:
+        source = f"--source {args.source}"
         if args.list or given & set(_LISTING):
-            parser.error("--source cifar10 has no lists: --list and the options of lists do not go with it")
+            parser.error(f"{source} has no lists: --list and the options of lists do not go with it")
         if args.pass_through:
-            parser.error("--source cifar10 has pixels, not files: --pass-through does not go with it")
+            parser.error(f"{source} has pixels, not files: --pass-through does not go with it")
     if args.pass_through:
         _refuse(parser, given & set(_NO_PIXELS), "--pass-through, which stores the files as they are")
     elif not args.verify:
@@ -161,8 +165,8 @@ def list_request(args: argparse.Namespace) -> ListRequest:
 
 def pack_options(args: argparse.Namespace) -> PackOptions:
     """How to pack; UsageError where a value is out of range."""
-    # CIFAR-10 has no losses yet, and JPEG would do harm to pictures so small.
-    encoding = args.encoding or (".png" if args.source == "cifar10" else ".jpg")
+    # Pixels have no losses yet, and JPEG would do harm to pictures so small.
+    encoding = args.encoding or (".png" if args.source in PIXELS else ".jpg")
     return PackOptions(
         pass_through=args.pass_through,
         verify=args.verify,
@@ -217,8 +221,10 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("making lists")
     group.add_argument(
-        "--source", choices=["auto", "folder", "tar", "cifar10"],
-        help="what ROOT is; cifar10: its binary or Python batches, a folder or their tar.gz (default: auto)",
+        "--source", choices=["auto", "folder", "tar", *PIXELS],
+        help="what ROOT is; cifar10: its binary or Python batches, a folder or their tar.gz; idx: a folder with the "
+        "files of MNIST, Fashion-MNIST or EMNIST, gzipped or not, of which 28x28 pixels get a border of 2 "
+        "(default: auto)",
     )  # fmt: skip
     group.add_argument(
         "--exts", nargs="+", metavar="EXT",
@@ -267,7 +273,9 @@ def _parser() -> argparse.ArgumentParser:
         help="1: colour, 0: gray, -1: as in the file, with alpha (default: 1)",
     )  # fmt: skip
     group.add_argument(
-        "--encoding", choices=[".jpg", ".png"], help="of the records (default: .jpg; .png for cifar10)"
+        "--encoding",
+        choices=[".jpg", ".png"],
+        help="of the records (default: .jpg; .png for cifar10 and idx)",
     )
     group.add_argument(
         "--pack-label",
