@@ -58,7 +58,7 @@ def test_pixels_are_packed_as_they_are(tmp_path: pathlib.Path, form: str) -> Non
             assert pixels.shape == (32, 32, 3)
             np.testing.assert_array_equal(pixels[2:30, 2:30], np.repeat(image[:, :, None], 3, axis=2))
             assert int(pixels.sum()) == 3 * int(image.sum())  # and the border is black
-    assert not (tmp_path / "mnist_train.classes").exists()  # the files hold no names
+    assert (tmp_path / "mnist_train.classes").read_text().split() == ["0", "1", "2", "3", "4", "5", "6"]
 
 
 def test_other_sizes_and_parts_stay_as_they_are(tmp_path: pathlib.Path) -> None:

@@ -15,7 +15,7 @@ from recorded_runs import write_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import evaluate, train_options
 from gluon_resnet.errors import DataError, UsageError
-from gluon_resnet.reproduction.cifar10_data import cifar10_data
+from gluon_resnet.reproduction.data_sets import cifar10_data, fashion_mnist_data
 from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET
 from gluon_resnet.reproduction.nets import planned_nets
 from gluon_resnet.reproduction.plan import Choices, plan
@@ -258,6 +258,24 @@ def test_data_in_any_form_is_found(tmp_path):
     )
     assert found("own/cifar-10-python.tar.gz") == (made, [(f"{tmp_path}/own/cifar-10-python.tar.gz", *own)])
     assert found("batches", "data_batch_1.bin") == (made, [(f"{tmp_path}/batches", *own)])
+
+
+def test_fashion_mnist_is_found_as_idx_files_and_as_records(tmp_path):
+    study = str(tmp_path / "study")
+    with pytest.raises(
+        UsageError, match="expected a folder with Fashion-MNIST's IDX files, as Debian's package"
+    ):
+        fashion_mnist_data(str(tmp_path), study)
+    (tmp_path / "train-images-idx3-ubyte.gz").touch()
+    data = fashion_mnist_data(str(tmp_path), study)
+    prefix = f"{study}/data/fashion-mnist"
+    assert (data.train, data.test) == (f"{prefix}_train.rec", f"{prefix}_test.rec")
+    (step,) = data.packing
+    assert step.command() == ("im2rec", prefix, str(tmp_path), "--source", "idx")
+    assert not step.done()
+    for part in ("train", "test"):
+        (tmp_path / f"fashion-mnist_{part}.rec").touch()
+    assert fashion_mnist_data(str(tmp_path), study).packing == ()
 
 
 @pytest.mark.parametrize("entries", [[], ["cifar10_train.rec"], ["cifar10_train.tar.gz"], ["readme.txt"]])

@@ -176,7 +176,7 @@ def test_an_evaluation_that_is_not_of_the_logs_last_epoch_is_told(tmp_path):
     )
 
 
-@pytest.mark.parametrize("data_set", ["cifar10", "imagenet"])
+@pytest.mark.parametrize("data_set", ["cifar10", "fashion-mnist", "imagenet"])
 def test_a_study_that_has_not_begun_has_a_report(tmp_path, data_set):
     nets = [studies.net(tmp_path, "plain34", None), studies.net(tmp_path, "resnet34", "B")]
     for some in ([], nets):
@@ -206,6 +206,19 @@ def test_networks_with_other_shortcuts_have_their_own_panel(tmp_path):
     assert page.tags.count("svg") == 3
     for words in ("plain-20", "ResNet-20", "ResNet-20 B"):
         assert re.search(rf">\s*{words}\s*</text>", (tmp_path / "figure6.svg").read_text()), words
+
+
+def test_another_data_set_stands_beside_no_figure_of_the_papers(tmp_path):
+    """Fashion-MNIST's errors are put beside those that its own README lists."""
+    studies.train(tmp_path, "resnet20", [8.0], [7.5])
+    nets = [studies.net(tmp_path, "resnet20", "A")]
+    page, text = written(studies.study(tmp_path, nets, data_set="fashion-mnist"), tmp_path)
+    assert "on Fashion-MNIST" in text
+    assert "8.75 %" not in text  # the paper's ResNet-20
+    assert "not printed" not in text
+    assert row(page, "ResNet-20", "8.00 %")[-3:] == ["20", "0.27M", "resnet20-log.jsonl:1"]
+    assert row(page, "DenseNet-BC, 768K parameters")[-1] == "4.6 %"
+    assert "Test errors (as the paper's Table 6)" in text
 
 
 def test_imagenet_has_the_papers_tables(tmp_path):

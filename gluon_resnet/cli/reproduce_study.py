@@ -1,4 +1,4 @@
-"""tools/reproduce.py cifar10 and imagenet: train the paper's networks, test them, and write the report."""
+"""tools/reproduce.py cifar10, fashion-mnist and imagenet: train the paper's networks, test them, write the report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gluon_resnet.cli.command import as_typed, beside
 from gluon_resnet.data import RecordFile
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem, GluonResnetError, UsageError
-from gluon_resnet.reproduction.cifar10_data import cifar10_data
+from gluon_resnet.reproduction.data_sets import SmallImages, cifar10_data, fashion_mnist_data
 from gluon_resnet.reproduction.example import EXAMPLE, make_example
-from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET, Experiment
+from gluon_resnet.reproduction.experiments import CIFAR10, FASHION_MNIST, IMAGENET, Experiment
 from gluon_resnet.reproduction.nets import PlannedNet, planned_nets
 from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.reporting.report import write_report
@@ -47,7 +47,7 @@ _OURS = {
 
 
 def add_targets(targets: Any) -> None:
-    """Add the two targets to the subparsers of reproduce.py."""
+    """Add the targets to the subparsers of reproduce.py."""
     text = "Figure 6, Table 6 and Figure 7: plain and residual nets on CIFAR-10"
     cifar10 = _add(targets, CIFAR10, text, "--data data --epochs 8")
     cifar10.add_argument(
@@ -58,6 +58,16 @@ def add_targets(targets: Any) -> None:
         "cifar10_test.tar.gz of CLASS/NAME, or with cifar10_train.rec and cifar10_test.rec",
     )
     cifar10.set_defaults(reproduce=_cifar10, scales=None)
+    text = "the nets of Figure 6 on Fashion-MNIST, which is free and lossless"
+    fashion = _add(targets, FASHION_MNIST, text, "--epochs 10")
+    fashion.add_argument(
+        "--data",
+        default="/usr/share/datasets/fashion-mnist",
+        metavar="PATH",
+        help="a folder with Fashion-MNIST's IDX files, or with fashion-mnist_train.rec and fashion-mnist_test.rec "
+        "(default: %(default)s, where Debian's package dataset-fashion-mnist has them)",
+    )
+    fashion.set_defaults(reproduce=_fashion_mnist, scales=None)
     text = "Figure 4 and Tables 2 to 5: plain and residual nets on ImageNet"
     imagenet = _add(
         targets, IMAGENET, text, "--data-train data/train.rec --data-val data/val.rec --gpus 0,1,2,3"
@@ -133,8 +143,15 @@ def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argpa
 
 
 def _cifar10(args: argparse.Namespace) -> Optional[int]:
-    data = cifar10_data(args.data, args.output)
-    return _study(args, CIFAR10, (data.train,), (data.test,), data.packing)
+    return _small_images(args, CIFAR10, cifar10_data(args.data, args.output))
+
+
+def _fashion_mnist(args: argparse.Namespace) -> Optional[int]:
+    return _small_images(args, FASHION_MNIST, fashion_mnist_data(args.data, args.output))
+
+
+def _small_images(args: argparse.Namespace, experiment: Experiment, data: SmallImages) -> Optional[int]:
+    return _study(args, experiment, (data.train,), (data.test,), data.packing)
 
 
 def _imagenet(args: argparse.Namespace) -> Optional[int]:

@@ -25,7 +25,8 @@ _LONGEST_SIDE = 4096  # pixels; what claims more is damaged
 _MOST_IMAGES = 1 << 24
 _BLOCK = 1 << 20
 
-# IDX files hold no names. Fashion-MNIST's are known by the SHA-256 of its labels (whole file, not compressed).
+# IDX files hold no names. Fashion-MNIST's are known by the SHA-256 of its labels (whole file, not compressed); those of
+# any other are the labels themselves, as MNIST's digits are.
 _FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -66,7 +67,7 @@ class IdxSource:
                 f"{labels}: expected {self._size:,} labels, as {images} has images, found {count:,}",
                 path=labels,
             )
-        self.classes = _CLASSES.get(self._checksum_of_labels())
+        self.classes = self._names_of_labels()
 
     def __len__(self) -> int:
         return self._size
@@ -85,16 +86,16 @@ class IdxSource:
                 yield Picture(key, (float(label),), f"{self._images}: image {key}", pixels)
             _require_end(images, self._images)
 
-    def _checksum_of_labels(self) -> str:
-        digest = hashlib.sha256()
+    def _names_of_labels(self) -> tuple[str, ...]:
         with _open(self._labels) as stream:
-            left = 8 + self._size
-            while left:
-                block = _exactly(stream, min(left, _BLOCK), self._labels, f"{self._size:,} labels")
+            digest, greatest = hashlib.sha256(_exactly(stream, 8, self._labels, "a header")), 0
+            for begin in range(0, self._size, _BLOCK):
+                size = min(self._size - begin, _BLOCK)
+                block = _exactly(stream, size, self._labels, f"{self._size:,} labels")
                 digest.update(block)
-                left -= len(block)
+                greatest = max(greatest, max(block))
             _require_end(stream, self._labels)
-        return digest.hexdigest()
+        return _CLASSES.get(digest.hexdigest()) or tuple(map(str, range(greatest + 1)))
 
 
 def idx_sources(root: str) -> dict[str, IdxSource]:

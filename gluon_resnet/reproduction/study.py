@@ -83,7 +83,7 @@ class StudiedNet:
 class Study:
     """Everything that a report tells."""
 
-    data_set: str  # 'cifar10' or 'imagenet'
+    data_set: str  # 'cifar10', 'fashion-mnist' or 'imagenet'
     folder: str
     command: str  # that made it, as typed
     nets: tuple[StudiedNet, ...]  # in the order of the tables

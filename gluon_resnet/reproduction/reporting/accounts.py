@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from gluon_resnet.analysis.page import duration, percent
+from gluon_resnet.reproduction.experiments import EXPERIMENTS
 from gluon_resnet.reproduction.reporting.names import label
 from gluon_resnet.reproduction.reporting.page import Code, Table
 from gluon_resnet.reproduction.reporting.tables import NOT_YET, epochs
@@ -48,7 +49,7 @@ def runs_table(study: Study) -> Table:
 
 def full_schedule(study: Study) -> tuple[str, Table]:
     """What the paper's schedule would take at the speed of each run: a sentence, and a row for each network."""
-    recipe = get_recipe(study.data_set)
+    recipe = get_recipe(EXPERIMENTS[study.data_set].recipe)
     assert recipe.iterations is not None
     images = recipe.iterations * recipe.batch_size
     rows, total, rates = [], 0.0, 0

@@ -8,6 +8,7 @@ from typing import Optional
 
 from gluon_resnet.analysis.paper import TABLE_6
 from gluon_resnet.evaluation.intervals import PairedDifference, difference
+from gluon_resnet.reproduction.experiments import EXPERIMENTS
 from gluon_resnet.reproduction.reporting.certainty import certainty, methods, shown
 from gluon_resnet.reproduction.reporting.measured import (
     Measured,
@@ -231,7 +232,7 @@ def _reasons(pair: Pair, subject: Subject) -> list[str]:
 
 def _length(pair: Pair, study: Study) -> list[str]:
     """How short the deeper network's training was, and whether it was still getting better."""
-    deep, full = pair.deep, get_recipe(study.data_set).iterations
+    deep, full = pair.deep, get_recipe(EXPERIMENTS[study.data_set].recipe).iterations
     assert deep.run is not None
     epochs = deep.run.epochs
     if not full or deep.run.iterations >= full:

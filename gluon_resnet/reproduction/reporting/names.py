@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
-from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET
+from gluon_resnet.reproduction.experiments import CIFAR10, FASHION_MNIST, IMAGENET
 from gluon_resnet.reproduction.study import StudiedNet
 
 _FAMILIES = {"plain": "plain", "resnet": "ResNet", "vgg": "VGG"}
@@ -22,10 +22,19 @@ class Subject:
     protocol: str  # of its tables
     figure: int  # with the curves
     classes: int
+    printed: bool = True  # whether the paper has figures for it
+
+    @property
+    def small_images(self) -> bool:
+        """Whether it is told as the paper tells of CIFAR-10."""
+        return self.figure == 6
 
 
 SUBJECTS = {
     "cifar10": Subject("CIFAR-10", "§4.2", "test", CIFAR10.protocols[0], 6, CIFAR10.classes),
+    "fashion-mnist": Subject(
+        "Fashion-MNIST", "§4.2", "test", FASHION_MNIST.protocols[0], 6, FASHION_MNIST.classes, False
+    ),
     "imagenet": Subject("ImageNet", "§4.1", "validation", IMAGENET.protocols[0], 4, IMAGENET.classes),
 }
 

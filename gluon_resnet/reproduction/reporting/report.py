@@ -13,7 +13,7 @@ from gluon_resnet.files import whole_file
 from gluon_resnet.reproduction.reporting import accounts, figures, tables
 from gluon_resnet.reproduction.reporting.depth import Finding, find
 from gluon_resnet.reproduction.reporting.measured import log_line, logged_validation
-from gluon_resnet.reproduction.reporting.names import SUBJECTS, label
+from gluon_resnet.reproduction.reporting.names import SUBJECTS, Subject, label
 from gluon_resnet.reproduction.reporting.observations import (
     Observation,
     figure_7,
@@ -54,12 +54,12 @@ def page_of(study: Study) -> Page:
     """What the report says; the figures' files are written."""
     subject = SUBJECTS[study.data_set]
     finding = find(study)
-    asked = study.data_set == "cifar10" or any(net.responses for net in study.shown)
+    asked = subject.small_images or any(net.responses for net in study.shown)
     sections = [
         Section("Result", _result(finding)),
-        Section(f"Errors by iteration (the paper's Figure {subject.figure})", _curves(study)),
-        *(_cifar_tables(study) if study.data_set == "cifar10" else _imagenet_tables(study)),
-        *([Section("Layer responses (the paper's Figure 7)", _responses(study))] if asked else []),
+        Section(f"Errors by iteration ({_as(subject)} Figure {subject.figure})", _curves(study)),
+        *(_small_image_tables(study) if subject.small_images else _imagenet_tables(study)),
+        *([Section(f"Layer responses ({_as(subject)} Figure 7)", _responses(study))] if asked else []),
         Section("An example", (figures.example(study),)),
         Section("What the paper's schedule would take", _full_schedule(study)),
         Section("Runs", _runs(study)),
@@ -69,6 +69,10 @@ def page_of(study: Study) -> Page:
     ]
     title = f"Depth in plain and residual networks: He et al. 2015, {subject.section}, on {subject.name}"
     return Page(title, _introduction(study), tuple(sections))
+
+
+def _as(subject: Subject) -> str:
+    return "the paper's" if subject.printed else "as the paper's"
 
 
 def _introduction(study: Study) -> tuple[Block, ...]:
@@ -108,15 +112,16 @@ def _result(finding: Finding) -> tuple[Block, ...]:
 
 
 def _curves(study: Study) -> tuple[Block, ...]:
-    subject, cifar = SUBJECTS[study.data_set], study.data_set == "cifar10"
+    subject = SUBJECTS[study.data_set]
+    thin = "Dashed" if subject.small_images else "Thin"
     text = (
-        f"{'Dashed' if cifar else 'Thin'} lines are training errors of augmented images, while the weights changed; "
+        f"{thin} lines are training errors of augmented images, while the weights changed; "
         f"bold lines are {subject.tested} errors of single crops after each epoch; dotted ones mark where the learning "
         "rate fell. All panels have the same axes; plain and residual networks of one depth have one colour. In the "
         "paper's figure the deeper of the plain networks end higher, in training and in testing, and the deeper of the "
         "ResNets lower. "
     )
-    if not cifar:
+    if not subject.small_images:
         text += "These ResNets have no parameters that their plain counterparts do not have. "
     return (
         figures.curves(study),
@@ -124,10 +129,14 @@ def _curves(study: Study) -> tuple[Block, ...]:
     )
 
 
-def _cifar_tables(study: Study) -> list[Section]:
-    about_table = Paragraph(
+def _small_image_tables(study: Study) -> list[Section]:
+    subject = SUBJECTS[study.data_set]
+    printed = (
         "The paper has no numbers of its plain networks, only the curves of Figure 6. Of ResNet-110 it prints the best "
-        "of 5 runs, and their mean and standard deviation. Test errors are those of evaluations where there is a "
+        "of 5 runs, and their mean and standard deviation. "
+    )
+    about_table = Paragraph(
+        f"{printed if subject.printed else ''}Test errors are those of evaluations where there is a "
         "file, else of the log; training errors are the mean over the epoch. Intervals are Wilson's, of one run."
     )
     about_views = Paragraph(
@@ -139,13 +148,22 @@ def _cifar_tables(study: Study) -> list[Section]:
     further = tables.further_tests(study, ("10-crop", "multi-scale"))
     return [
         Section(
-            "Test errors (the paper's Table 6)",
+            f"Test errors ({_as(subject)} Table 6)",
             (tables.table_6(study), about_table, *_sources(study), *_moved(study)),
         ),
+        *([] if subject.printed else [_published()]),
         Section(
             "Mirror images and ensembles", (further, about_views) if further else (Paragraph("Not yet."),)
         ),
     ]
+
+
+def _published() -> Section:
+    about = Paragraph(
+        "Errors of others, from the table in the data set's README, which says that its authors have not tested them. "
+        "These classifiers were trained for other times, by other schedules, on images of 28x28 pixels."
+    )
+    return Section("Published errors on Fashion-MNIST", (tables.published_on_fashion_mnist(), about))
 
 
 def _sources(study: Study) -> list[Block]:

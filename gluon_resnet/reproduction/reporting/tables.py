@@ -9,6 +9,7 @@ from typing import Optional
 
 from gluon_resnet.analysis.page import percent
 from gluon_resnet.analysis.paper import TABLE_5, TABLE_6, Result, reference
+from gluon_resnet.reproduction.published import FASHION_MNIST_BENCHMARK
 from gluon_resnet.reproduction.reporting.measured import logged_training, tested
 from gluon_resnet.reproduction.reporting.names import SUBJECTS, label
 from gluon_resnet.reproduction.reporting.page import Code, Table
@@ -20,28 +21,38 @@ _TOP_5 = 5
 
 
 def table_6(study: Study) -> Table:
-    """CIFAR-10: the study's networks, and the paper's residual ones that are not among them, by depth."""
-    rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net)) for net in study.nets]
-    rows += [((not net.plain, net.depth, math.inf), _row_of(net)) for net in study.converted]
+    """The study's networks on small images, by depth; on CIFAR-10 with the paper's figures, and all of its networks."""
+    printed = SUBJECTS[study.data_set].printed
+    rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net, printed)) for net in study.nets]
+    rows += [((not net.plain, net.depth, math.inf), _row_of(net, printed)) for net in study.converted]
     for net in study.first_seeds:
         found = spread(study, net, SUBJECTS["cifar10"].protocol)
         if found:
             cells = (f"{found.name}, {len(found.errors)} seeds", str(found), *[""] * 6)
             rows.append(((not net.plain, net.depth, math.inf), (*cells, Code(", ".join(found.sources)))))
     ours = {(net.network, net.shortcut) for net in study.shown}
-    for row in TABLE_6:
+    for row in TABLE_6 if printed else ():
         if row.network and row.layers and (row.network, row.shortcut) not in ours:
             cells = (f"{row.method}-{row.layers}", NOT_RUN, "", _printed(row), "", "", str(row.layers))
             rows.append(((True, row.layers, 0), (*cells, f"({row.parameters})", Code(""))))
     rows.sort(key=lambda row: row[0])
-    heads = ("", "test error", "95 % interval", "the paper's", "training error", "epochs", "layers")
-    return Table((*heads, "parameters (the paper's)", "from"), "lrrrrrrrt", tuple(cells for _, cells in rows))
+    heads = ["", "test error", "95 % interval", "the paper's", "training error", "epochs", "layers"]
+    heads += ["parameters (the paper's)" if printed else "parameters", "from"]
+    kept = [i for i, head in enumerate(heads) if printed or head != "the paper's"]
+    table = tuple(tuple(cells[i] for i in kept) for _, cells in rows)
+    return Table(tuple(heads[i] for i in kept), "".join("lrrrrrrrt"[i] for i in kept), table)
 
 
-def _row_of(net: StudiedNet) -> tuple[str, ...]:
+def published_on_fashion_mnist() -> Table:
+    """What others have reached, by the data set's own list."""
+    rows = [(name, how, percent(100 * (1 - accuracy), 1)) for name, how, accuracy in FASHION_MNIST_BENCHMARK]
+    return Table(("", "preprocessing", "test error"), "llr", tuple(rows))
+
+
+def _row_of(net: StudiedNet, printed: bool) -> tuple[str, ...]:
     """Of Table 6."""
     test, training = tested(net, SUBJECTS["cifar10"].protocol), logged_training(net)
-    paper = reference(net.network, net.shortcut, "v1", "cifar10")
+    paper = reference(net.network, net.shortcut, "v1", "cifar10") if printed else None
     sources = dict.fromkeys(found.source for found in (test, training) if found)
     return (
         label(net),
@@ -97,7 +108,7 @@ def further_tests(study: Study, protocols: Sequence[str]) -> Optional[Table]:
     tests = [
         (label(net), found) for net in study.nets for found in net.evaluations if found.protocol in protocols
     ]
-    if study.data_set == "cifar10":
+    if SUBJECTS[study.data_set].small_images:
         tests += [(_members(study, found), found) for found in study.ensembles]
     for name, found in tests:
         alone = _alone(study, found)

@@ -1,7 +1,8 @@
-"""CIFAR-10 in any of the forms in which people have it, as the record files that a study trains on."""
+"""The data sets of small images in the forms in which people have them, as the record files that a study trains on."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +15,7 @@ _ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 _FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 
 
-class Cifar10Data(NamedTuple):
+class SmallImages(NamedTuple):
     """The record files, and what makes them."""
 
     train: str
@@ -22,7 +23,30 @@ class Cifar10Data(NamedTuple):
     packing: tuple[Step, ...]
 
 
-def cifar10_data(source: str, folder: str) -> Cifar10Data:
+def fashion_mnist_data(source: str, folder: str) -> SmallImages:
+    """The data of `source`, packed into `folder` where it is not record files already.
+
+    Args:
+        source: a folder with fashion-mnist_train.rec and fashion-mnist_test.rec, or with the four IDX files.
+        folder: of the study.
+
+    UsageError where there is none of these.
+    """
+    records = _records(os.path.join(source, "fashion-mnist"))
+    if all(map(os.path.isfile, records)):
+        return SmallImages(*records, ())
+    if not glob.glob(os.path.join(glob.escape(source), "*idx3-ubyte*")):
+        raise UsageError(
+            f"--data {source}: expected a folder with Fashion-MNIST's IDX files, as Debian's package "
+            "dataset-fashion-mnist has them, or with fashion-mnist_train.rec and fashion-mnist_test.rec"
+        )
+    prefix = os.path.join(folder, "data", "fashion-mnist")
+    train, test = _records(prefix)
+    packing = _packing("train and test", (train, test), [prefix, source, "--source", "idx"], folder)
+    return SmallImages(train, test, (packing,))
+
+
+def cifar10_data(source: str, folder: str) -> SmallImages:
     """The data of `source`, packed into `folder` where it is not record files already.
 
     Args:
@@ -33,19 +57,19 @@ def cifar10_data(source: str, folder: str) -> Cifar10Data:
 
     UsageError where there is none of these.
     """
-    train, test = (os.path.join(source, f"cifar10_{part}.rec") for part in _PARTS)
+    train, test = _records(os.path.join(source, "cifar10"))
     if os.path.isfile(train) and os.path.isfile(test):
-        return Cifar10Data(train, test, ())
+        return SmallImages(train, test, ())
     prefix = os.path.join(folder, "data", "cifar10")
-    train, test = (f"{prefix}_{part}.rec" for part in _PARTS)
+    train, test = _records(prefix)
     for pattern in ("cifar10_{}.tar.gz", "cifar10_{}.tar", "{}"):
         roots = [os.path.join(source, pattern.format(part)) for part in _PARTS]
         if all(map(os.path.exists, roots)):
             steps = (
-                _packing(part, record, [record.removesuffix(".rec"), root, "--pass-through"], folder)
+                _packing(part, (record,), [record.removesuffix(".rec"), root, "--pass-through"], folder)
                 for part, record, root in zip(_PARTS, (train, test), roots)
             )
-            return Cifar10Data(train, test, tuple(steps))
+            return SmallImages(train, test, tuple(steps))
     official = [os.path.join(source, name) for name in (*_ARCHIVES, *_FOLDERS)]
     batches = [os.path.join(source, f"data_batch_1{ending}") for ending in ("", ".bin")]
     found = [path for path in official if os.path.exists(path)]
@@ -58,14 +82,18 @@ def cifar10_data(source: str, folder: str) -> Cifar10Data:
             f"{' or '.join(_ARCHIVES)}; or such an archive"
         )
     command = [prefix, found[0], "--source", "cifar10"]
-    packing = _packing("train and test", test, command, folder)
-    return Cifar10Data(train, test, (packing,))
+    packing = _packing("train and test", (train, test), command, folder)
+    return SmallImages(train, test, (packing,))
 
 
-def _packing(part: str, record: str, arguments: Sequence[str], folder: str) -> Step:
+def _records(prefix: str) -> tuple[str, str]:
+    return f"{prefix}_train.rec", f"{prefix}_test.rec"
+
+
+def _packing(part: str, records: Sequence[str], arguments: Sequence[str], folder: str) -> Step:
     return Step(
         name=f"pack {part}",
         command=lambda: ("im2rec", *arguments),
         output=os.path.join(folder, "data", "im2rec.out"),
-        done=lambda: os.path.isfile(record),
+        done=lambda: all(map(os.path.isfile, records)),
     )
