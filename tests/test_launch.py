@@ -19,6 +19,7 @@ from gluon_resnet.launch import agent
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.hosts import Host, check_ssh, own_address, read_hosts
 from gluon_resnet.launch.member import Member, number
+from gluon_resnet.launch.messages import End, Introduction, Line, read_message
 
 COMMAND = ["--", "python", "-c", "pass"]
 
@@ -158,7 +159,7 @@ def member(role: str, address: str, port: int) -> Member:
     connection, _ = socket.socketpair(socket.AF_UNIX)
     with connection, socket.socket() as tcp:
         made = Member(tcp, address)
-    made.introduce({"role": role, "host": "h", "port": port})
+    made.introduce(Introduction(role, "h", port))
     return made
 
 
@@ -169,6 +170,54 @@ def test_ranks_are_those_that_ps_lite_gives():
     number(members)
     assert [member.rank for member in members] == [2, 3, 1, 0, 0]
     assert [member.name for member in members] == ["worker 2", "worker 3", "worker 1", "worker 0", "server 0"]
+
+
+def test_messages_are_what_agents_send():
+    hello = b'{"role": "server", "host": "a-1.b", "pid": 7, "port": 15000}'
+    assert read_message(hello) == Introduction("server", "a-1.b", 15000)
+    assert read_message(b'{"line": "\\u001b[1mx", "stream": 2}') == Line("\x1b[1mx", 2)
+    assert read_message(b'{"ended": -9}') == End(-9)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\xff",
+        b"[" * 2**20,
+        b'{"a":' * 2**17,
+        b"7",
+        b'["line"]',
+        b"{}",
+        b'{"line": 1, "stream": 1}',
+        b'{"line": "\\ud800", "stream": 1}',
+        b'{"line": "x", "stream": 3}',
+        b'{"line": "x"}',
+        b'{"ended": "0"}',
+        b'{"ended": NaN}',
+        b'{"ended": 1e999}',
+        b'{"ended": -4000}',
+        b'{"ended": ' + b"9" * 5000 + b"}",
+        b'{"role": "king", "host": "h", "port": 1}',
+        b'{"role": [], "host": "h", "port": 1}',
+        b'{"role": "worker", "host": "h\\u001b[2J", "port": 1}',
+        b'{"role": "worker", "host": "", "port": 1}',
+        b'{"role": "worker", "host": "' + b"h" * 256 + b'", "port": 1}',
+        b'{"role": "worker", "host": "h", "port": Infinity}',
+        b'{"role": "worker", "host": "h", "port": 65536}',
+    ],
+    ids=lambda line: repr(line[:40]),
+)
+def test_what_no_agent_sends_is_refused(line):
+    with pytest.raises(ValueError):
+        read_message(line)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number():
+    made = member("worker", "127.0.0.1", 1)
+    for number_, name in ((9, "SIGKILL"), (40, "signal 40")):
+        made.status = -number_
+        assert made.end == f"was killed by {name}"
 
 
 def test_a_reader_that_stops_loses_lines_but_never_stops_the_launcher(monkeypatch):
@@ -203,7 +252,7 @@ def test_a_reader_that_stops_loses_lines_but_never_stops_the_launcher(monkeypatc
 def test_a_tracker_that_can_start_no_more_processes_says_so(error):
     starter = pytest.importorskip("gluon_resnet.launch.starter", reason="it needs MXNet's dmlc_tracker")
     said = []
-    starter.Starting({}, said.append)._failed(error)
+    starter.Starting({"variable": "X"}, said.append)._failed(error)
     (sentence,) = said
     assert sentence.startswith("no more processes or threads can be started here")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ from typing import Callable
 
 import psutil
 import pytest
-from launched import PATIENCE, ROOT, launched
+from launched import PATIENCE, ROOT, TOOL, launched
 
 HOST = socket.gethostname()
 ONE = ["-n", "1", "-s", "1", "--launcher", "local"]
@@ -160,7 +162,16 @@ def test_strangers_at_the_port_count_for_nothing(tmp_path):
             if connection.status == psutil.CONN_LISTEN
         )
         worker = b'{"token": "x", "role": "worker", "host": "h", "port": 1, "pid": 1}\n'
-        for hello in (b"", b"GET / HTTP/1.0\r\n\r\n", b"[]\n", b'{"ended": 9}\n', b"x" * 2**21, worker):
+        deep = b"[" * 200_000 + b"\n"
+        for hello in (
+            b"",
+            b"GET / HTTP/1.0\r\n\r\n",
+            b"[]\n",
+            b'{"ended": 9}\n',
+            b"x" * 2**21,
+            worker,
+            deep,
+        ):
             with socket.create_connection(server) as stranger, pytest.raises(OSError):
                 for _ in range(1000):  # it is closed at the other end
                     stranger.sendall(hello)
@@ -168,7 +179,38 @@ def test_strangers_at_the_port_count_for_nothing(tmp_path):
                     time.sleep(0.01)
         assert launch.process.poll() is None
         launch.process.terminate()
-        assert launch.end()[0] == 128 + signal.SIGTERM
+        status, _, error = launch.end()
+    assert status == 128 + signal.SIGTERM
+    told = [line for line in error.splitlines() if "not know the token of this run" in line]
+    assert len(told) < 5  # one a minute, whatever their number
+
+
+def test_strangers_that_stay_take_no_descriptors_and_the_run_goes_on(tmp_path):
+    command = "touch ready; while ! [ -e go ]; do sleep 0.1; done; exit 7"
+    with launched([*ONE, "--", "bash", "-c", command], tmp_path) as launch, contextlib.ExitStack() as stack:
+        launch.wait_for("ready", -1)
+        launcher = psutil.Process(launch.process.pid)
+        (server,) = (each.laddr for each in launcher.net_connections() if each.status == psutil.CONN_LISTEN)
+        few = launcher.num_fds() + 4
+        launcher.rlimit(psutil.RLIMIT_NOFILE, (few, few))
+        for _ in range(1100):
+            with contextlib.suppress(ConnectionError):
+                stack.enter_context(socket.create_connection(server)).sendall(b"{")
+        assert launcher.num_fds() <= few
+        (tmp_path / "go").touch()
+        assert launch.end()[0] == 7
+
+
+def test_more_processes_than_the_launcher_may_open_connections_are_refused(tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -n 100; exec {sys.executable} {TOOL} -n 60 -s 1 -- true"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "launch.py: error: 62 processes need 110 open files here, and the limit is 100: type ulimit -n 110\n"
+    )
 
 
 def test_an_output_that_nobody_reads_any_more_stops_the_run(tmp_path):
@@ -227,7 +269,11 @@ def elsewhere(tmp_path) -> dict[str, str]:
     [(["-H", "my hosts"], 2 + 5), (["--launcher", "mpi", "-H", "my hosts"], 2), (["--launcher", "slurm"], 2)],
 )
 def test_roles_are_started_elsewhere_by_the_program_for_it(arguments, calls, elsewhere, tmp_path):
-    meet = "touch $PORT; while [ $(ls | grep -c '^[0-9]') != 3 ]; do sleep 0.1; done"
+    # Command lines are for everybody to read.
+    meet = (
+        "touch $PORT; while [ $(ls | grep -c '^[0-9]') != 3 ]; do sleep 0.1; done; "
+        "cat /proc/*/cmdline >seen-$PORT 2>/dev/null"
+    )
     command = f"echo it\\'s $DMLC_ROLE of $DMLC_NUM_WORKER; {meet}; exit 9"
     given = ["-n", "3", "-s", "2", *arguments, "--host-ip", "127.0.0.1", "--", "bash", "-c", command]
     with launched(given, tmp_path, elsewhere) as launch:
@@ -240,6 +286,13 @@ def test_roles_are_started_elsewhere_by_the_program_for_it(arguments, calls, els
     )
     log = (tmp_path / "log").read_text()
     assert "secret" not in log
+    token = re.compile(r"\b[0-9a-f]{32}\b")
+    assert not token.search(log)
+    for path in tmp_path.glob("seen-*"):
+        assert "127.0.0.1" in (seen := path.read_text(errors="replace"))
+        assert not [
+            line for line in seen.split("\0") if "GLUON_RESNET_LAUNCHER=" in line and token.search(line)
+        ]
     assert len(log.splitlines()) == calls
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import struct
@@ -97,6 +98,39 @@ def test_strangers_at_the_port_count_for_nothing():
     group.lines[1].close(failed=True)
     assert group.told.get(timeout=10) == (0, 1)
     group.lines[0].close(failed=True)
+
+
+def test_strangers_that_stay_keep_no_worker_waiting(monkeypatch):
+    monkeypatch.setattr(lifeline, "_PATIENCE", 4.0)  # less than one stranger could take before
+    with contextlib.ExitStack() as stack:
+
+        def strangers(host, port):
+            for index in range(100):
+                source = (f"127.0.0.{2 + index % 3}", 0)
+                stranger = stack.enter_context(socket.create_connection((host, port), 60, source))
+                with contextlib.suppress(ConnectionError):
+                    stranger.sendall(b"\0\0")
+
+        group = Group(3, strangers)
+        for rank in range(3):
+            group.lines[rank].close(failed=False)
+    assert group.told.empty()
+
+
+def test_ranks_that_no_worker_has_are_refused(monkeypatch):
+    monkeypatch.setattr(lifeline, "_PATIENCE", 0.5)
+    said: list[socket.socket] = []
+
+    def share(numbers):
+        for rank in (0, 2, 2**32 - 1):
+            said.append(socket.create_connection(("127.0.0.1", numbers[4])))
+            said[-1].sendall(struct.pack(">QI", numbers[5], rank))
+        return list(numbers)
+
+    with pytest.raises(GluonResnetError, match="only 0 of 1 workers reached worker 0"):
+        Lifeline(0, 2, "127.0.0.1", share, lambda rank: None)
+    for connection in said:
+        connection.close()
 
 
 def test_workers_that_cannot_be_reached_are_an_error_at_both_ends(monkeypatch):

@@ -1,14 +1,19 @@
 """The agent: runs the command of one role on its machine, for a launcher to which it holds one TCP connection.
 
 It is started by its file's name, on machines where this package need not be importable: standard library only.
-Messages are JSON objects, one a line. The agent says who it is (`token`, `role`, `host`, `pid`, and a `port` that is
-free here); it is told what to run (`command`, `environment`, `folder`); then it sends each `line`, with the `stream`
-it comes from (1 or 2), and at last how the command `ended` (as subprocess has it). The launcher may send a `signal`
-to pass on.
+The first bytes that the agent sends are the run's token, without which the launcher reads no further. What follows,
+both ways, are JSON objects, one a line. The agent says who it is (`role`, `host`, `pid`, and a `port` that is free
+here); it is told what to run (`command`, `environment`, `folder`); then it sends each `line`, with the `stream` it
+comes from (1 or 2), and at last how the command `ended` (as subprocess has it). The launcher may send a `signal` to
+pass on.
+
+The variable LAUNCHER says where the launcher is, and the token: ADDRESS:PORT:TOKEN. Where that variable had to stand
+in a command line, which everybody on a machine can read, it is ADDRESS:PORT, and the token comes by standard input.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -20,7 +25,7 @@ import threading
 import time
 from typing import IO, Any, NoReturn, Optional
 
-LAUNCHER = "GLUON_RESNET_LAUNCHER"  # the environment's variable with ADDRESS:PORT:TOKEN
+LAUNCHER = "GLUON_RESNET_LAUNCHER"
 LOST = 14  # seconds after which an end of a connection that does not answer counts as gone
 GRACE = 5  # seconds between SIGTERM and SIGKILL where nobody waits for a state to be saved
 _PATIENCE = (
@@ -99,8 +104,9 @@ class Agent:
         self._done = threading.Event()
 
     def introduce(self, token: str, role: str) -> None:
+        with contextlib.suppress(OSError):  # `_receive` sees it, too
+            self._connection.sendall(token.encode())
         self._send(
-            token=token,
             role=role,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -225,8 +231,14 @@ def main() -> int:
         return 1
 
 
+def _launcher() -> tuple[str, str, str]:
+    """Address, port and token; the command's environment is to have none of them."""
+    address, port, *token = os.environ.pop(LAUNCHER).split(":")
+    return address, port, token[0] if token else sys.stdin.buffer.readline(64).decode().strip()
+
+
 def _work(leash: Leash) -> int:
-    address, port, token = os.environ.pop(LAUNCHER).split(":")
+    address, port, token = _launcher()
     try:
         connection = socket.create_connection((address, int(port)), _PATIENCE)
     except OSError as error:

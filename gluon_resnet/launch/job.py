@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import resource
 import secrets
 import selectors
 import signal
@@ -14,9 +15,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
+from gluon_resnet.door import Door
+from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.launch.agent import GRACE
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.member import Member, number
+from gluon_resnet.launch.messages import Introduction, Line
 from gluon_resnet.launch.stops import Stops
 from gluon_resnet.launch.tracker import Tracker
 
@@ -24,6 +28,8 @@ _START = 120.0  # seconds for all agents to connect
 _SAVE = 120.0  # seconds for the workers to save their state after a signal,
 _REST = 30.0  # and for the rest of them when one is done
 _SERVERS = 10.0  # seconds for servers and scheduler to end when the workers are done
+_SILENCE = 60.0  # seconds between two lines about strangers
+_OTHERS = 48  # descriptors that a launcher needs beside those of its agents
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # By names of modules only: this package imports nothing of training. Not by -m, which a checkout could not do.
 _SERVE = (
@@ -70,22 +76,29 @@ class Job:
         self._plan = plan
         self._console = console
         self._stops = stops
-        self._connections: set[socket.socket] = set()  # those of strangers, too
-        self._members: list[Member] = []  # those that have introduced themselves
+        self._connections: set[socket.socket] = (
+            set()
+        )  # of agents, those that have not introduced themselves, too
+        self._members: list[Member] = []  # those that have
+        self._told = 0  # strangers that were told of, and when more may be
+        self._tell = 0.0
         self._failure: Optional[Outcome] = None
         self._ordered = self._ending = False
 
     def run(self) -> Outcome:
         plan, token = self._plan, secrets.token_hex(16)
+        _check_descriptors(plan)
         with (
-            socket.create_server((plan.address, 0), backlog=512) as server,
+            Door(plan.address, token.encode()) as door,
             selectors.DefaultSelector() as selector,
         ):
-            self._selector = selector
-            launcher = f"{plan.address}:{server.getsockname()[1]}:{token}"
-            tracker = Tracker(plan.launcher, plan.workers, plan.servers, launcher, plan.hosts, plan.nodes)
+            self._selector, self._door = selector, door
+            address, port = door.name
+            tracker = Tracker(
+                plan.launcher, plan.workers, plan.servers, f"{address}:{port}", token, plan.hosts, plan.nodes
+            )
             try:
-                self._register(server, functools.partial(self._accept, server, token))
+                self._register(door, lambda: None)  # it is looked through in each turn
                 self._register(self._stops.bell, self._stops.hush)
                 self._register(tracker.reports, functools.partial(self._hear_report, tracker.reports))
                 self._register(tracker.noise, functools.partial(self._hear_noise, tracker.noise))
@@ -113,42 +126,54 @@ class Job:
         while condition() and time.monotonic() < end:
             for key, _ in self._selector.select(min(0.5, max(0, end - time.monotonic()))):
                 key.data()
+            self._admit()
 
     def _running(self, *roles: str) -> list[Member]:
         return [member for member in self._members if member.running and member.role in roles]
 
     # What comes.
 
-    def _accept(self, server: socket.socket, token: str) -> None:
-        connection, (address, _) = server.accept()
-        self._connections.add(connection)
-        member = Member(connection, address)
-        self._register(connection, functools.partial(self._hear, member, token))
+    def _admit(self) -> None:
+        for connection, address in self._door.admit():
+            self._connections.add(connection)
+            self._register(connection, functools.partial(self._hear, Member(connection, address)))
+        refused = self._door.refused - self._told
+        if refused and time.monotonic() > self._tell:
+            self._told, self._tell = self._door.refused, time.monotonic() + _SILENCE
+            address, port = self._door.name
+            what = (
+                "a connection was closed that does"
+                if refused == 1
+                else f"{refused} connections were closed that do"
+            )
+            self._console.say(f"{what} not know the token of this run, at {address}:{port}")
 
-    def _hear(self, member: Member, token: str) -> None:
+    def _hear(self, member: Member) -> None:
         try:
             for message in member.receive():
-                if not member.role:
-                    self._introduce(member, message, token)
-                elif "line" in message:
-                    member.lines.append(message["line"])
-                    self._console.line(f"[{member.name}] {message['line']}", message["stream"])
-                elif "ended" in message:
+                if isinstance(message, Introduction):
+                    self._introduce(member, message)
+                elif not member.role:
+                    raise ValueError("an agent that does not introduce itself")
+                elif isinstance(message, Line):
+                    member.lines.append(message.text)
+                    self._console.line(f"[{member.name}] {message.text}", message.stream)
+                else:
                     self._forget(member)
-                    member.status = message["ended"]
+                    member.status = message.status
                     if member.status:
                         self._fail(member)
                     return
-        except (OSError, EOFError, ValueError, KeyError, TypeError):  # broken, or a stranger's
+        except (OSError, EOFError, ValueError):  # broken, or what no agent sends
             self._forget(member)
             if member.role:
                 member.lost = True
                 self._fail(member)
 
-    def _introduce(self, member: Member, message: dict[str, Any], token: str) -> None:
-        if not secrets.compare_digest(str(message["token"]), token):
-            raise ValueError("a stranger")
-        member.introduce(message)
+    def _introduce(self, member: Member, introduction: Introduction) -> None:
+        if member.role:
+            raise ValueError("an agent that introduces itself twice")
+        member.introduce(introduction)
         self._members.append(member)
 
     def _forget(self, member: Member) -> None:
@@ -288,3 +313,14 @@ class Job:
         if self._ordered and all(member.status == 0 for member in workers):
             return Outcome(0)
         return Outcome(128 + self._stops.received[0] if self._stops.received else 1)
+
+
+def _check_descriptors(plan: Plan) -> None:
+    """EnvironmentProblem where a connection to each agent is more than this process may open."""
+    processes = plan.workers + plan.servers + 1
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and processes + _OTHERS > limit:
+        raise EnvironmentProblem(
+            f"{processes} processes need {processes + _OTHERS} open files here, and the limit is {limit}: "
+            f"type ulimit -n {processes + _OTHERS}"
+        )

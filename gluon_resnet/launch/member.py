@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from gluon_resnet.launch.agent import keep_alive
+from gluon_resnet.launch.messages import ROLES, Introduction, Message, read_message
 
-ROLES = ("worker", "server", "scheduler")
 _LAST_LINES = 20
 _LONGEST = 2**20  # bytes of one message; JSON makes up to six of one
 
 
 class Member:
-    """An agent's connection.
+    """An agent's connection, which has said the token.
 
     Attributes:
         role: one of ROLES; empty until the agent has introduced itself.
@@ -60,24 +60,25 @@ class Member:
         if self.status is None:
             return "is lost: its agent was killed, or its machine does not answer"
         if self.status < 0:
-            return f"was killed by {signal.Signals(-self.status).name}"
+            return f"was killed by {_signal_name(-self.status)}"
         return f"ended with status {self.status}"
 
-    def introduce(self, message: dict[str, Any]) -> None:
-        """Take over what the agent tells of itself; ValueError or KeyError for a message of another kind."""
-        if message["role"] not in ROLES:
-            raise ValueError(message["role"])
-        self.role, self.host, self.port = message["role"], str(message["host"]), int(message["port"])
+    def introduce(self, introduction: Introduction) -> None:
+        """Take over what the agent tells of itself."""
+        self.role, self.host, self.port = introduction
 
-    def receive(self) -> list[dict[str, Any]]:
-        """The messages that have come; OSError when the connection is broken, EOFError when it was closed."""
+    def receive(self) -> list[Message]:
+        """The messages that have come; OSError when the connection is broken, EOFError when it was closed.
+
+        ValueError for what no agent sends.
+        """
         data = self.connection.recv(2**16)
         if not data:
             raise EOFError
         *lines, self._received = (self._received + data).split(b"\n")
-        if len(self._received) > _LONGEST:
-            raise OSError("a message without an end")
-        return [json.loads(line) for line in lines]
+        if max(map(len, (self._received, *lines))) > _LONGEST:
+            raise ValueError("a message without an end")
+        return [read_message(line) for line in lines]
 
     def send(self, **message: Any) -> None:
         """An order for the agent. One that is gone is found out by `receive`."""
@@ -85,6 +86,12 @@ class Member:
             return
         with contextlib.suppress(OSError):
             self.connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):  # real-time signals have no names
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def number(members: Sequence[Member]) -> None:

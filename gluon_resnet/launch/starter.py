@@ -2,7 +2,10 @@
 
 The tracker has threads that run shells, ends when its scheduler does, and leaves the rest behind. So it gets a process
 group here, which ends with the launcher, and nothing of importance to hand on: no command, no port, no environment
-but the launcher's address. This file is run by its name, with a JSON object as its argument (`Starter` of job.py).
+but the launcher's address. This file is run by its name, with a JSON object as its argument (`Tracker` of tracker.py).
+
+The token of the run is in the environment, and stays out of command lines, which every account can read: what runs
+here and what Slurm starts inherits it, mpirun is told the variable's name, and ssh carries it by standard input.
 
 Standard input is a pipe that breaks when the launcher is gone. Standard output takes one sentence for each thing
 that failed, and breaks when this process ends; what the started programs write goes to standard error.
@@ -11,6 +14,7 @@ that failed, and breaks when this process ends; what the started programs write 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -33,6 +37,7 @@ class Starting:
 
     def __init__(self, order: dict[str, Any], report: Callable[[str], None]) -> None:
         self._order = order
+        self._variable: str = order["variable"]
         self._report = report
 
     def run(self) -> None:
@@ -52,6 +57,8 @@ class Starting:
             sync_dst_dir=None,
             local_num_attempt=0,
         )
+        ssh.subprocess = _WithToken(os.environ[self._variable].rpartition(":")[2])
+        mpi.get_mpi_env = functools.partial(_by_name, mpi.get_mpi_env, self._variable)
         submit = {"local": local.submit, "ssh": ssh.submit, "mpi": mpi.submit, "slurm": self._slurm}
         try:
             submit[kind](arguments)
@@ -63,8 +70,8 @@ class Starting:
     def _submit(
         self, workers: int, servers: int, fun_submit: _Submit, hostIP: str = "", pscmd: str = ""
     ) -> None:
-        """The tracker's, with the launcher's address added to what every role is given."""
-        ours = self._order["environment"]
+        """The tracker's, with the launcher's address added where roles do not inherit it."""
+        ours = {self._variable: self._order["reached_at"]} if self._order["launcher"] == "ssh" else {}
         _submit(
             workers,
             servers,
@@ -105,9 +112,25 @@ class Starting:
             self._report(f"{type(error).__name__}: {error}")
 
 
+class _WithToken:
+    """In place of the module subprocess in the tracker's ssh: commands find the token at their standard input."""
+
+    def __init__(self, token: str) -> None:
+        self._input = f"{token}\n".encode()
+
+    def check_call(self, command: str, shell: bool) -> None:
+        subprocess.run(command, shell=shell, input=self._input, check=True)
+
+
+def _by_name(get_mpi_env: Callable[[dict[str, Any]], str], variable: str, variables: dict[str, Any]) -> str:
+    """mpirun's options for `variables`, and for `variable` without its value: MPICH hands on all there are."""
+    options = get_mpi_env(variables)
+    return f"{options} -x {variable}" if " -x " in options else options
+
+
 def _without_variables(command: str) -> str:
-    """`command` without mpirun's -x NAME=VALUE and -env NAME VALUE, which hold the token."""
-    return re.sub(r" +(-x \S+=\S*|-env \S+ \S+)", "", command)
+    """`command` without mpirun's -x NAME=VALUE and -env NAME VALUE, which say nothing to a user."""
+    return re.sub(r" +(-x \S+|-env \S+ \S+)", "", command)
 
 
 def _quoted(part: str) -> str:
@@ -134,9 +157,7 @@ def main() -> None:
     except RuntimeError:
         _write(reports, _NO_MORE)
         return
-    order = json.loads(sys.argv[1])
-    order["environment"] = {name: os.environ[name] for name in order["environment"]}
-    Starting(order, lambda sentence: _write(reports, sentence)).run()
+    Starting(json.loads(sys.argv[1]), lambda sentence: _write(reports, sentence)).run()
 
 
 def _write(reports: int, sentence: str) -> None:

@@ -17,10 +17,11 @@ _HERE = pathlib.Path(__file__).resolve().parent
 
 
 class Tracker:
-    """Starts one scheduler, `servers` and `workers`, as agents that connect to `launcher` (ADDRESS:PORT:TOKEN).
+    """Starts one scheduler, `servers` and `workers`, as agents that connect to `launcher` (ADDRESS:PORT).
 
     Args:
         kind: ``local``, ``ssh``, ``mpi`` or ``slurm``.
+        token: what agents say there; it stands in environments and pipes, in no command line.
         hosts: the path of the host file, or None.
         nodes: how many machines Slurm has given us.
 
@@ -29,7 +30,14 @@ class Tracker:
     """
 
     def __init__(
-        self, kind: str, workers: int, servers: int, launcher: str, hosts: Optional[str], nodes: int
+        self,
+        kind: str,
+        workers: int,
+        servers: int,
+        launcher: str,
+        token: str,
+        hosts: Optional[str],
+        nodes: int,
     ) -> None:
         order = {
             "launcher": kind,
@@ -39,9 +47,10 @@ class Tracker:
             "hosts": hosts and os.path.abspath(hosts),
             "nodes": nodes,
             "agent": [sys.executable, "-I", str(_HERE / "agent.py")],
-            "environment": [LAUNCHER],
+            "variable": LAUNCHER,
+            "reached_at": launcher,
         }
-        environment = {**os.environ, LAUNCHER: launcher}
+        environment = {**os.environ, LAUNCHER: f"{launcher}:{token}"}
         if kind == "ssh":  # the tracker writes these into ssh's command line, for everybody to read
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
                 environment.pop(name, None)

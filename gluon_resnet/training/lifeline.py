@@ -8,12 +8,14 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Sequence
-from typing import Callable, Optional
+from typing import Callable
 
+from gluon_resnet.door import Door
 from gluon_resnet.errors import GluonResnetError
 
-_HELLO = struct.Struct(">QI")  # the token of the run, the rank
+_TOKEN, _RANK = struct.Struct(">Q"), struct.Struct(">I")  # what a worker sends to worker 0
 _DONE, _STOP = b".", b"s"
 _PATIENCE = 60.0  # seconds for all workers to connect
 _GRACE = 5.0  # seconds in which a worker that fails, too, can tell its own error
@@ -121,34 +123,37 @@ def _accept(
     """Worker 0's side: the connections of all others, with their ranks."""
     token = secrets.randbits(48)
     peers: dict[socket.socket, int] = {}
-    with socket.create_server((address, 0), backlog=count) as server:
-        server.settimeout(_PATIENCE)
-        host, port = server.getsockname()
+    with Door(address, _TOKEN.pack(token)) as door:
+        host, port = door.name
         share([*socket.inet_aton(host), port, token])
+        end = time.monotonic() + _PATIENCE
         while len(peers) < count - 1:
-            try:
-                peer, _ = server.accept()
-            except socket.timeout:
+            left = end - time.monotonic()
+            if left < 0:
+                for peer in peers:
+                    peer.close()
                 raise GluonResnetError(
                     f"only {len(peers)} of {count - 1} workers reached worker 0 at {host}:{port}: "
                     "is a firewall between them?"
-                ) from None
-            rank = _rank(peer, token)
-            if rank is None:
-                peer.close()
-            else:
-                peers[peer] = rank
+                )
+            door.wait(min(left, 1.0))
+            for peer, _ in door.admit():
+                rank = _rank(peer)
+                if 0 < rank < count and rank not in peers.values():
+                    peers[peer] = rank
+                else:
+                    peer.close()
     return peers
 
 
-def _rank(peer: socket.socket, token: int) -> Optional[int]:
-    """The rank that `peer` tells; None for a stranger."""
+def _rank(peer: socket.socket) -> int:
+    """The rank that `peer`, which knows the token, tells; 0 where it tells none."""
     peer.settimeout(5)
     try:
-        told, rank = _HELLO.unpack(peer.recv(_HELLO.size, socket.MSG_WAITALL))
+        (rank,) = _RANK.unpack(peer.recv(_RANK.size, socket.MSG_WAITALL))
     except (OSError, struct.error):
-        return None
-    return rank if told == token else None
+        return 0
+    return int(rank)
 
 
 def _connect(rank: int, share: Callable[[Sequence[int]], list[int]]) -> socket.socket:
@@ -157,7 +162,7 @@ def _connect(rank: int, share: Callable[[Sequence[int]], list[int]]) -> socket.s
     host = socket.inet_ntoa(bytes(numbers))
     try:
         peer = socket.create_connection((host, port), _PATIENCE)
-        peer.sendall(_HELLO.pack(token, rank))
+        peer.sendall(_TOKEN.pack(token) + _RANK.pack(rank))
     except OSError as error:
         raise GluonResnetError(
             f"worker {rank} does not reach worker 0 at {host}:{port} ({error}): is a firewall between them?"
