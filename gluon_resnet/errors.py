@@ -52,11 +52,6 @@ class EnvironmentProblem(GluonResnetError):
     """Something outside the program is missing: MXNet, a GPU that it has kernels for, a library."""
 
 
-def printable(text: str) -> str:
-    """A text from outside for a message: '?' in the place of each letter that a terminal could take for a command."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def exit_status(error: BaseException) -> int:
     """That of a command that ends by `error`: 2 for bad arguments, 130 for Ctrl-C, 1 for any other failure."""
     if isinstance(error, KeyboardInterrupt):

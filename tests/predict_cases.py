@@ -365,6 +365,57 @@ def files_of_a_format_that_the_card_does_not_name_are_not_used(setting: Setting)
     assert f"error: {path}: exported: expected the format mxnet, found " in done.stderr
 
 
+def no_name_is_obeyed_by_a_terminal_and_json_stays_exact(setting: Setting) -> None:
+    for end in ("-symbol.json", "-0000.params"):
+        (setting.folder / f"hostile{end}").symlink_to(os.path.abspath(setting.prefix + end))
+    card = json.loads(pathlib.Path(f"{setting.prefix}-model.json").read_text())
+    card["classes"] = [f"{label}\x1b[31m\n\r\x9b\u202e\u2066é" for label in range(12)]
+    path = setting.folder / "hostile-model.json"
+    path.write_text(json.dumps(card))
+    good, bad, missing = (
+        str(setting.folder / f"{name}\x1b[2J\nx.jpg") for name in ("good", "bad", "missing")
+    )
+    os.link(setting.images[0], good)
+    pathlib.Path(bad).write_bytes(b"\x1b[31m")
+    seen = [f"{setting.folder}/{name}\\u001b[2J\\nx.jpg" for name in ("good", "bad", "missing")]
+
+    done = setting.run(str(setting.folder / "hostile"), good, bad, missing)
+    assert status(done) == 1
+    name, *classes = done.stdout.splitlines()
+    assert name == seen[0]
+    assert len(classes) == 5
+    assert all(line.endswith("\\u001b[31m\\n\\r\\u009b\\u202e\\u2066é") for line in classes)
+    first, second, _ = done.stderr.splitlines()
+    assert first.startswith(f"predict: {seen[1]}: expected a JPEG or PNG image")
+    assert second == f"predict: {seen[2]}: No such file or directory"
+
+    done = setting.run(str(setting.folder / "hostile"), "--json", "--topk", "12", good)
+    line = json.loads(done.stdout)
+    assert line["image"] == good
+    assert sorted(entry["name"] for entry in line["classes"]) == sorted(card["classes"])
+    assert done.stdout.removesuffix("\n").isprintable()
+
+    card["preprocessing"]["interpolation"] = "\x1b[31m\u202e" * 1000
+    path.write_text(json.dumps(card))
+    done = setting.run(str(setting.folder / "hostile"), good)
+    assert (status(done), done.stdout) == (1, "")
+    assert done.stderr.removesuffix("\n").isprintable()
+    assert len(done.stderr) < 1000
+    for hostile in (
+        "[" * 200_000,
+        '{"format": ' + "[" * 200_000 + "]" * 200_000 + "}",
+        " " * (1 << 24) + "{}",
+    ):
+        path.write_text(hostile)
+        done = setting.run(str(setting.folder / "hostile"), good)
+        assert (status(done), done.stdout) == (1, "")
+        assert f"{setting.folder}/hostile-model.json: " in done.stderr
+        assert len(done.stderr) < 1000
+    done = setting.run(f"{setting.folder}/\x1b[31m\n", "--\x1b\r")
+    assert status(done) == 2
+    assert done.stderr.removesuffix("\n").isprintable()
+
+
 def wrong_arguments_are_refused_at_once(setting: Setting) -> None:
     for arguments in (
         [],
@@ -404,6 +455,7 @@ MXNET_CASES = [  # not for another backend
     without_a_card,
     variables_that_would_end_the_process_are_refused,
     files_of_a_format_that_the_card_does_not_name_are_not_used,
+    no_name_is_obeyed_by_a_terminal_and_json_stays_exact,
 ]
 CASES = [
     batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits,

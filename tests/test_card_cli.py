@@ -85,8 +85,8 @@ def test_what_a_terminal_would_obey_is_not_printed(tmp_path, capsys):
     hostile.save(tmp_path / "net-model.json")
     main([str(tmp_path / "net")])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("net-model.json: a?[2J")
-    assert lines[2] == "  classes        3: Hühnerhabicht, b?c, d?1m"
+    assert lines[0].endswith("net-model.json: a\\u001b[2J")
+    assert lines[2] == "  classes        3: Hühnerhabicht, b\\nc, d\\u009b1m"
 
 
 def test_nothing_is_printed_where_one_card_is_damaged(tmp_path, capsys):

@@ -219,7 +219,7 @@ def test_what_a_message_shows_is_bounded_and_of_letters(tmp_path: pathlib.Path) 
     assert len(refused(tmp_path / "a.pth", data)) < 500
     state = b"\x80\x02}X\x05\0\0\0\x1b[31mc\x1b[31m\nx\ns."
     assert refused(tmp_path / "a.pth", MAGIC + MACHINE + state).startswith(
-        "this file would run code: ?[31m.x"
+        "this file would run code: \\u001b[31m.x"
     )
 
 

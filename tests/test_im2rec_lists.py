@@ -150,7 +150,7 @@ def test_names_that_no_list_can_hold(pets: pathlib.Path, tmp_path: pathlib.Path,
             main([str(tmp_path / "p"), str(pets), *more])
         told = capsys.readouterr().err.splitlines()
         assert [line.split(":")[0] for line in told] == [
-            *("\\x1b[31mred/\\r.jpg", "cat/x\\ty.jpg", "dog/new\\nline.jpg")
+            *("\\u001b[31mred/\\r.jpg", "cat/x\\ty.jpg", "dog/new\\nline.jpg")
         ]
         assert not list(tmp_path.glob("p*.*"))
     im2rec(tmp_path / "p", pets, "--train-ratio", 0.75, "--on-error", "skip")

@@ -70,9 +70,9 @@ def test_other_endings_are_counted_and_empty_classes_told(tmp_path: pathlib.Path
         paths, left_out = collection.survey()
         assert paths == ["c/deep/1.jpg"]
         assert list(left_out.lines()) == [
-            "left out: 8 files with other endings (3 .heic, 2 .gif, 1 without an ending, 1 .\\x07, 1 .txt); "
+            "left out: 8 files with other endings (3 .heic, 2 .gif, 1 without an ending, 1 .\\u0007, 1 .txt); "
             "--exts takes others",
-            "left out: 3 folders without a picture that is taken, so not among the classes (\\x1b[31m, a, b)",
+            "left out: 3 folders without a picture that is taken, so not among the classes (\\u001b[31m, a, b)",
         ]
     (tmp_path / "tree" / "empty").mkdir()
     assert Folder(str(tmp_path / "tree")).survey().left_out.without == ["\x1b[31m", "a", "b", "empty"]

@@ -18,6 +18,7 @@ from gluon_resnet.data import RecordFile, decode
 from gluon_resnet.data.packing import BadImagesError, PackOptions, pack
 from gluon_resnet.data.sources import FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError, UsageError
+from gluon_resnet.terminal import printable
 
 
 def bad_pictures(folder: pathlib.Path) -> dict[str, tuple[object, str]]:
@@ -38,6 +39,7 @@ def bad_pictures(folder: pathlib.Path) -> dict[str, tuple[object, str]]:
         "pipe": (FilePart(str(folder / "pipe")), "expected a regular file"),
         "cut archive": (FilePart(str(folder / "short"), 0, 10**6), "expected 1000000 bytes, found"),
         "huge": (FilePart(str(folder / "short"), 0, 1 << 40), "a record holds 536870911"),
+        "\x1b[31mred\t\n": (b"", "the file is empty"),
         "none": (ImageError("there is no such member"), "there is no such member"),
     }
 
@@ -55,7 +57,7 @@ def test_bad_pictures_are_named(tmp_path: pathlib.Path, pass_through: bool) -> N
 
     with pytest.raises(BadImagesError) as caught:
         pack(Pictures(*items), prefix, PackOptions(**options))
-    assert "12 of 13 pictures cannot be packed, so nothing was written" in str(caught.value)
+    assert "13 of 14 pictures cannot be packed, so nothing was written" in str(caught.value)
     assert (tmp_path / "p.rec").read_bytes() == b"what was there before"
     assert not list(tmp_path.glob("*.partial"))
 
@@ -65,7 +67,8 @@ def test_bad_pictures_are_named(tmp_path: pathlib.Path, pass_through: bool) -> N
     for (name, reason), (_, expected) in zip(report.failures, bad.values()):
         assert expected in reason, name
     lines = pathlib.Path(report.errors_path or "").read_text().splitlines()
-    assert lines == ["\t".join(failure) for failure in report.failures]
+    assert lines == ["\t".join(map(printable, failure)) for failure in report.failures]
+    assert "\\u001b[31mred\\t\\n\texpected a JPEG or PNG image, found no bytes: the file is empty" in lines
     assert [record.header.id for record in RecordFile(prefix + ".rec")] == [100]
 
     pack(Pictures(items[3]), prefix, PackOptions(**options))

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/printable.h"
 #include "base/read_file.h"
 #include "predict/predict_error.h"
 
@@ -16,6 +17,8 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kFormat = "gluon-resnet model card 2";
+constexpr size_t kMostBytes = 1 << 24;  // as gluon_resnet/card.py
+constexpr int kMostLevels = 100;
 
 constexpr std::pair<const char*, Interpolation> kInterpolations[] = {
     {"nearest", Interpolation::kNearest}, {"linear", Interpolation::kLinear},
@@ -69,7 +72,8 @@ class Parser {
  private:
   void expect(bool condition, const char* key, const char* expected, const json& found) const {
     if (!condition) {
-      fail_model(path_, concat(key, ": expected ", expected, ", found ", found.dump()));
+      const std::string shown = printable(found.dump(), kMostOfAName);
+      fail_model(path_, concat(key, ": expected ", expected, ", found ", shown));
     }
   }
 
@@ -85,12 +89,18 @@ class Parser {
 }  // namespace
 
 ModelCard read_card(const std::string& path) {
-  const std::string text = read_file(path);
+  const std::string text = read_file(path, kMostBytes);
+  // What is printed, or destroyed, is walked through with a function call for each level.
+  const auto shallow = [&path](int depth, json::parse_event_t, const json&) {
+    if (depth > kMostLevels) fail_model(path, "this is not a model card: it is nested too deeply");
+    return true;
+  };
   try {
-    return Parser(path).parse(json::parse(text));
+    return Parser(path).parse(json::parse(text, shallow));
   } catch (const json::exception& error) {
     const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
-    fail_model(path, "this is not a model card: " + what.substr(what.find("] ") + 2));
+    fail_model(path, "this is not a model card: " +
+                         printable(what.substr(what.find("] ") + 2), 3 * kMostOfAName));
   }
 }
 

@@ -13,6 +13,7 @@
 #endif
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "predict/command_line.h"
 #include "predict/prediction_printer.h"
 #include "predict/prediction_run.h"
@@ -27,6 +28,10 @@ constexpr int kThreadsEach = 4;
 void print(const std::string& text) {
   const bool good = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (!good || std::fflush(stdout) != 0) throw_system_error("standard output", "cannot write");
+}
+
+void complain(const std::string& sentence) {
+  std::fprintf(stderr, "%s\n", printable("predict: " + sentence).c_str());
 }
 
 // A file that is opened later would get the number of a closed stream.
@@ -64,10 +69,10 @@ int predict(const CommandLine& line) {
     print(format_prediction(options, run.card().classes, *prediction));
     if (prediction->error.empty()) continue;
     ++bad;
-    std::fprintf(stderr, "predict: %s: %s\n", prediction->name.c_str(), prediction->error.c_str());
+    complain(concat(prediction->name, ": ", prediction->error));
   }
   if (bad == 0) return 0;
-  std::fprintf(stderr, "predict: %zu of %zu images could not be read\n", bad, images);
+  complain(concat(bad, " of ", images, " images could not be read"));
   return 1;
 }
 
@@ -80,10 +85,10 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     // The reader of our output went away: nothing is left to say to it.
     if (error.system_code == EPIPE) return 1;
-    std::fprintf(stderr, "predict: error: %s\n", error.what());
+    complain(concat("error: ", error.what()));
     return error.kind == ErrorKind::kUsage ? 2 : 1;
   } catch (...) {  // out of memory, or no more threads are to be had
-    std::fprintf(stderr, "predict: error: %s\n", current_error().message.c_str());
+    complain("error: " + current_error().message);
     return 1;
   }
 }

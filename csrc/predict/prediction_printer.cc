@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace gluon_resnet {
 namespace {
@@ -50,7 +51,7 @@ std::string format_json(const PrintOptions& options, const std::vector<std::stri
     }
     line += ", \"classes\": " + list(values);
   }
-  return line + "}\n";
+  return printable(line + "}", SIZE_MAX) + "\n";
 }
 
 }  // namespace
@@ -59,7 +60,7 @@ std::string format_prediction(const PrintOptions& options, const std::vector<std
                               const Prediction& prediction) {
   if (options.json) return format_json(options, classes, prediction);
   if (!prediction.error.empty()) return "";
-  std::string text = prediction.name + "\n";
+  std::string text = printable(prediction.name) + "\n";
   char start[64];
   if (options.logits) {
     for (const float value : prediction.logits) {
@@ -70,7 +71,7 @@ std::string format_prediction(const PrintOptions& options, const std::vector<std
   }
   for (const auto& [label, probability] : most_probable(prediction.logits, options.topk)) {
     std::snprintf(start, sizeof(start), "%7.2f %%  ", 100 * probability);
-    text += start + classes[label] + "\n";
+    text += start + printable(classes[label]) + "\n";
   }
   return text;
 }

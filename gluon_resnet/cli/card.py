@@ -9,6 +9,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.provenance import DataSet, MeasuredError
+from gluon_resnet.terminal import say
 
 _MOST_NAMES = 10
 
@@ -26,9 +27,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = parser.parse_args(argv)
     cards = [(path, ModelCard.load(path)) for path in (f"{prefix}-model.json" for prefix in args.prefixes)]
     for path, card in cards:
-        print(f"{path}: {_harmless(card.network)}")
+        say(f"{path}: {card.network}")
         for name, text in _lines(card):
-            print(f"  {name:<14} {_harmless(text)}")
+            say(f"  {name:<14} {text}")
     return None
 
 
@@ -63,11 +64,6 @@ def _lines(card: ModelCard) -> Iterator[tuple[str, str]]:
         yield "quantization", _listed(card.quantization)
     if card.versions:
         yield "versions", _listed(card.versions)
-
-
-def _harmless(text: str) -> str:
-    """Without what a terminal would obey: a card may be a stranger's."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _data(data: DataSet) -> str:

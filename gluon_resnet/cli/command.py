@@ -14,6 +14,7 @@ from typing import Callable, NoReturn, Optional
 from gluon_resnet.environment.checkout import use_environment
 from gluon_resnet.environment.extras import what_to_install
 from gluon_resnet.errors import GluonResnetError, exit_status
+from gluon_resnet.terminal import tell
 
 BY_MODULE = (
     "python -m gluon_resnet "  # sys.argv[0], before the command's name, where no file of tools/ was started
@@ -46,16 +47,6 @@ def beside(name: str) -> list[str]:
     return [sys.executable, script] if started_from_file else [sys.executable, "-m", "gluon_resnet", name]
 
 
-def note(message: str) -> None:
-    """Tell the user what is no error."""
-    print(f"note: {message}", file=sys.stderr, flush=True)
-
-
-def warn(message: str) -> None:
-    """Tell the user what is probably a mistake."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
-
-
 def run_command(name: str) -> NoReturn:
     """Run the command `name`, of the module gluon_resnet.cli.NAME, and exit as `run` does."""
     use_environment()
@@ -82,7 +73,7 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
         if told is None or os.environ.get("GLUON_RESNET_TRACEBACK"):
             raise
         program = os.path.basename(sys.argv[0])
-        print(f"{program}: error: {told}", file=sys.stderr)
+        tell(f"{program}: error: {told}")
         status = exit_status(error)
     sys.exit(status)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
@@ -15,6 +14,7 @@ from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem
+from gluon_resnet.terminal import note, printable, printable_cells
 
 _EPILOG = """\
 The best epoch is the first with the lowest top-1 error of the validation, without validation data that of the training.
@@ -47,8 +47,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         print(json.dumps({"runs": [_plain(run) for run in runs], "notes": notes}, indent=1, allow_nan=False))
     else:
         print(_table(runs))
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    for sentence in notes:
+        note(sentence)
     if args.output:
         draw_curves(args.output, runs)
     return None
@@ -93,8 +93,9 @@ def _table(runs: Sequence[Run]) -> str:
     rows.append(["time", *(duration(run.seconds) for run in runs)])
     differing = [[name, *map(_shown, values)] for name, values in _differing(runs).items()]
     table = [*rows, *([["", *[""] * len(runs)], *differing] if differing else [])]
-    headers = ["", *(run.name for run in runs)]
-    return tabulate(table, headers, colalign=("left", *["right"] * len(runs)), disable_numparse=True)
+    headers = ["", *(printable(run.name) for run in runs)]
+    rights = ["right"] * len(runs)
+    return tabulate(printable_cells(table), headers, colalign=("left", *rights), disable_numparse=True)
 
 
 def _error(run: Run, when: str, attribute: str) -> str:

@@ -36,6 +36,7 @@ from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path, save_network, saved_epochs
 from gluon_resnet.models.units import VARIANTS
 from gluon_resnet.provenance import Source
+from gluon_resnet.terminal import note, say
 
 # What trained their CIFAR nets, to be shown. GluonCV's: scripts/classification/cifar/train_cifar10.py, 0.4914, ...
 _CIFAR_STATISTICS = {
@@ -133,7 +134,7 @@ def _published(args: argparse.Namespace) -> str:
     if args.to is not None or args.source != "torchvision":
         raise UsageError("FILE is needed: --from torchvision alone names one that can be downloaded")
     network, _ = require_published(args.network, args.variant, args.shortcut)
-    return published_file(network, _say)[0]
+    return published_file(network, note)[0]
 
 
 def _read(args: argparse.Namespace, command: str) -> None:
@@ -144,7 +145,7 @@ def _read(args: argparse.Namespace, command: str) -> None:
     if not args.force:
         _keep_other_networks(args.model_prefix)
     weights = import_weights(
-        args.file, args.network, args.variant, args.shortcut, args.source, args.weights, _say
+        args.file, args.network, args.variant, args.shortcut, args.source, args.weights, note
     )
     mean, std = _statistics(args, weights)
     classes = _class_names(args.classes_file, weights.classes)
@@ -169,11 +170,11 @@ def _read(args: argparse.Namespace, command: str) -> None:
     # Beside these weights, which are of epoch 0, a run's would be taken for later ones.
     moved = move_aside(args.model_prefix) if max(saved_epochs(args.model_prefix), default=0) else None
     if moved:
-        _say(f"note: {moved}")
+        note(moved)
     save_network(args.model_prefix, 0, card, build(card, weights.arrays))
     option = f", shortcut option {weights.shortcut}" if weights.shortcut else ""
-    _say(f"{args.file}: {weights.network}_{weights.variant}{option} of {weights.layout.title}")
-    print(f"wrote {parameters_path(args.model_prefix, 0)} and {args.model_prefix}-model.json")
+    note(f"{args.file}: {weights.network}_{weights.variant}{option} of {weights.layout.title}")
+    say(f"wrote {parameters_path(args.model_prefix, 0)} and {args.model_prefix}-model.json")
 
 
 def _write(args: argparse.Namespace) -> None:
@@ -196,13 +197,13 @@ def _write(args: argparse.Namespace) -> None:
     layout, arrays = export_weights(card, net, args.to, args.file)
     os.makedirs(os.path.dirname(args.file) or ".", exist_ok=True)
     write_weights(args.file, arrays)
-    print(f"wrote epoch {chosen} as {args.file}, with the names of {layout.title}")
-    print("the file has no place for the normalization of the input:")
+    say(f"wrote epoch {chosen} as {args.file}, with the names of {layout.title}")
+    say("the file has no place for the normalization of the input:")
     for scale in (255, 1):
         mean, std = (
             ",".join(f"{value * scale / 255:.6g}" for value in values) for values in (card.mean, card.std)
         )
-        print(f"  pixels from 0 to {scale}: mean {mean} std {std}")
+        say(f"  pixels from 0 to {scale}: mean {mean} std {std}")
 
 
 def _statistics(
@@ -213,14 +214,14 @@ def _statistics(
     if args.mean is not None:
         told = note_of_fractions(("--mean", "--std"), args.mean, args.std)
         if told:
-            _say(f"note: {told}")
+            note(told)
         return args.mean, args.std
     if not weights.layout.imagenet:
         raise UsageError(
             "--mean and --std are needed: the file does not say what the network was trained with "
             f"({weights.layout.source}'s own: {_CIFAR_STATISTICS[weights.layout.source]})"
         )
-    _say(
+    note(
         "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in, as its project trained with these"
     )
     return IMAGENET_MEAN, IMAGENET_STD
@@ -253,7 +254,3 @@ def _keep_other_networks(prefix: str) -> None:
     converted = before and before.source and not before.recipe and saved in ([], [0])
     if not converted and (before or saved):
         raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
-
-
-def _say(message: str) -> None:
-    print(f"convert.py: {message}", file=sys.stderr)

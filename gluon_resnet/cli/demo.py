@@ -20,6 +20,7 @@ from gluon_resnet.cli.command import run
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.environment.checkout import is_checkouts_own
 from gluon_resnet.errors import EnvironmentProblem, GluonResnetError
+from gluon_resnet.terminal import say
 from gluon_resnet.training.log import read_epochs
 
 VALIDATION = 360  # of 1,797 digits
@@ -37,7 +38,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     shutil.rmtree(args.folder, ignore_errors=True)
     images = {part: os.path.join(args.folder, "images", part) for part in ("train", "val")}
     packed = {part: os.path.join(args.folder, part) for part in images}
-    print(f"1,797 digits, scanned and labelled, as images in {images['train']}/ and {images['val']}/")
+    say(f"1,797 digits, scanned and labelled, as images in {images['train']}/ and {images['val']}/")
     examples = write_digits(images)
 
     for part, folder in images.items():

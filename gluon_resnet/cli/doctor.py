@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Optional
@@ -12,6 +11,7 @@ from typing import Any, Optional
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.doctor_examination import Examination, examine
 from gluon_resnet.cli.parser import Parser
+from gluon_resnet.terminal import say
 
 _EPILOG = "The exit status is 0 when training works on this machine, on GPUs or not, and 1 when it does not."
 
@@ -35,9 +35,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             json.dumps({"training_works": seen.training_works, "problems": problems, **seen.facts}, indent=1)
         )
     else:
-        text = "\n".join(_report(seen))
-        encoding = sys.stdout.encoding or "utf-8"  # paths and names may have letters that it lacks
-        print(text.encode(encoding, "backslashreplace").decode(encoding))
+        for line in _report(seen):
+            say(line)
     return None if seen.training_works else 1
 
 

@@ -15,7 +15,7 @@ from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import shorter_sides
 from gluon_resnet.cli.card_entries import data_set, measured_error
-from gluon_resnet.cli.command import as_typed, program, warn
+from gluon_resnet.cli.command import as_typed, program
 from gluon_resnet.cli.evaluate_networks import chosen_contexts, load_member
 from gluon_resnet.cli.evaluate_options import (
     add_data_options,
@@ -41,6 +41,7 @@ from gluon_resnet.evaluation.members import class_names
 from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.files import whole_file
 from gluon_resnet.models.saved import own_epochs
+from gluon_resnet.terminal import tell, warn
 from gluon_resnet.training.progress import Progress
 
 _EPILOG = """\
@@ -163,7 +164,7 @@ def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[Rec
         tally.topk_wrong,
     )
     card.with_error(error).save(path)
-    print(f"evaluate.py: {path} has these errors now", file=sys.stderr)
+    tell(f"evaluate.py: {path} has these errors now")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from gluon_resnet.analysis.paper import Result
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.evaluation.tally import Tally
+from gluon_resnet.terminal import printable, printable_cells
 
 
 class Network(NamedTuple):
@@ -114,7 +115,7 @@ def error_table(report: Report) -> str:
         colalign=("left", *["right"] * (columns - 1)),
         disable_numparse=True,
     )
-    return "\n".join([*lines, "", table])
+    return "\n".join([*map(printable, lines), "", table])
 
 
 def class_table(report: Report) -> str:
@@ -129,7 +130,9 @@ def class_table(report: Report) -> str:
         for row in report.tally.confusions()
     ]
     headers = ["class", "images", "error", "most often taken for"]
-    return tabulate(rows, headers, colalign=("left", "right", "right", "left"), disable_numparse=True)
+    return tabulate(
+        printable_cells(rows), headers, colalign=("left", "right", "right", "left"), disable_numparse=True
+    )
 
 
 def _percent(wrong: int, images: int) -> float:

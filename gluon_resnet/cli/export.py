@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Optional
 
@@ -11,6 +10,7 @@ from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.deploy.export import FORMATS, export
 from gluon_resnet.models.saved import chosen_epoch
+from gluon_resnet.terminal import say, tell
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -32,10 +32,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     chosen = chosen_epoch(args.model_prefix, args.epoch)
     done = export(args.model_prefix, chosen, args.output, args.format)
-    print(f"exported epoch {chosen} to {', '.join(done.files)}")
+    say(f"exported epoch {chosen} to {', '.join(done.files)}")
     if done.outdated:
-        print(
-            f"{parser.prog}: of an earlier export, which had other parameters: {', '.join(done.outdated)}",
-            file=sys.stderr,
-        )
+        tell(f"{parser.prog}: of an earlier export, which had other parameters: {', '.join(done.outdated)}")
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
@@ -15,11 +14,11 @@ from gluon_resnet.cli.im2rec_records import on_records
 from gluon_resnet.cli.im2rec_request import SHOWN_FAILURES, content
 from gluon_resnet.data.cifar10 import cifar10_sources
 from gluon_resnet.data.idx import idx_sources
-from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.pack_output import only_run
 from gluon_resnet.data.packing import BadImagesError, Failure, PackOptions, pack
 from gluon_resnet.data.sources import Source
 from gluon_resnet.errors import DataError
+from gluon_resnet.terminal import say, tell
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -40,7 +39,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
         whole = [_pack(job, options) for job in jobs]
     if left_out:
-        print(f"{args.root}: {left_out:,} left out, as told above")
+        say(f"{args.root}: {left_out:,} left out, as told above")
     return None if all(whole) else 1
 
 
@@ -72,19 +71,19 @@ def _pack(job: Job, options: PackOptions) -> bool:
         _show_failures(error.failures, error.errors_path)
         bad = f"{len(error.failures):,} of {len(job.source):,} pictures are bad"
         hint = "; --on-error skip leaves them out" if len(error.failures) < len(job.source) else ""
-        print(f"im2rec.py: error: {job.prefix}.rec: {bad}, so nothing was written{hint}", file=sys.stderr)
+        tell(f"im2rec.py: error: {job.prefix}.rec: {bad}, so nothing was written{hint}")
         return False
     if report.errors_path is not None:
         _show_failures(report.failures, report.errors_path)
     rate = len(job.source) / max(report.seconds, 1e-9)
     what = content(report.records, job.source.classes, "records")
     skipped = f"{len(report.failures):,} skipped"
-    print(f"{report.path}: {what}, {report.bytes / 1e6:,.1f} MB, {rate:,.0f} images/s, {skipped}")
+    say(f"{report.path}: {what}, {report.bytes / 1e6:,.1f} MB, {rate:,.0f} images/s, {skipped}")
     return True
 
 
 def _show_failures(failures: Sequence[Failure], path: str) -> None:
     for name, reason in failures[:SHOWN_FAILURES]:
-        print(f"{printable(name)}: {printable(reason)}", file=sys.stderr)
+        tell(f"{name}: {reason}")
     more = len(failures) - SHOWN_FAILURES
-    print(f"{f'and {more:,} more; ' if more > 0 else ''}all of them in {path}", file=sys.stderr)
+    tell(f"{f'and {more:,} more; ' if more > 0 else ''}all of them in {path}")

@@ -19,12 +19,12 @@ from gluon_resnet.data.image_list import (
     split,
     write_text,
 )
-from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.list_files import ListFile, ListsAtPrefix, lists_at, lists_in
 from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOptions, ListOrigin, names_digest, text_digest
 from gluon_resnet.data.sources import EXTENSIONS, Collection, Source
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import regular_only, sha256
+from gluon_resnet.terminal import printable, say
 
 _SHAPE = {"chunks", "train_ratio", "test_ratio"}  # the options that decide which lists there are
 
@@ -53,7 +53,7 @@ def packing_jobs(request: ListRequest) -> Jobs:
     """
     collection = open_collection(request)
     if collection.ordered:
-        print(
+        say(
             f"{request.root} is compressed: its pictures are packed in its own order, not in that of the list. "
             "Loader shuffles them; for a reader that does not, decompress it first."
         )
@@ -66,7 +66,7 @@ def packing_jobs(request: ListRequest) -> Jobs:
     for file in there.others:
         if file.origin is None:
             command = f"im2rec.py {file.prefix} {request.root}"
-            print(f"{file.path}: left alone, for it is no list of {request.prefix}; {command} packs it")
+            say(f"{file.path}: left alone, for it is no list of {request.prefix}; {command} packs it")
     if len(there.kept) > 1:
         names = "; or ".join(_paths(lists) for lists in there.kept)
         raise DataError(
@@ -86,7 +86,7 @@ def write_lists(request: ListRequest) -> None:
     if not entries:  # MXNet would write an empty list
         entries = list_by_folder(paths)
     elif left_out:
-        print(
+        say(
             f"{left_out:,} pictures in folders below {request.root} are left out; --recursive lists them, too"
         )
     lists = [(part, format_list(part.entries)) for part in _split(request, entries)]
@@ -99,7 +99,7 @@ def write_lists(request: ListRequest) -> None:
         write_text(part.prefix + ORIGIN_SUFFIX, origin.text(text))
         if part.classes is not None:
             write_text(part.prefix + ".classes", "".join(f"{name}\n" for name in part.classes))
-        print(f"{part.prefix}.lst: {content(len(part.entries), part.classes)}")
+        say(f"{part.prefix}.lst: {content(len(part.entries), part.classes)}")
 
 
 def _kept_jobs(request: ListRequest, collection: Collection, lists: Sequence[ListFile]) -> Iterator[Job]:
@@ -122,12 +122,12 @@ def _kept_jobs(request: ListRequest, collection: Collection, lists: Sequence[Lis
         else:
             how = ", made by --list" if file.origin.listed else f", of the split of {file.origin.prefix}"
             how = ", changed since it was made: packed as it stands" if file.changed else how
-        print(f"{file.path}: an existing list of {len(entries):,} pictures{how}")
+        say(f"{file.path}: an existing list of {len(entries):,} pictures{how}")
         if file.origin is None and request.given:
-            print(f"{file.path}: {_typed(request, request.given)} would only count for a new list")
+            say(f"{file.path}: {_typed(request, request.given)} would only count for a new list")
         yield Job(file.prefix, collection.source(entries, _classes_of(file.prefix, entries)))
     if missing:
-        print(f"{missing:,} pictures of {request.root} are in none of these lists")
+        say(f"{missing:,} pictures of {request.root} are in none of these lists")
 
 
 def _compare_with_origin(
@@ -190,12 +190,12 @@ def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix
                 path=names,
             )
         if old is None:
-            print(f"{part.prefix}.lst: a new list of {what}")
+            say(f"{part.prefix}.lst: a new list of {what}")
         elif old.origin is not None and old.origin.content == text_digest(text):
-            print(f"{part.prefix}.lst: an existing list of {what}")
+            say(f"{part.prefix}.lst: an existing list of {what}")
         else:
             changes = "; ".join(old.origin.differences(origin)) if old.origin is not None else ""
-            print(f"{part.prefix}.lst: made anew, a list of {what} ({changes or 'in another order'})")
+            say(f"{part.prefix}.lst: made anew, a list of {what} ({changes or 'in another order'})")
         jobs.append(Job(part.prefix, source, source.entries, origin))
     return Jobs(jobs, left_out)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Optional
 
@@ -11,13 +10,13 @@ from gluon_resnet.cli.im2rec_bar import Bar
 from gluon_resnet.cli.im2rec_request import SHOWN_FAILURES, content
 from gluon_resnet.data.checking import check, rebuild_index
 from gluon_resnet.data.joining import JoinedRecords
-from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.list_origin import ORIGIN_SUFFIX
 from gluon_resnet.data.packing import PackOptions, pack
 from gluon_resnet.data.salvage import Salvaged
 from gluon_resnet.data.unpacking import unpack_records
 from gluon_resnet.errors import UsageError
 from gluon_resnet.files import whole_file
+from gluon_resnet.terminal import printable, say, tell
 
 _AS_THEY_ARE = PackOptions(pass_through=True, verify=False, pack_label=True, threads=1)
 
@@ -28,7 +27,7 @@ def on_records(mode: str, prefix: str, inputs: Sequence[str], threads: Optional[
     if mode == "check":
         return _check(path, threads)
     if mode == "rebuild_index":
-        print(f"{os.path.splitext(path)[0]}.idx: {rebuild_index(path):,} records")
+        say(f"{os.path.splitext(path)[0]}.idx: {rebuild_index(path):,} records")
     elif mode == "join":
         _join([_record_path(name) for name in inputs], _new(prefix))
     elif mode == "salvage":
@@ -58,12 +57,10 @@ def _check(path: str, threads: Optional[int]) -> Optional[int]:
     with Bar("records") as bar:
         report = check(path, threads=threads, progress=bar.update)
     for key, offset, reason in report.bad:
-        print(f"{path}: key {key} at offset {offset}: {reason}", file=sys.stderr)
+        tell(f"{path}: key {key} at offset {offset}: {reason}")
     verdict = f"{len(report.bad):,} of them bad" if report.bad else "all of them whole"
     rate = report.records / max(report.seconds, 1e-9)
-    print(
-        f"{path}: {report.records:,} records, {verdict}, {report.bytes / 1e6:,.1f} MB, {rate:,.0f} images/s"
-    )
+    say(f"{path}: {report.records:,} records, {verdict}, {report.bytes / 1e6:,.1f} MB, {rate:,.0f} images/s")
     return 1 if report.bad else None
 
 
@@ -74,9 +71,9 @@ def _join(paths: Sequence[str], prefix: str) -> None:
             source, prefix, _AS_THEY_ARE, listing=source.entries, progress=lambda done, _: bar.update(done)
         )
     files = f"{len(paths)} files, keys from 0 to {report.records - 1}"
-    print(f"{report.path}: {content(report.records, source.classes, 'records')} of {files}")
+    say(f"{report.path}: {content(report.records, source.classes, 'records')} of {files}")
     if source.entries is None:
-        print(f"{prefix}.lst: not written, since not every file has a list of all its records")
+        say(f"{prefix}.lst: not written, since not every file has a list of all its records")
 
 
 def _salvage(path: str, prefix: str) -> None:
@@ -87,20 +84,18 @@ def _salvage(path: str, prefix: str) -> None:
         f"{path}: at offset {offset}: {size:,} bytes are lost: {why}" for offset, size, why in source.lost
     ]
     for line in lost[:SHOWN_FAILURES]:
-        print(line, file=sys.stderr)
+        tell(line)
     if len(lost) > SHOWN_FAILURES:
         with whole_file(prefix + ".errors.txt") as stream:
-            stream.writelines(f"{line}\n" for line in lost)
-        print(f"and {len(lost) - SHOWN_FAILURES:,} more; all of them in {prefix}.errors.txt", file=sys.stderr)
+            stream.writelines(f"{printable(line)}\n" for line in lost)
+        tell(f"and {len(lost) - SHOWN_FAILURES:,} more; all of them in {prefix}.errors.txt")
     what = f"{sum(lost.size for lost in source.lost):,} bytes in {len(lost):,} places" if lost else "nothing"
-    print(f"{report.path}: {report.records:,} whole records of {path}, {what} lost")
+    say(f"{report.path}: {report.records:,} whole records of {path}, {what} lost")
 
 
 def _unpack(path: str, folder: str) -> None:
     unpacked = unpack_records(path, folder)
     others = f"; {unpacked.others:,} records that are no images are left out" if unpacked.others else ""
-    print(
-        f"{printable(folder)}: {unpacked.images:,} images in {unpacked.folders:,} folders of {path}{others}"
-    )
+    say(f"{folder}: {unpacked.images:,} images in {unpacked.folders:,} folders of {path}{others}")
     if unpacked.renumbered:
-        print(f"{printable(folder)}: packed again, its classes get other labels, those of their names' order")
+        say(f"{folder}: packed again, its classes get other labels, those of their names' order")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
 from gluon_resnet.data.image_list import can_list
-from gluon_resnet.data.left_out import printable
 from gluon_resnet.data.list_origin import ListOptions
 from gluon_resnet.data.sources import Collection, Folder
 from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.terminal import say, tell
 
 SHOWN_FAILURES = 20  # on the terminal
 
@@ -50,10 +49,10 @@ def pictures(request: ListRequest, collection: Collection) -> tuple[list[str], i
     """The paths to list, and how many files and folders are left out; what is left out is told."""
     paths, left_out = collection.survey(request.options.exts)
     for line in left_out.lines():
-        print(line)
+        say(line)
     bad = [path for path in paths if not can_list(path)]
     for path in bad[:SHOWN_FAILURES]:
-        print(f"{printable(path)}: a list cannot hold this name; rename it", file=sys.stderr)
+        tell(f"{path}: a list cannot hold this name; rename it")
     if bad and not request.skip:
         raise DataError(
             f"{request.root}: {len(bad):,} of {len(paths):,} names have tabs, line breaks, or blanks at their ends, so "
@@ -61,7 +60,7 @@ def pictures(request: ListRequest, collection: Collection) -> tuple[list[str], i
             path=request.root,
         )
     if bad:
-        print(f"left out: {len(bad):,} names that a list cannot hold")
+        say(f"left out: {len(bad):,} names that a list cannot hold")
         paths = [path for path in paths if can_list(path)]
     if not paths:
         raise DataError(

@@ -16,6 +16,7 @@ from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
 from gluon_resnet.files import temporary_name
+from gluon_resnet.terminal import say
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -58,8 +59,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         statistics = pixel_statistics(files, transform, args.data_nthreads, _with_progress)
         statistics.save(output)
     for option, values in (("--rgb-mean", statistics.mean), ("--rgb-std", statistics.std)):
-        print(f"{option} {','.join(f'{value:.3f}' for value in values)}")
-    print(f"saved the mean of {statistics.images} images in {args.output}")
+        say(f"{option} {','.join(f'{value:.3f}' for value in values)}")
+    say(f"saved the mean of {statistics.images} images in {args.output}")
     return None
 
 

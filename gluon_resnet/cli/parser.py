@@ -8,6 +8,8 @@ import shlex
 import sys
 from typing import Any, NoReturn, Optional
 
+from gluon_resnet.terminal import printable
+
 _SHOWN = "default"  # in a help that says by itself what is taken where nothing is given
 
 
@@ -36,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(2, printable(f"{self.prog}: error: {message} (see --help)") + "\n")
 
 
 class _Formatter(argparse.HelpFormatter):

@@ -30,6 +30,7 @@ from gluon_resnet.deploy import Predictor
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.predictor import CROPS, most_probable
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.terminal import tell
 
 _EPILOG = """\
 IMAGE is a JPEG or PNG file, a folder (searched through for *.jpg, *.jpeg and *.png) or a record file (*.rec).
@@ -52,8 +53,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        if isinstance(stream, io.TextIOWrapper):  # as the C++ program writes
+            stream.reconfigure(encoding="utf-8")
 
     predictor = Predictor(
         args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=told
@@ -71,14 +72,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
                     print(_line(item, next(rows), predictor.card.classes, args))
                     continue
                 cause = reason(error, item.name)
-                print(f"predict: {item.name}: {cause}", file=sys.stderr)
+                tell(f"predict: {item.name}: {cause}")
                 if args.json:
                     print(json_of_error(item.name, item.labels, cause))
                 bad += 1
             images += len(batch)
             sys.stdout.flush()
     if bad:
-        print(f"predict: {bad} of {images} images could not be read", file=sys.stderr)
+        tell(f"predict: {bad} of {images} images could not be read")
     return 1 if bad else None
 
 

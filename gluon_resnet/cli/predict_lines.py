@@ -10,18 +10,22 @@ from typing import Any, Optional
 import numpy as np
 
 from gluon_resnet.errors import DataError
+from gluon_resnet.terminal import printable
 
 
 def text_of_classes(name: str, classes: Sequence[str], best: Sequence[tuple[int, float]]) -> str:
     """The name, and a line for each of the (label, probability)."""
     return "\n".join(
-        [name, *(f"{100 * probability:7.2f} %  {classes[label]}" for label, probability in best)]
+        [
+            printable(name),
+            *(f"{100 * probability:7.2f} %  {printable(classes[label])}" for label, probability in best),
+        ]
     )
 
 
 def text_of_logits(name: str, logits: np.ndarray) -> str:
     """The name, and all outputs in one line."""
-    return f"{name}\n" + "".join(f"  {value:.9g}" for value in logits.tolist())
+    return f"{printable(name)}\n" + "".join(f"  {value:.9g}" for value in logits.tolist())
 
 
 def json_of_classes(
@@ -42,7 +46,7 @@ def json_of_logits(name: str, labels: Optional[np.ndarray], logits: np.ndarray) 
 
 def json_of_error(name: str, labels: Optional[np.ndarray], reason: str) -> str:
     """One object, in one line."""
-    return _json(name, labels, error=reason)
+    return _json(name, labels, error=_utf8(reason))
 
 
 def reason(error: BaseException, name: str) -> str:
@@ -58,7 +62,7 @@ def _json(name: str, labels: Optional[np.ndarray], **values: Any) -> str:
     if labels is not None and labels.size:
         numbers = [int(value) if value.is_integer() else _number(value) for value in labels.tolist()]
         content["label"] = numbers[0] if len(numbers) == 1 else numbers
-    return json.dumps({**content, **values}, ensure_ascii=False)
+    return printable(json.dumps({**content, **values}, ensure_ascii=False), None)
 
 
 def _number(value: float) -> Optional[float]:

@@ -10,6 +10,7 @@ from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
 from gluon_resnet.deploy.quantize import MODES, quantize
+from gluon_resnet.terminal import say
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -65,9 +66,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         card=told_sizes(args),
     )
     files = [f"{args.output}-{end}" for end in ("symbol.json", "0000.params", "model.json")]
-    print(f"quantized {result.layers} layers to {', '.join(files)}")
+    say(f"quantized {result.layers} layers to {', '.join(files)}")
     if result.float_layers:
-        print(f"in float32: {', '.join(result.float_layers)}")
+        say(f"in float32: {', '.join(result.float_layers)}")
     if result.compared:
-        print(f"the same class as in float32 for {result.same} of {result.compared} calibration images")
+        say(f"the same class as in float32 for {result.same} of {result.compared} calibration images")
     return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
@@ -23,6 +22,7 @@ from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.reporting.report import write_report
 from gluon_resnet.reproduction.results import planned_conversions, read_study
 from gluon_resnet.reproduction.steps import Outcome, Step, run_steps, sole_user
+from gluon_resnet.terminal import note, say
 from gluon_resnet.training.devices import gpu_contexts
 
 _EPILOG = """\
@@ -256,7 +256,7 @@ def _lenient(report: Callable[[], None]) -> Callable[[], None]:
         try:
             report()
         except (OSError, EnvironmentProblem) as problem:
-            print(f"note: the report could not be written: {problem}", file=sys.stderr)
+            note(f"the report could not be written: {problem}")
 
     return write
 
@@ -264,7 +264,7 @@ def _lenient(report: Callable[[], None]) -> Callable[[], None]:
 def _told(outcome: Outcome, folder: str, command: str) -> Optional[int]:
     """The exit status, after a line about the end; GluonResnetError where something failed."""
     if outcome.signal:
-        print(f"stopped; go on with: {command}")
+        say(f"stopped; go on with: {command}")
         return 128 + outcome.signal
     if outcome.failed:
         told = "; ".join(f"{name}: {why}" for name, why in outcome.failed.items())
@@ -272,5 +272,5 @@ def _told(outcome: Outcome, folder: str, command: str) -> Optional[int]:
         steps, whose = ("1 step", "its") if count == 1 else (f"{count} steps", "their")
         lost = f", and {left} that need {whose} work were left out" if left else ""
         raise GluonResnetError(f"{steps} failed{lost}: {told}. The same command tries again")
-    print(f"wrote {shlex.quote(folder)}/report.html and report.md")
+    say(f"wrote {shlex.quote(folder)}/report.html and report.md")
     return None

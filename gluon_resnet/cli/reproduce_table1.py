@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -13,6 +12,7 @@ from tabulate import tabulate
 from gluon_resnet.analysis.paper import TABLE_1_FLOPS
 from gluon_resnet.analysis.table1 import Column, columns, differences
 from gluon_resnet.errors import UsageError
+from gluon_resnet.terminal import say, tell
 
 
 def add_target(targets: Any) -> None:
@@ -31,16 +31,16 @@ def _table1(args: argparse.Namespace) -> Optional[int]:
         raise UsageError("table1 trains nothing: leave out what stands behind --")
     ours = columns()
     print(_drawn(ours))
-    print(
+    say(
         "FLOPs: multiply-adds of convolutions and fc; shortcuts A up to 34 layers, B from 50 (Table 2, §4.1)."
     )
     found = differences(ours)
     for difference in found:
-        print(f"reproduce.py: table1: {difference}", file=sys.stderr)
+        tell(f"reproduce.py: table1: {difference}")
     if found:
-        print(f"reproduce.py: error: {len(found)} cells differ from the paper's Table 1", file=sys.stderr)
+        tell(f"reproduce.py: error: {len(found)} cells differ from the paper's Table 1")
         return 1
-    print("Every cell is that of the paper's Table 1; its FLOPs are ours, rounded or cut off.")
+    say("Every cell is that of the paper's Table 1; its FLOPs are ours, rounded or cut off.")
     return None
 
 

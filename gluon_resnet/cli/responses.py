@@ -23,6 +23,7 @@ from gluon_resnet.cli.evaluate_options import (
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.files import whole_file
+from gluon_resnet.terminal import printable_cells
 
 _EPILOG = """\
 The outputs of each convolution, after its batch normalization and before ReLU or addition, over all images, channels
@@ -109,7 +110,9 @@ def _table(responses: Sequence[Responses]) -> str:
 
     headers = ["network", "parameters", "images", "3x3 layers", "mean std", "median", "least", "greatest"]
     rows = [[r.network, r.parameters, f"{r.images:,}", len(r.stds), *_summary(r)] for r in responses]
-    return tabulate(rows, headers, colalign=("left", "left", *["right"] * 6), disable_numparse=True)
+    return tabulate(
+        printable_cells(rows), headers, colalign=("left", "left", *["right"] * 6), disable_numparse=True
+    )
 
 
 def _summary(responses: Responses) -> list[str]:

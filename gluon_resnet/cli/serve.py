@@ -13,6 +13,7 @@ from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.serving.limits import MIB, Limits
+from gluon_resnet.terminal import say
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -54,7 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             limits,
             metrics,
             args.grace,
-            ready=lambda: print(f"serving {name} on {url(listener)}", flush=True),
+            ready=lambda: say(f"serving {name} on {url(listener)}"),
         )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Optional
 
-from gluon_resnet.cli.command import note
 from gluon_resnet.cli.train_beginning import find_position, tell_what_to_expect
 from gluon_resnet.cli.train_benchmark import benchmark
 from gluon_resnet.cli.train_card import card_of
@@ -23,6 +22,7 @@ from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.cli.train_told import tell_of_records
 from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import parameters_path
+from gluon_resnet.terminal import note, say, tell
 from gluon_resnet.training.anomaly import Anomaly
 from gluon_resnet.training.devices import open_engine
 from gluon_resnet.training.engine import Engine
@@ -63,7 +63,7 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
     position = find_position(job, workers)
     if position.done(job.iterations):
         job.checkpoints.complete(job.trainer, position, job.iterations)
-        print(f"{prefix}: all {position.epoch} epochs are done already")
+        say(f"{prefix}: all {position.epoch} epochs are done already")
         return None
     if workers.rank == 0:
         tell_of_records(job)
@@ -95,11 +95,11 @@ def _train(job: Job, workers: Workers) -> Optional[int]:
         raise reported(anomaly, job) from None
     if done:
         if report:
-            print(f"saved {parameters_path(prefix, epochs)}, {prefix}-log.jsonl and {prefix}-report.html")
+            say(f"saved {parameters_path(prefix, epochs)}, {prefix}-log.jsonl and {prefix}-report.html")
         return None
     if report:
         going_on = request.command if args.resume else f"{request.command} --resume"
-        print(f"stopped; the state is in {job.checkpoints.resume_path}, go on with: {going_on}")
+        say(f"stopped; the state is in {job.checkpoints.resume_path}, go on with: {going_on}")
     return 128 + (stop.signal or signal.SIGTERM)  # or another worker had one
 
 
@@ -119,15 +119,13 @@ def _begin_files(job: Job, position: Position, epochs: int, workers: Workers) ->
         list_holdout(job.records[0], job.validation_records[0], prefix)
     if job.mean:
         job.mean.save(job.mean_path)
-        print(f"the mean of {job.mean.images} images is subtracted, and kept in {job.mean_path}")
+        say(f"the mean of {job.mean.images} images is subtracted, and kept in {job.mean_path}")
     return report
 
 
 def _give_up(rank: int) -> None:
     """Ends this process, whose main thread may wait inside MXNet for a worker that is gone."""
-    print(
-        f"train.py: error: worker {rank} has ended, and the others cannot go on: start all of them with --resume",
-        file=sys.stderr,
-        flush=True,
+    tell(
+        f"train.py: error: worker {rank} has ended, and the others cannot go on: start all of them with --resume"
     )
     os._exit(1)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from gluon_resnet.card import ModelCard, class_difference
-from gluon_resnet.cli.command import note
 from gluon_resnet.cli.train_job import Job
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.parameters import load_parameters, parameter_value, read_arrays
 from gluon_resnet.models.saved import chosen_epoch, newest_epoch, parameters_path, saved_epochs
+from gluon_resnet.terminal import note
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_data import data_difference
 from gluon_resnet.training.schedule import Observed

@@ -11,6 +11,7 @@ from typing import Any
 from gluon_resnet.cli.train_job import Request, build_trainer
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import get_model, with_normalization
+from gluon_resnet.terminal import say
 from gluon_resnet.training.engine import Engine
 from gluon_resnet.training.metrics import Meter
 from gluon_resnet.training.progress import Progress
@@ -42,17 +43,16 @@ def benchmark(request: Request, engine: Engine) -> None:
     trainer = build_trainer(request, recipe, net, classes, engine)
     batch = SyntheticBatch(recipe.batch_size, recipe.size, classes, args.seed)
     devices = "1 device" if len(contexts) == 1 else f"{len(contexts)} devices"
-    print(
+    say(
         f"{args.network}, {args.dtype}, batches of {len(batch)} images of {recipe.size}x{recipe.size} on {devices}, "
-        f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}",
-        flush=True,
+        f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
     )
     meter = trainer.new_meter()
     _run(trainer, batch, meter, _WARM_UP, args.disp_batches, "warm-up")
     seconds = _run(trainer, batch, meter, iterations, args.disp_batches, "step")
     meter.sums()
     rate, median = len(batch) * iterations / sum(seconds), statistics.median(seconds) * 1e3
-    print(
+    say(
         f"{iterations} steps after {_WARM_UP} to warm up: {rate:.1f} images/s, {median:.1f} ms a step "
         f"(median; {min(seconds) * 1e3:.1f} to {max(seconds) * 1e3:.1f})"
     )

@@ -11,7 +11,7 @@ from typing import Any, Optional
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.card_entries import card_versions, data_set
-from gluon_resnet.cli.command import as_typed, note
+from gluon_resnet.cli.command import as_typed
 from gluon_resnet.cli.train_fitted import fitted, usual_size
 from gluon_resnet.cli.train_mean import mean_image
 from gluon_resnet.cli.train_options import chosen_recipe
@@ -22,6 +22,7 @@ from gluon_resnet.data.labels import check_labels
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.saved import parameters_path
+from gluon_resnet.terminal import note
 from gluon_resnet.training.checkpoint import Checkpoints
 from gluon_resnet.training.detect import DetectingTrainer
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts

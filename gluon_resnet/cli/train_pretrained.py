@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -19,6 +18,7 @@ from gluon_resnet.convert import (
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import choose_variant, describe
 from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.terminal import note
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.transfer import Pretrained
 
@@ -71,9 +71,7 @@ def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
     own_mean = args.rgb_mean is None and args.mean_image is None
     args.keeps_mean_image = card.per_pixel_mean and same_size and own_mean
     if card.per_pixel_mean and not same_size and own_mean:
-        print(
-            f"note: the mean image is of {card.size}x{card.size}: its average is subtracted", file=sys.stderr
-        )
+        note(f"the mean image is of {card.size}x{card.size}: its average is subtracted")
     args.interpolation = card.interpolation
     args.image_shape = args.image_shape or card.size
     if args.mean_image is None:
@@ -91,7 +89,7 @@ def _found(args: argparse.Namespace) -> Pretrained:
                 f"./{IMAGENET} for the checkpoint, or go to another folder"
             )
         network, variant = require_published(args.network, args.variant, args.shortcut)
-        path, digest = published_file(network, lambda sentence: print(f"note: {sentence}", file=sys.stderr))
+        path, digest = published_file(network, note)
         card = published_card(network, variant, path, digest, f"--pretrained {IMAGENET}")
         return _Published(path.removesuffix(".pth"), 0, card)
     told = None

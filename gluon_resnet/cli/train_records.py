@@ -12,6 +12,7 @@ from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.data.holdout import hold_out
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import temporary_name
+from gluon_resnet.terminal import say
 
 
 def open_records(
@@ -44,7 +45,7 @@ def list_holdout(train: RecordFile, held: RecordFile, prefix: str) -> None:
     for part, name in ((train, "train"), (held, "holdout")):
         with temporary_name(f"{prefix}-{name}.idx") as temporary:
             part.write_index(temporary)
-    print(
+    say(
         f"{len(held)} records of {held.path} are held out for validation, {len(train)} train ({prefix}-holdout.idx)"
     )
 

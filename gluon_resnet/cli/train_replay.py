@@ -19,6 +19,7 @@ from gluon_resnet.cli.train_job import Job
 from gluon_resnet.data import Batch, Loader
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
 from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.terminal import printable_cells, say
 from gluon_resnet.training.anomaly import Anomaly, Place
 from gluon_resnet.training.anomaly_file import AnomalyFile, state_prefix
 from gluon_resnet.training.detect import DetectingTrainer, Values
@@ -91,9 +92,9 @@ class Replay:
 
         `job`: of the run's command line and of the same worker, with the first weights, its steps checked.
         """
-        print(f"{self._path}: {self.file.message}")
+        say(f"{self._path}: {self.file.message}")
         if os.getcwd() != self.file.folder:
-            print(f"note: that was in {self.file.folder}, and relative paths are now taken from here")
+            say(f"note: that was in {self.file.folder}, and relative paths are now taken from here")
         trainer = job.trainer
         assert isinstance(trainer, DetectingTrainer)
         trainer.checking = False
@@ -108,7 +109,7 @@ class Replay:
         before = f"{base}.params"
         if os.path.exists(before):
             job.trainer.load_state(before, read_arrays(before))
-            print(f"the weights are those before the step ({before})")
+            say(f"the weights are those before the step ({before})")
             return None
         places = [job.checkpoints.under(base)]
         if self.file.rank:  # the first worker has saved nothing where it was not the one to find the anomaly
@@ -116,9 +117,9 @@ class Replay:
         for place in places:
             position = place.resume(job.trainer)
             if position:
-                print(f"the weights are those of {place.resume_path}, after iteration {position.iteration}")
+                say(f"the weights are those of {place.resume_path}, after iteration {position.iteration}")
                 return position
-        print("the weights are those that the run began with: no state lies beside the file")
+        say("the weights are those that the run began with: no state lies beside the file")
         return beginning(job)
 
     def _reach(
@@ -128,12 +129,12 @@ class Replay:
         steps = self.file.iteration - 1 - position.iteration if position else 0
         if not position or not steps or self.file.world_size > 1:
             if steps:
-                print(
+                say(
                     f"note: they are not those before the step, since one worker alone cannot train the network of "
                     f"{self.file.world_size} up to it: it may not show again"
                 )
             return self._batch(job.train), self.file.lr
-        print(f"training again on the {steps} batches from there to the step", flush=True)
+        say(f"training again on the {steps} batches from there to the step")
         try:
             fit(
                 _UpTo(trainer, self.file.iteration - 1),  # type: ignore[arg-type]
@@ -175,9 +176,9 @@ class Replay:
         print("\n" + _table(seen, ("gradient",), "gradient of"))
         print("\n" + _images(batch, trainer.losses, classes) + "\n")
         if first is None and not ending:
-            print(f"it does not show again: all numbers of {place} are finite")
+            say(f"it does not show again: all numbers of {place} are finite")
             return 0
-        print(f"it shows again in {place}: {f'first in {first}' if first else ending}")
+        say(f"it shows again in {place}: {f'first in {first}' if first else ending}")
         return 1
 
 
@@ -229,4 +230,4 @@ def _images(batch: Batch, losses: np.ndarray, classes: Sequence[str]) -> str:
     title = (
         "record" if len(losses) <= _IMAGES else f"record, the {_IMAGES} of {len(losses)} of the greatest loss"
     )
-    return tabulate(rows, (title, "label", "loss", "pixels from", "to"), floatfmt=".4g")
+    return tabulate(printable_cells(rows), (title, "label", "loss", "pixels from", "to"), floatfmt=".4g")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from dataclasses import replace
 from types import TracebackType
 from typing import Callable, Optional
@@ -15,12 +14,12 @@ from gluon_resnet.analysis.curves import draw_curves
 from gluon_resnet.analysis.report import write_report
 from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.command import warn
 from gluon_resnet.cli.train_card import after_epoch
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError, ModelError
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.files import remove_leftovers
+from gluon_resnet.terminal import note, say, warn
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
 from gluon_resnet.training.position import Position
@@ -109,10 +108,10 @@ class TrainReport:
     def __call__(self, record: EpochRecord) -> None:
         """Take the record of an epoch: its line is printed, all files are brought up to date."""
         self._iteration = record.iteration
-        print(record.line(self._run.epochs, len(self._card.classes)), flush=True)
+        say(record.line(self._run.epochs, len(self._card.classes)))
         loading = self._train.stats() if self._train else None
         if loading and loading.batches:  # none where a run goes on with an epoch's validation
-            print(f"  loader: {loading}", flush=True)
+            say(f"  loader: {loading}")
             record = replace(record, data_wait=round(loading.consumer_wait_share, 3))
         if self.confusion is not None and record.val_loss is not None:
             self._run = replace(self._run, worst_classes=worst_classes(self.confusion, self._card.classes))
@@ -174,9 +173,9 @@ class TrainReport:
         try:
             work()
         except (EnvironmentProblem, DataError, OSError) as problem:
-            note = str(problem)
+            sentence = str(problem)
             if isinstance(problem, OSError):
-                note = f"{problem.filename or self._prefix}: {problem.strerror}"
-            if note not in self._said:
-                self._said.add(note)
-                print(f"note: {note}", file=sys.stderr)
+                sentence = f"{problem.filename or self._prefix}: {problem.strerror}"
+            if sentence not in self._said:
+                self._said.add(sentence)
+                note(sentence)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gluon_resnet.cli.arguments import note_of_fractions
-from gluon_resnet.cli.command import note, warn
 from gluon_resnet.cli.told_records import same_names, same_records
 from gluon_resnet.cli.train_job import Job
+from gluon_resnet.terminal import note, warn
 
 
 def tell_of_records(job: Job) -> None:

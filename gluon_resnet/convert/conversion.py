@@ -13,10 +13,11 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.convert.layouts import Layout, find, same_function, to_write
 from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
 from gluon_resnet.convert.weights_file import read_weights
-from gluon_resnet.errors import ModelError, UsageError, printable
+from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.build import build_network
 from gluon_resnet.models.parameters import parameter_value
 from gluon_resnet.models.registry import choose_variant, describe
+from gluon_resnet.terminal import printable
 
 Path = Union[str, "os.PathLike[str]"]
 

@@ -13,8 +13,9 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO, Any, Callable, Optional
 
-from gluon_resnet.errors import EnvironmentProblem, ModelError, printable
+from gluon_resnet.errors import EnvironmentProblem, ModelError
 from gluon_resnet.files import remove_leftovers, sha256, temporary_name
+from gluon_resnet.terminal import printable
 
 _PATIENCE = 60.0  # seconds without an answer, or with less than _PROGRESS bytes
 _PROGRESS = 1 << 14

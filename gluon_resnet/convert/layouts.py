@@ -11,8 +11,9 @@ from typing import NamedTuple, Optional
 from gluon_resnet.convert import names
 from gluon_resnet.convert.names import Layer, Names, our_layers
 from gluon_resnet.convert.weights_file import TORCH_ENDINGS
-from gluon_resnet.errors import ModelError, UsageError, printable
+from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.registry import describe, get_model
+from gluon_resnet.terminal import printable
 
 _TORCH_FILES = (*TORCH_ENDINGS, ".safetensors")
 _GLUON_FILES = (".params", ".safetensors")

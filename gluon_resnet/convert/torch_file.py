@@ -25,7 +25,8 @@ import numpy as np
 
 from gluon_resnet.convert.pickled import INERT, default_dict, evaluate, ordered_dict
 from gluon_resnet.convert.torch_state import choose
-from gluon_resnet.errors import ModelError, UsageError, printable
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.terminal import printable
 
 Path = Union[str, "os.PathLike[str]"]
 

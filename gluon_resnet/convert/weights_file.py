@@ -10,9 +10,10 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 
 from gluon_resnet.convert.torch_file import read_torch
-from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError, printable
+from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.files import whole_file
 from gluon_resnet.models.parameters import read_arrays, write_arrays
+from gluon_resnet.terminal import printable
 
 Path = Union[str, "os.PathLike[str]"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gluon_resnet.data.image_list import folder_order
+from gluon_resnet.terminal import printable
 
 # Of desktops, NAS boxes and file systems; compared in lower case. What starts with a dot is hidden anyway.
 _SYSTEM = frozenset(
@@ -111,11 +112,6 @@ def survey(
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name, without its folder, is hidden or belongs to a system."""
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM
-
-
-def printable(name: str) -> str:
-    """`name` with what a terminal would not print, or would obey, as escapes."""
-    return name if name.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _number(count: int, noun: str, plural: str = "") -> str:

@@ -16,6 +16,7 @@ from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, ListOrigin
 from gluon_resnet.data.pack_output import PackOutput
 from gluon_resnet.data.sources import Source
 from gluon_resnet.errors import DataError, ImageError, UsageError
+from gluon_resnet.terminal import printable
 
 # Called now and then with the number of pictures done and of bytes written so far.
 Progress = Callable[[int, int], None]
@@ -122,7 +123,7 @@ def pack(
     """Pack `source` into PREFIX.rec and PREFIX.idx, and its class names, if known, into PREFIX.classes.
 
     Files of these names are replaced, and only when the new ones are whole. Pictures that cannot be packed
-    are listed in PREFIX.errors.txt, a line each: NAME<tab>REASON.
+    are listed in PREFIX.errors.txt, a line each: NAME<tab>REASON, printable.
 
     Args:
         source: where the pictures come from; see Source.
@@ -157,7 +158,7 @@ def pack(
             name, reason = failures[0]
             raise BadImagesError(
                 f"{len(failures)} of {len(source)} pictures cannot be packed, so nothing was written; "
-                f"the first: {name}: {reason}",
+                f"the first: {printable(name)}: {printable(reason)}",
                 failures,
                 errors_path,
             )
@@ -202,7 +203,7 @@ def _feed(
 def _list_failures(prefix: str, failures: Sequence[Failure]) -> Optional[str]:
     path = prefix + ".errors.txt"
     if failures:
-        write_text(path, "".join(f"{name}\t{reason}\n" for name, reason in failures))
+        write_text(path, "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures))
         return path
     if os.path.exists(path):  # of an earlier run
         os.unlink(path)

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Callable, NamedTuple, NoReturn, Optional, Union, cast
 
 from gluon_resnet.data.image_list import Entry
-from gluon_resnet.data.left_out import Survey, is_hidden, printable, survey
+from gluon_resnet.data.left_out import Survey, is_hidden, survey
 from gluon_resnet.data.sources import EXTENSIONS, FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError
+from gluon_resnet.terminal import printable
 
 _Opener = Callable[[IO[bytes]], IO[bytes]]
 _COMPRESSED: tuple[tuple[bytes, str, _Opener], ...] = (

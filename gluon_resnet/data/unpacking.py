@@ -12,9 +12,10 @@ from urllib.parse import quote
 import numpy as np
 
 from gluon_resnet.data.class_names import classes_path, read_class_names
-from gluon_resnet.data.left_out import is_hidden, printable
+from gluon_resnet.data.left_out import is_hidden
 from gluon_resnet.data.records import RecordFile
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.terminal import printable
 
 _ENDINGS = (
     (b"\xff\xd8\xff", ".jpg"),

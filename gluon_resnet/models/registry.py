@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -14,6 +13,7 @@ from gluon_resnet.models.prelu_net import PRELU_NETS, PReluNet
 from gluon_resnet.models.resnet import Architecture, ResNet
 from gluon_resnet.models.units import BASIC, BOTTLENECK, SHORTCUTS, VARIANTS
 from gluon_resnet.models.vgg import VGG, Vgg
+from gluon_resnet.terminal import note
 
 # Table 1: the unit and how many of them conv2_x to conv5_x have.
 _IMAGENET = {
@@ -105,7 +105,7 @@ def _with_published_weights(name: str, variant: Optional[str], shortcut: Optiona
     from gluon_resnet.convert import published_card, published_file, published_network, require_published
 
     name, variant = require_published(name, variant, shortcut)
-    path, digest = published_file(name, lambda sentence: print(sentence, file=sys.stderr))
+    path, digest = published_file(name, note)
     return published_network(published_card(name, variant, path, digest, "get_model"))[1]
 
 

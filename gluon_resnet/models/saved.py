@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
@@ -14,6 +13,7 @@ from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import sha256, temporary_names
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.parameters import load_parameters, save_parameters
+from gluon_resnet.terminal import note
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -65,11 +65,11 @@ def chosen_epoch(prefix: Path, epoch: Union[int, str, None] = None) -> int:
         return int(match[1])
     if epoch is not None:
         if int(epoch) in others:
-            _note(_named(prefix, [int(epoch)]))
+            note(_named(prefix, [int(epoch)]))
         return int(epoch)
     if own:
         if others:
-            _note(f"{_named(prefix, others)}: left out")
+            note(f"{_named(prefix, others)}: left out")
         return own[-1]
     if others:
         raise UsageError(
@@ -101,10 +101,6 @@ def _named(prefix: str, epochs: Sequence[int]) -> str:
     files = f"{first} is" if first == last else f"{first} to {last} ({len(epochs)} files) are"
     known = _last_epoch(prefix)
     return f"{files} not of the network of {prefix}-model.json, which has been trained for {known} epochs"
-
-
-def _note(message: str) -> None:
-    print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def load_card(prefix: Path) -> ModelCard:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models.parameters import parameter_values, write_arrays
 from gluon_resnet.models.saved import parameters_path
+from gluon_resnet.terminal import warn
 from gluon_resnet.training.background import BackgroundWriter
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_data import RunData
 from gluon_resnet.training.states import States, link
 from gluon_resnet.training.trainer import Trainer
-
-
-def _note(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 class Checkpoints:
@@ -51,7 +47,7 @@ class Checkpoints:
         save_every: int = 0,
         keep: int = 2,
         writes: bool = True,
-        warn: Callable[[str], None] = _note,
+        warn: Callable[[str], None] = warn,
         data: Optional[RunData] = None,
     ) -> None:
         self.prefix, self.resumed = prefix, False

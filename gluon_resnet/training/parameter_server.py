@@ -8,12 +8,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
 from gluon_resnet.errors import UsageError
+from gluon_resnet.terminal import tell
 
 FIRST_NUMBERS = 2**30  # keys from here on hold numbers that are added up; weights are counted from 0
 
@@ -104,7 +104,7 @@ class _Fatal:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if error is not None:
             traceback.print_exception(kind, error, trace)
-            print(f"parameter server: error: {self._message}", file=sys.stderr, flush=True)
+            tell(f"parameter server: error: {self._message}")
             os._exit(1)
 
 

@@ -8,6 +8,8 @@ from typing import Callable, TypeVar
 
 from tqdm import tqdm
 
+from gluon_resnet.terminal import tell
+
 Item = TypeVar("Item")
 
 
@@ -43,4 +45,4 @@ class Progress:
         for number, item in enumerate(items, done + 1):
             yield item
             if self._every and number % self._every == 0:
-                print(f"{title}  {number}/{total}  {status()}", file=sys.stderr, flush=True)
+                tell(f"{title}  {number}/{total}  {status()}")
