@@ -13,7 +13,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.errors import DataError, ModelError, UsageError
 from gluon_resnet.files import whole_file
 from gluon_resnet.json_values import (
     from_json,
@@ -21,11 +21,12 @@ from gluon_resnet.json_values import (
     is_json,
     is_number,
     is_text,
-    parse_json,
+    read_json,
     require,
     require_keys,
 )
 from gluon_resnet.provenance import Exported, MeasuredError, Source, TrainedBy, TrainedOn, require_named_texts
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -33,7 +34,6 @@ UNKNOWN = "unknown"  # the network of a graph that nobody has described
 OUR_DECODER = "libjpeg-turbo"  # full decode, smooth chroma: see Loader
 
 _FLOAT32_LIMIT = 3e38
-_MOST_BYTES = 1 << 24  # of a file: 20,000 classes take a tenth
 _MOST_PIXELS = 1 << 14  # as csrc/predict/predict_card.h
 _FORMAT = "gluon-resnet model card 2"
 _KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing")
@@ -132,7 +132,7 @@ class ModelCard:
         Such files may be there all the same, from an earlier export of another network.
         """
         if self.exported is not None and name not in self.exported.formats:
-            found = ", ".join(self.exported.formats) or "none"
+            found = printable(", ".join(self.exported.formats) or "none", MOST_OF_A_NAME)
             raise ModelError(f"{path}: exported: expected the format {name}, found {found}", path=path)
 
     def with_error(self, error: MeasuredError) -> ModelCard:
@@ -158,11 +158,8 @@ class ModelCard:
     def load(cls, path: Path) -> ModelCard:
         """Read a card; ModelError, naming the path, for anything that `save` would not have written."""
         path = os.fspath(path)
-        with open(path, "rb") as stream:
-            text = stream.read(_MOST_BYTES + 1)
         try:
-            require(len(text) <= _MOST_BYTES, "the card", f"at most {_MOST_BYTES} bytes", "more")
-            content: Any = parse_json(text)
+            content: Any = read_json(path)
             require_keys(content, "the card", (*_KEYS, *_PROVENANCE))
             preprocessing = content.pop("preprocessing")
             require_keys(preprocessing, "preprocessing", (*_PREPROCESSING, *_NORMALIZATION))
@@ -173,7 +170,9 @@ class ModelCard:
             return from_json(cls, values, "the card")
         except UsageError as error:
             raise ModelError(f"{path}: {error}", path=path) from None
-        except (ValueError, RecursionError) as error:
+        except DataError as error:
+            raise ModelError(str(error), path=path) from None
+        except ValueError as error:
             raise ModelError(f"{path}: this is not a model card in JSON: {error}", path=path) from None
 
 
@@ -188,7 +187,7 @@ def class_difference(then: Sequence[str], now: Sequence[str]) -> Optional[str]:
         return None
     for label, (name, other) in enumerate(zip(then, now)):
         if name != other:
-            return f"class {label} was {name!r}, and is {other!r} now"
+            return f"class {label} was {shown(name)}, and is {shown(other)} now"
     return None
 
 

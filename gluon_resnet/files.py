@@ -12,9 +12,10 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any, Union
+from typing import IO, Any, Optional, Union
 
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.terminal import shown
 
 
 @contextlib.contextmanager
@@ -92,10 +93,48 @@ def regular_only(path: str, flags: int) -> int:
     raise DataError(f"{os.fspath(path)}: expected a regular file, found {kind}", path=os.fspath(path))
 
 
+def own_file(path: str, flags: int) -> int:
+    """As regular_only, for a file that is added to or locked: a link, which may lead anywhere, is refused, too."""
+    if os.path.islink(path):  # O_NOFOLLOW alone would say that there are too many of them
+        raise DataError(
+            f"{os.fspath(path)}: expected a regular file, found a symbolic link", path=os.fspath(path)
+        )
+    return regular_only(path, flags | os.O_NOFOLLOW)
+
+
+def read_regular(path: Union[str, os.PathLike[str]], most: Optional[int] = None) -> bytes:
+    """The bytes of a file; DataError where it is no regular file, or has more than `most` of them."""
+    with open(path, "rb", opener=regular_only) as stream:
+        data = stream.read() if most is None else stream.read(most + 1)
+    if most is not None and len(data) > most:
+        raise DataError(f"{os.fspath(path)}: expected at most {most} bytes", path=os.fspath(path))
+    return data
+
+
+def beside(path: str, name: Any) -> str:
+    """The path of the file called `name` in the folder of the file `path`, in which the name stands.
+
+    Args:
+        path: of a file that may be a stranger's.
+        name: what it holds in the place of a name.
+
+    Raises:
+        UsageError: it is no plain name: a path would lead out of the folder.
+    """
+    plain = isinstance(name, str) and name not in ("", os.curdir, os.pardir) and not set("/\0") & set(name)
+    try:
+        plain = plain and os.fsencode(name) is not None
+    except UnicodeEncodeError:  # half of a surrogate pair
+        plain = False
+    if not plain:
+        raise UsageError(f"expected the name of a file in the same folder, found {shown(name)}")
+    return os.path.join(os.path.dirname(path), name)
+
+
 def sha256(path: Union[str, os.PathLike[str]]) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=regular_only) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

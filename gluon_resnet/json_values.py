@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Collection
 from dataclasses import is_dataclass
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -11,17 +12,39 @@ from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type
 import numpy as np
 
 from gluon_resnet.errors import UsageError
+from gluon_resnet.files import read_regular
+from gluon_resnet.terminal import shown
 
 _Record = TypeVar("_Record")
 
+_MOST_BYTES = 1 << 24  # of a file: the names of 20,000 classes take a tenth
+_MOST_LEVELS = 100  # copying and writing takes a function call for each
 _MOST_DIGITS = 1000  # of a whole number: reading one takes quadratic time in older versions of Python
 
 
-def parse_json(text: Union[bytes, str]) -> Any:
-    """The value of a JSON text in UTF-8; ValueError or RecursionError for anything else, NaN and infinity, too."""
+def parse_json(text: Union[bytes, str], finite: bool = True) -> Any:
+    """The value of a JSON text in UTF-8; ValueError for anything else, with `finite` for NaN and infinity, too."""
     if isinstance(text, bytes):
         text = text.decode()
-    return json.loads(text, parse_constant=_no_constant, parse_int=_integer)
+    try:
+        return json.loads(text, parse_constant=_no_constant if finite else None, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: Union[str, os.PathLike[str]], finite: bool = True) -> Any:
+    """The value in a file of ours, which may have become a stranger's.
+
+    Args:
+        path: a regular file of at most 16 MiB.
+        finite: whether NaN and infinity, which Python writes, are refused.
+
+    Raises:
+        ValueError: it is not in JSON.
+        DataError: it is no regular file, or too large.
+        OSError: it cannot be read.
+    """
+    return parse_json(read_regular(path, _MOST_BYTES), finite)
 
 
 def from_json(kind: type[_Record], value: Any, name: str) -> _Record:
@@ -37,7 +60,7 @@ def from_json(kind: type[_Record], value: Any, name: str) -> _Record:
 def require(condition: bool, name: str, expected: str, found: Any) -> None:
     """UsageError unless the value `found`, called `name`, is as `expected`."""
     if not condition:
-        raise UsageError(f"{name}: expected {expected}, found {_shown(found)}")
+        raise UsageError(f"{name}: expected {expected}, found {shown(found)}")
 
 
 def require_keys(value: Any, name: str, keys: Collection[str]) -> None:
@@ -66,14 +89,21 @@ def is_number(value: Any, least: float, most: float) -> bool:
 
 
 def is_json(value: Any) -> bool:
-    """Whether it is read back from JSON as it is: no tuple, no NaN, no key that is not text."""
-    if isinstance(value, dict):
-        return all(is_text(key) and is_json(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return all(map(is_json, value))
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, (bool, int)) or is_text(value)
+    """Whether it is read back from JSON as it is: no tuple, no NaN, no other key than text; of at most 100 levels."""
+    left = [(value, 0)]
+    while left:
+        value, depth = left.pop()
+        if isinstance(value, (dict, list)):
+            inner = value.values() if isinstance(value, dict) else value
+            if depth == _MOST_LEVELS or not all(map(is_text, value if isinstance(value, dict) else ())):
+                return False
+            left += [(item, depth + 1) for item in inner]
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                return False
+        elif not (value is None or isinstance(value, (bool, int)) or is_text(value)):
+            return False
+    return True
 
 
 def _read(hint: Any, value: Any, name: str) -> Any:
@@ -84,13 +114,6 @@ def _read(hint: Any, value: Any, name: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         return from_json(hint, value, name)
     return value
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(value)[:80]
-    except ValueError:  # a whole number of more digits than Python prints
-        return "a number with thousands of digits"
 
 
 def _no_constant(name: str) -> NoReturn:

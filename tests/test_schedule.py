@@ -86,5 +86,5 @@ def test_a_warm_up_lasts_until_the_error_of_a_whole_window_is_low():
 def test_what_was_observed_is_checked():
     assert Observed(best_error=12.5, warm_from=100).best_error == 12.5
     for wrong in ({"reductions": -1}, {"bad_epochs": "1"}, {"window_images": None}, {"warm_from": 1.5}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*, expected a number from 0"):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a number from 0, found "):
             Observed(**wrong)

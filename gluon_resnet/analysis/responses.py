@@ -15,9 +15,9 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Union
 
-from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import from_json, is_integer, is_number, is_text, parse_json, require
+from gluon_resnet.json_values import from_json, is_integer, is_number, is_text, read_json, require
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -89,10 +89,9 @@ class Responses:
         """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
         path = os.fspath(path)
         try:
-            with open(path, "rb") as stream:
-                content = parse_json(stream.read())
+            content = read_json(path)
             if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
                 raise ValueError(f"it has no format {_FORMAT!r}")
             return from_json(Responses, content, "the file")
-        except (ValueError, RecursionError, UsageError) as error:
+        except ValueError as error:
             raise DataError(f"{path} holds no layer responses: {error}", path) from None

@@ -31,7 +31,7 @@ from gluon_resnet.convert import (
 )
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import sha256
+from gluon_resnet.files import regular_only, sha256
 from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path, save_network, saved_epochs
 from gluon_resnet.models.units import VARIANTS
@@ -236,7 +236,7 @@ def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:
     if path is None:
         return tuple(map(str, range(count)))
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", opener=regular_only) as stream:
             names = tuple(stream.read().splitlines())
     except UnicodeDecodeError:
         raise ModelError(f"{path}: expected class names in UTF-8", path=path) from None

@@ -7,6 +7,7 @@ from typing import Optional
 
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import UsageError
+from gluon_resnet.terminal import shown
 
 
 def same_records(
@@ -44,7 +45,9 @@ def same_names(names: Sequence[str]) -> Optional[str]:
     for label, name in enumerate(names):
         first = seen.setdefault(name, label)
         if first != label:
-            return f"classes {first} and {label} are both called {name!r}: answers do not tell them apart"
+            return (
+                f"classes {first} and {label} are both called {shown(name)}: answers do not tell them apart"
+            )
     return None
 
 

@@ -17,7 +17,7 @@ from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.build import build_network
 from gluon_resnet.models.parameters import parameter_value
 from gluon_resnet.models.registry import choose_variant, describe
-from gluon_resnet.terminal import printable
+from gluon_resnet.terminal import printable, shown
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -203,13 +203,15 @@ def _check_counters(
 
 def _check_counter(path: str, name: str, array: np.ndarray) -> None:
     if array.size != 1 or array.dtype.kind != "i":
-        raise _error(path, f"tensor {name[:80]}: expected one integer, found {array.dtype} {array.shape}")
+        raise _error(
+            path, f"tensor {name[:80]}: expected one integer, found {array.dtype} {shown(array.shape)}"
+        )
 
 
 def _checked(path: str, name: str, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The array as float32, if it has this shape and finite values."""
     if array.shape != tuple(shape):
-        raise _error(path, f"tensor {name}: expected shape {tuple(shape)}, found {array.shape}")
+        raise _error(path, f"tensor {name}: expected shape {tuple(shape)}, found {shown(array.shape)}")
     if array.dtype.kind != "f":
         raise _error(path, f"tensor {name}: expected real numbers, found {array.dtype}")
     with np.errstate(over="ignore"):

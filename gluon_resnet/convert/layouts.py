@@ -169,5 +169,5 @@ def _titles(layouts: Sequence[Layout]) -> str:
 
 
 def _list(items: Sequence[str]) -> str:
-    shown = ", ".join(printable(item[:60]) for item in items[:_SHOWN])
+    shown = ", ".join(printable(item, 60) for item in items[:_SHOWN])
     return shown + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import reprlib
 import struct
 import zipfile
 import zlib
@@ -26,7 +25,8 @@ import numpy as np
 from gluon_resnet.convert.pickled import INERT, default_dict, evaluate, ordered_dict
 from gluon_resnet.convert.torch_state import choose
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.terminal import printable
+from gluon_resnet.files import read_regular
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -92,8 +92,7 @@ def read_torch(
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    with open(path, "rb") as stream:
-        data = stream.read()
+    data = read_regular(path)
     try:
         value, storages = _from_zip(data) if data[:2] == b"PK" else _from_pickles(data)
         state = choose(path, value, _Tensor, entry, tell)
@@ -112,8 +111,7 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     if not all(isinstance(number, int) and 0 <= number < 2**63 for number in numbers):
         # A few hundred bytes can describe a tuple of tuples that takes terabytes to print.
         raise ValueError(
-            f"impossible tensor: offset {reprlib.repr(offset)}, shape {reprlib.repr(shape)}, "
-            f"strides {reprlib.repr(strides)}"
+            f"impossible tensor: offset {shown(offset)}, shape {shown(shape)}, strides {shown(strides)}"
         )
     return _Tensor(storage, offset, shape, strides)
 
@@ -175,7 +173,7 @@ class _Pickle:
     def _remember(self, identity: Any) -> _Storage:
         storage = _storage(identity)
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"storage {storage.key} is described twice, and not alike")
+            raise ValueError(f"storage {storage.key[:MOST_OF_A_NAME]} is described twice, and not alike")
         return storage
 
 
@@ -202,16 +200,16 @@ def _from_archive(archive: zipfile.ZipFile, left: float) -> tuple[Any, dict[str,
         try:
             information = archive.getinfo(name)
         except KeyError:
-            raise ValueError(f"the archive has no {name}") from None
+            raise ValueError(f"the archive has no {name[:MOST_OF_A_NAME]}") from None
         if information.compress_type not in _COMPRESSIONS:
             raise ValueError(
-                f"{name} in the archive is compressed in another way than deflate: save the file again"
+                f"{name[:MOST_OF_A_NAME]} in the archive is compressed in another way than deflate: save the file again"
             )
         factor = _COMPRESSIONS[information.compress_type]
         left -= information.file_size / factor
         if left < 0:
             times = f"more than {factor} times " if factor > 1 else ""
-            raise ValueError(f"{name} in the archive is {times}larger than the file")
+            raise ValueError(f"{name[:MOST_OF_A_NAME]} in the archive is {times}larger than the file")
         with archive.open(information) as stream:
             # Without a number the library unpacks more than the archive says that there is.
             return stream.read(information.file_size + 1)
@@ -246,7 +244,7 @@ def _from_pickles(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         storage, header = pickle.storages[key], stream.read(8)
         if header != struct.pack("<Q", storage.length):
             raise ValueError(
-                f"storage {key}: expected {storage.length} values, found another number or the end"
+                f"storage {key[:MOST_OF_A_NAME]}: expected {storage.length} values, found another number or the end"
             )
         storages[key] = _values(storage, stream.read(storage.length * np.dtype(storage.type.dtype).itemsize))
     if stream.read(1):
@@ -258,7 +256,7 @@ def _values(storage: _Storage, data: bytes) -> np.ndarray:
     dtype = np.dtype(storage.type.dtype)
     if len(data) != storage.length * dtype.itemsize:
         size = storage.length * dtype.itemsize
-        raise ValueError(f"storage {storage.key}: expected {size} bytes, found {len(data)}")
+        raise ValueError(f"storage {storage.key[:MOST_OF_A_NAME]}: expected {size} bytes, found {len(data)}")
     values = np.frombuffer(data, dtype)
     if storage.type.name == "BFloat16Storage":
         values = (values.astype("<u4") << 16).view("<f4")
@@ -272,7 +270,8 @@ def _array(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np
     # More values than the storage has: the same ones shown again and again, which would need memory later.
     if size > len(values) or (size and last >= len(values)) or max(tensor.shape, default=0) >= 2**31:
         raise ValueError(
-            f"tensor {name[:80]} of shape {tensor.shape}, strides {tensor.strides} and offset {tensor.offset} "
+            f"tensor {name[:MOST_OF_A_NAME]} of shape {shown(tensor.shape)}, strides {shown(tensor.strides)} and "
+            f"offset {tensor.offset} "
             f"does not fit into its storage of {len(values)} values"
         )
     if not size:

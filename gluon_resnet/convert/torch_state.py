@@ -7,6 +7,7 @@ from typing import Any, Callable, NoReturn, Optional
 
 from gluon_resnet.convert.pickled import INERT
 from gluon_resnet.errors import UsageError
+from gluon_resnet.terminal import MOST_OF_A_NAME, shown
 
 _RAW = (
     "state_dict",
@@ -45,10 +46,12 @@ def choose(
         state: Mapping[str, Any] = value
         return state
     entries = dict(_entries(value, tensor))
-    names = ", ".join(repr(name[:80]) for name in list(entries)[:9]) or "none"
+    names = ", ".join(shown(name) for name in list(entries)[:9]) or "none"
     if entry is not None:
         if entry not in entries:
-            raise UsageError(f"{path} has no weights as {entry!r} (--weights): those that it has are {names}")
+            raise UsageError(
+                f"{path} has no weights as {shown(entry)} (--weights): those that it has are {names}"
+            )
         return entries[entry]
     known = [name for name in entries if name.split(".")[0] in _WRAPPERS]
     if not entries or (len(entries) > 1 and not known):
@@ -56,9 +59,9 @@ def choose(
     chosen = min(known, key=_order) if known else next(iter(entries))
     others = [name for name in known if name != chosen]
     if others:
-        ways = " or ".join(f"--weights {name}" for name in others)
+        ways = " or ".join(f"--weights {name[:MOST_OF_A_NAME]}" for name in others[:9])
         what = "the moving average" if all(map(_averaged, others)) else "the others"
-        tell(f"{path}: the weights of {chosen!r} are taken; {ways} takes {what}")
+        tell(f"{path}: the weights of {shown(chosen)} are taken; {ways} takes {what}")
     return entries[chosen]
 
 
@@ -102,4 +105,4 @@ def _refuse(value: Any, tensor: type, names: Optional[str]) -> NoReturn:
     if not isinstance(value, dict) or not value:
         raise ValueError(f"expected a dict of tensors, found {type(value).__name__.strip('_').lower()}")
     name = next(n for n, item in value.items() if not isinstance(n, str) or not isinstance(item, tensor))
-    raise ValueError(f"expected a dict of tensors, found something else as {str(name)[:80]!r}")
+    raise ValueError(f"expected a dict of tensors, found something else as {shown(name)}")

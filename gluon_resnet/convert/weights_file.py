@@ -11,9 +11,9 @@ import numpy as np
 
 from gluon_resnet.convert.torch_file import read_torch
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import read_regular, regular_only, whole_file
 from gluon_resnet.models.parameters import read_arrays, write_arrays
-from gluon_resnet.terminal import printable
+from gluon_resnet.terminal import printable, shown
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -51,7 +51,7 @@ def read_weights(
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=regular_only) as stream:
         start = stream.read(16)
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return read_torch(path, entry, tell)
@@ -101,8 +101,7 @@ def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     library = _safetensors()
-    with open(path, "rb") as stream:
-        data = stream.read()
+    data = read_regular(path)
     try:
         tensors = library.deserialize(data)
     except (library.SafetensorError, ValueError) as error:
@@ -117,7 +116,7 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
         try:
             arrays[name] = values.reshape(tensor["shape"])
         except ValueError:  # no values, and a shape that has a 0 and is larger than any array's
-            raise _error(path, f"tensor {name[:80]}: impossible shape {tensor['shape'][:8]}") from None
+            raise _error(path, f"tensor {name[:80]}: impossible shape {shown(tensor['shape'])}") from None
         arrays[name].flags.writeable = False
     return arrays
 

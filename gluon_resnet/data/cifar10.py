@@ -16,6 +16,7 @@ import numpy as np
 from gluon_resnet.data.sources import Picture
 from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.errors import DataError
+from gluon_resnet.files import read_regular
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXELS = 3 * 32 * 32
@@ -90,8 +91,7 @@ def _archive_files(root: str) -> dict[str, Read]:
 
 
 def _read_file(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
+    return read_regular(path)
 
 
 def _load(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Optional
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import regular_only, whole_file
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
 
 _MOST_CLASS = 1 << 24  # float32 holds every whole number up to it
 
@@ -69,21 +70,22 @@ def read_list(path: str) -> list[Entry]:
 def _parse(line: str) -> Entry:
     fields = [field.strip() for field in line.split("\t")]
     if len(fields) < 3 or not fields[-1]:
-        raise ValueError(f"expected KEY<tab>LABEL<tab>PATH, found {line.strip()!r}")
+        raise ValueError(f"expected KEY<tab>LABEL<tab>PATH, found {shown(line.strip())}")
     try:
         key = int(fields[0])
     except ValueError:
-        raise ValueError(f"expected a whole number as key, found {fields[0]!r}") from None
+        raise ValueError(f"expected a whole number as key, found {shown(fields[0])}") from None
     if not 0 <= key < 1 << 63:
-        raise ValueError(f"expected a key from 0 to 2^63 - 1, found {key}")
+        raise ValueError(f"expected a key from 0 to 2^63 - 1, found {shown(key)}")
     try:
         labels = tuple(float(field) for field in fields[1:-1])
     except ValueError:
-        raise ValueError(f"expected numbers as labels, found {fields[1:-1]}") from None
+        raise ValueError(f"expected numbers as labels, found {shown(fields[1:-1])}") from None
     for label, field in zip(labels, fields[1:-1]):
         problem = _label_problem(label)
         if problem is not None:
-            raise ValueError(f"expected labels that a record can hold, found {field}, {problem}")
+            held = printable(field, MOST_OF_A_NAME)
+            raise ValueError(f"expected labels that a record can hold, found {held}, {problem}")
     return Entry(key, labels, fields[-1])
 
 
@@ -108,7 +110,7 @@ def format_list(entries: Iterable[Entry]) -> str:
     lines = []
     for key, labels, path in entries:
         if not can_list(path):
-            raise DataError(f"{path!r}: a .lst file cannot hold this name; rename it")
+            raise DataError(f"{shown(path)}: a .lst file cannot hold this name; rename it")
         lines.append(f"{key}\t" + "".join(f"{label:f}\t" for label in labels) + f"{path}\n")
     return "".join(lines)
 

@@ -11,6 +11,7 @@ from gluon_resnet.data.image_list import Entry, read_list
 from gluon_resnet.data.records import RecordFile
 from gluon_resnet.data.sources import Picture
 from gluon_resnet.errors import DataError
+from gluon_resnet.terminal import shown
 
 
 class JoinedRecords:
@@ -83,8 +84,8 @@ def _common_classes(paths: Sequence[str]) -> Optional[tuple[str, ...]]:
         for label, (name, other) in enumerate(zip(names, named[longest])):
             if name != other:
                 raise DataError(
-                    f"{path}: label {label} is the class {name!r} here and {other!r} in {longest}; unpack the files, "
-                    "and pack their folders together",
+                    f"{path}: label {label} is the class {shown(name)} here and {shown(other)} in {longest}; "
+                    "unpack the files, and pack their folders together",
                     path=path,
                 )
     return named[longest]

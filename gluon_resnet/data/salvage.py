@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.data.sources import Picture
 from gluon_resnet.errors import RecordError
+from gluon_resnet.files import regular_only
 
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _PART = struct.Struct("<II")
@@ -85,7 +86,7 @@ class Salvaged:
 
 
 def _mapped(path: str) -> mmap.mmap:
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=regular_only) as stream:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
 from gluon_resnet.errors import UsageError
+from gluon_resnet.terminal import shown
 
 _VERSION = 1
 _MOST = (1 << 63) - 1
@@ -40,7 +41,7 @@ class LoaderState:
     def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
         """What `to_dict()` gave; UsageError names what is wrong with it."""
         if not isinstance(state, Mapping):
-            raise UsageError(f"this is no state of a loader: expected a dict, found {state!r}")
+            raise UsageError(f"this is no state of a loader: expected a dict, found {shown(state)}")
         for name in ("version", *(field.name for field in fields(cls))):
             if name not in state:
                 raise UsageError(f"this is no state of a loader: {name}: expected a value, found none")
@@ -75,4 +76,4 @@ class LoaderState:
 
 
 def _refuse(name: str, expected: object, found: object) -> NoReturn:
-    raise UsageError(f"this is no state of a loader: {name}: expected {expected}, found {found!r}")
+    raise UsageError(f"this is no state of a loader: {name}: expected {expected}, found {shown(found)}")

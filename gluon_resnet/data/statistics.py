@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional, Union
@@ -15,7 +14,8 @@ from gluon_resnet.data.loader import Batch, Loader
 from gluon_resnet.data.records import Path, RecordFile
 from gluon_resnet.data.transforms import EvalTransform, Triple
 from gluon_resnet.errors import DataError
-from gluon_resnet.files import regular_only, whole_file
+from gluon_resnet.files import whole_file
+from gluon_resnet.numpy_file import read_arrays
 
 _FIELDS = ("mean_image", "mean", "std", "images")
 _COUNTABLE = 1 << 24  # cv2.calcHist counts in float32
@@ -46,10 +46,8 @@ class PixelStatistics:
         """Read what `save` wrote; DataError, naming the path, for anything else."""
         path = os.fspath(path)
         try:
-            with open(path, "rb", opener=regular_only) as file, np.load(file, allow_pickle=False) as content:
-                mean_image, mean, std, images = (content[name] for name in _FIELDS)
-        # What np.load raises for what is not an archive of arrays, or not whole, or without one of the names.
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+            mean_image, mean, std, images = read_arrays(path, _FIELDS)
+        except ValueError as error:
             raise DataError(f"{path}: not a file of tools/mean.py: {error}", path=path) from None
         side = mean_image.shape[-1] if mean_image.ndim else 0
         shapes = (mean_image.shape, mean.shape, std.shape, images.shape)

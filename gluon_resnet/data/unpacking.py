@@ -142,7 +142,7 @@ class _ClassFolders:
         folder = "/".join(map(_harmless, name.split("/")))
         if any(len(os.fsencode(part)) > _MOST_NAME for part in folder.split("/")):
             raise DataError(
-                f"{self._path}: the name of a class is too long for a folder: {printable(name[:40])} …",
+                f"{self._path}: the name of a class is too long for a folder: {printable(name, 43)}",
                 path=self._path,
             )
         return folder

@@ -10,6 +10,7 @@ from typing import Any
 from gluon_resnet.card import ModelCard, are_numbers
 from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.terminal import shown
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,7 @@ def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str,
             known, names = source, found
         elif not are_numbers(found) and found != names:
             label = next(label for label, pair in enumerate(zip(found, names)) if pair[0] != pair[1])
-            raise error(f"class {label} is {found[label]!r} in {source}, and {names[label]!r} in {known}")
+            raise error(
+                f"class {label} is {shown(found[label])} in {source}, and {shown(names[label])} in {known}"
+            )
     return names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -12,6 +11,7 @@ import numpy as np
 from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import DataError
 from gluon_resnet.evaluation.tally import Tally
+from gluon_resnet.numpy_file import read_arrays
 
 _TYPES = {"files": "i4", "keys": "i8", "labels": "i4", "classes": "i4", "probabilities": "f4"}
 
@@ -68,9 +68,8 @@ class Predictions:
     def load(path: str) -> Predictions:
         """Read what `to_bytes` gives; DataError for anything else, OSError where it cannot be read."""
         try:
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in _TYPES}
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            arrays = dict(zip(_TYPES, read_arrays(path, _TYPES)))
+        except ValueError as error:
             raise DataError(f"{path} is not what evaluate.py --predictions writes: {error}", path) from None
         for name, array in arrays.items():
             if array.dtype != _TYPES[name] or array.ndim != 1 or len(array) != len(arrays["keys"]):

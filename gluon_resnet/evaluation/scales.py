@@ -16,6 +16,7 @@ from gluon_resnet.evaluation import whole_images
 from gluon_resnet.evaluation.dense import fully_convolutional
 from gluon_resnet.evaluation.members import Member
 from gluon_resnet.evaluation.scorer import Images
+from gluon_resnet.terminal import shown
 
 _MAX_SIDE = 1 << 14  # pixels, as of a crop
 
@@ -59,7 +60,9 @@ class ScaleScorer:
         if max(scales) > _MAX_SIDE:
             raise UsageError(f"scales: expected at most {_MAX_SIDE} pixels, found {max(scales)}")
         if card.interpolation not in whole_images.INTERPOLATIONS:
-            raise ModelError(f"{member.name}: its card has an unknown interpolation, {card.interpolation!r}")
+            raise ModelError(
+                f"{member.name}: its card has an unknown interpolation, {shown(card.interpolation)}"
+            )
         self._net = fully_convolutional(member)
         self._card, self._scales, self._files, self._batch_size = card, scales, files, batch_size
         self._threads = threads or len(os.sched_getaffinity(0))

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Optional
 
 from gluon_resnet.errors import DataError, EnvironmentProblem
+from gluon_resnet.files import regular_only
+from gluon_resnet.terminal import shown
 
 _CONNECT = 10  # seconds for ssh to reach a host
 
@@ -27,14 +29,15 @@ def read_hosts(path: str) -> list[Host]:
     DataError for a file without hosts, and for a line of another form: the tracker gives it to a shell.
     """
     hosts = []
-    with open(path, encoding="utf-8", errors="replace") as lines:
+    with open(path, encoding="utf-8", errors="replace", opener=regular_only) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             match = re.fullmatch(r"(?!-)([\w.@-]+)(?::(\d+))?(?:\s+slots=\d+)?", line.strip(), re.ASCII)
             if not match:
                 raise DataError(
-                    f"{path}:{number}: expected HOST, HOST:PORT or HOST slots=N, found {line.strip()!r}", path
+                    f"{path}:{number}: expected HOST, HOST:PORT or HOST slots=N, found {shown(line.strip())}",
+                    path,
                 )
             hosts.append(Host(match[1], match[2] or "22"))
     if not hosts:

@@ -22,7 +22,8 @@ import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import ModelError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import read_regular, whole_file
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -52,8 +53,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read a file of named dense arrays; ModelError with path and offset when it is anything else."""
     path = os.fspath(path)
-    with open(path, "rb") as stream:
-        reader = _Reader(path, stream.read())
+    reader = _Reader(path, read_regular(path))
     if reader.numbers("2Q", "the header") != (_LIST_MAGIC, 0):
         raise reader.error("this is not an MXNet parameter file", 0)
     arrays = [reader.array() for _ in range(reader.count("arrays"))]
@@ -79,10 +79,11 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping
             raise fail(f"parameter {name} is missing, expected with shape {tuple(shape)}")
         found = arrays[name].shape
         if len(found) != len(shape) or any(e not in (f, 0, -1) for e, f in zip(shape, found)):
-            raise fail(f"parameter {name}: expected shape {tuple(shape)}, found {found}")
+            raise fail(f"parameter {name}: expected shape {tuple(shape)}, found {shown(found)}")
     extra = [name for name in arrays if name not in expected]
     if extra:
-        raise fail(f"parameter {extra[0]} (one of {len(extra)}) does not belong to this network")
+        name = printable(extra[0], MOST_OF_A_NAME)
+        raise fail(f"parameter {name} (one of {len(extra)}) does not belong to this network")
 
 
 def save_parameters(net: Any, path: Path) -> None:
@@ -160,10 +161,13 @@ class _Reader:
         shape = self.numbers(f"{dimensions}q", "an array's shape")
         _, _, flag = self.numbers("3i", "an array's device and data type")
         if flag not in _DTYPES or min(shape) < 0:
-            raise self.error(f"impossible array: data type {flag}, shape {shape}", start)
+            raise self.error(f"impossible array: data type {flag}, shape {shown(shape)}", start)
         dtype = np.dtype(_DTYPES[flag])
-        values = self.take(math.prod(shape) * dtype.itemsize, f"values of an array of shape {shape}")
-        return np.frombuffer(values, dtype).reshape(shape)
+        values = self.take(math.prod(shape) * dtype.itemsize, f"values of an array of shape {shown(shape)}")
+        try:
+            return np.frombuffer(values, dtype).reshape(shape)
+        except ValueError:  # no values, and a shape that has a 0 and is larger than any array's
+            raise self.error(f"impossible array: data type {flag}, shape {shown(shape)}", start) from None
 
     def name(self) -> str:
         (length,) = self.numbers("Q", "a name's length")

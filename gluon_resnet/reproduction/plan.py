@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import whole_file
+from gluon_resnet.json_values import read_json
 from gluon_resnet.models.saved import newest_epoch
 from gluon_resnet.reproduction.experiments import EXPERIMENTS, Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
@@ -23,6 +24,7 @@ from gluon_resnet.reproduction.results import (
     read_run_of,
 )
 from gluon_resnet.reproduction.steps import Step
+from gluon_resnet.terminal import shown
 
 _FORMAT = "gluon-resnet study 1"
 
@@ -51,9 +53,10 @@ class Choices:
             theirs = _read(path)
             other = [f.name for f in fields(self) if theirs.get(f.name) != ours[f.name]]
             if other:
-                shown = "; ".join(f"{name} {theirs.get(name)!r} there, {ours[name]!r} now" for name in other)
+                pairs = ((name, shown(theirs.get(name)), shown(ours[name])) for name in other)
+                differing = "; ".join(f"{name} {then} there, {now} now" for name, then, now in pairs)
                 raise UsageError(
-                    f"{folder} is of a study with other choices ({shown}): choose another --output"
+                    f"{folder} is of a study with other choices ({differing}): choose another --output"
                 )
             return True
         return False
@@ -72,11 +75,10 @@ class Choices:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         if content.pop("format", None) != _FORMAT:
             raise ValueError(f"it has no format {_FORMAT!r}")
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{path} is not of a study: {error}", path) from None
     return dict(content)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from gluon_resnet.analysis.cost import Total, layers_of
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import DataError, UsageError
-from gluon_resnet.files import sha256
+from gluon_resnet.files import beside, sha256
+from gluon_resnet.json_values import is_integer, read_json, require
 from gluon_resnet.models.registry import describe, get_model
 from gluon_resnet.models.saved import load_card, newest_epoch, parameters_path
 from gluon_resnet.reproduction.deviations import deviations
@@ -20,6 +20,7 @@ from gluon_resnet.reproduction.example import EXAMPLE
 from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 
 
 def read_run_of(prefix: str) -> Optional[Run]:
@@ -29,32 +30,30 @@ def read_run_of(prefix: str) -> Optional[Run]:
 
 def read_evaluation(path: str) -> Evaluation:
     """What `tools/evaluate.py --output` wrote to `path`; DataError for anything else, OSError where it is not there."""
-    with open(path, encoding="utf-8") as stream:
-        try:
-            content = json.load(stream)
-            networks = [network["parameters"] for network in content["networks"]]
-            numbers = {name: int(content[name]) for name in ("images", "top_k", "top1_wrong")}
-            result = Evaluation(
-                path=path,
-                keys=tuple(os.path.basename(name).rpartition("-")[0] for name in networks),
-                epochs=tuple(int(network["epoch"]) for network in content["networks"]),
-                protocol=str(content["protocol"]),
-                scales=None if content["scales"] is None else tuple(map(int, content["scales"])),
-                topk_wrong=int(content["top5_wrong"]),
-                command=str(content["command"]),
-                predictions=_predictions_beside(path, content.get("predictions")),
-                **numbers,
+    try:
+        content = read_json(path)
+        networks = [network["parameters"] for network in content["networks"]]
+        numbers = {name: _number(content, name) for name in ("images", "top_k", "top1_wrong")}
+        result = Evaluation(
+            path=path,
+            keys=tuple(os.path.basename(name).rpartition("-")[0] for name in networks),
+            epochs=tuple(_number(network, "epoch") for network in content["networks"]),
+            protocol=str(content["protocol"]),
+            scales=None if content["scales"] is None else tuple(map(int, content["scales"])),
+            topk_wrong=_number(content, "top5_wrong"),
+            command=str(content["command"]),
+            predictions=_predictions_beside(path, content.get("predictions")),
+            **numbers,
+        )
+        if not (0 <= result.topk_wrong <= result.top1_wrong <= result.images and result.images > 0):
+            raise ValueError(
+                f"{result.top1_wrong} and {result.topk_wrong} of {result.images} images are wrong"
             )
-            if not (0 <= result.topk_wrong <= result.top1_wrong <= result.images and result.images > 0):
-                raise ValueError(
-                    f"{result.top1_wrong} and {result.topk_wrong} of {result.images} images are wrong"
-                )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(
-                f"{path} is not what evaluate.py writes: {type(error).__name__}: {error}; "
-                "remove it, and it is made again",
-                path,
-            ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = printable(f"{type(error).__name__}: {error}", 4 * MOST_OF_A_NAME)
+        raise DataError(
+            f"{path} is not what evaluate.py writes: {reason}; remove it, and it is made again", path
+        ) from None
     return result
 
 
@@ -62,8 +61,13 @@ def _predictions_beside(path: str, kept: Optional[dict[str, str]]) -> Optional[s
     """The path of the predictions that an evaluation kept; None: it kept none, or they are of another one by now."""
     if kept is None:
         return None
-    beside = os.path.join(os.path.dirname(path), os.path.basename(kept["file"]))
-    return beside if os.path.isfile(beside) and sha256(beside) == kept["sha256"] else None
+    kept_path = beside(path, kept["file"])
+    return kept_path if os.path.isfile(kept_path) and sha256(kept_path) == kept["sha256"] else None
+
+
+def _number(content: Any, name: str) -> int:
+    require(is_integer(content[name], 0, 1 << 62), name, "a number from 0", content[name])
+    return int(content[name])
 
 
 def is_newer(path: str, prefix: str) -> bool:

@@ -14,15 +14,18 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from gluon_resnet.errors import ModelError
 from gluon_resnet.files import whole_file
+from gluon_resnet.json_values import is_integer, is_number, read_json, require
 from gluon_resnet.models.parameters import write_arrays
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 from gluon_resnet.training.anomaly import Anomaly, Place
 from gluon_resnet.training.checkpoint import Checkpoints
 
 _FORMAT = "gluon-resnet anomaly 1"
+_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,15 @@ class AnomalyFile:
     def load(path: str) -> AnomalyFile:
         """Read it back; ModelError where it is damaged or something else."""
         try:
-            with open(path, encoding="utf-8") as stream:
-                content = json.load(stream)
+            content = read_json(path)
             if content.pop("format") != _FORMAT:
                 raise ValueError(f"expected the format {_FORMAT!r}")
             result = AnomalyFile(**content)
             _check(result)
             return result
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ModelError(f"{path} is not the file of an anomaly: {error}", path) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = printable(str(error), 4 * MOST_OF_A_NAME)
+            raise ModelError(f"{path} is not the file of an anomaly: {reason}", path) from None
 
 
 def state_prefix(path: str) -> str:
@@ -111,14 +114,19 @@ def _to_json(value: Optional[float]) -> Union[float, str, None]:
 
 
 def _check(file: AnomalyFile) -> None:
-    kinds: Mapping[str, Any] = {"int": int, "float": (int, float), "str": str}
+    kinds: Mapping[str, Callable[[Any], bool]] = {
+        "int": lambda value: is_integer(value, -_MOST, _MOST),
+        "float": lambda value: is_number(value, -_MOST, _MOST),
+        "str": lambda value: isinstance(value, str),
+        "Optional[float]": lambda value: value is None or kinds["float"](value),
+        "Union[float, str, None]": lambda value: kinds["Optional[float]"](value) or isinstance(value, str),
+        "list[int]": lambda value: isinstance(value, list) and all(map(kinds["int"], value)),
+        "list[str]": lambda value: isinstance(value, list) and all(map(kinds["str"], value)),
+        "dict[str, Any]": lambda value: isinstance(value, dict),
+        "dict[str, str]": lambda value: isinstance(value, dict) and all(map(kinds["str"], value.values())),
+    }
     for field in fields(file):
         value, kind = getattr(file, field.name), str(field.type)
-        if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):
-            raise ValueError(f"{field.name} is {value!r}, expected {kind}")
-        if kind.startswith("list["):
-            inner = kinds[kind[5:-1]]
-            if not isinstance(value, list) or not all(isinstance(item, inner) for item in value):
-                raise ValueError(f"{field.name} is {value!r}, expected {kind}")
+        require(kinds[kind](value), field.name, kind, value)
     if not (min(file.iteration, file.batch, file.epoch) >= 1 and 0 <= file.rank < file.world_size):
         raise ValueError("its numbers of epoch, batch, iteration or worker are impossible")

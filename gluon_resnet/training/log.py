@@ -15,10 +15,14 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from gluon_resnet.errors import DataError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import own_file, regular_only, whole_file
+from gluon_resnet.json_values import is_integer, parse_json, require
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 
 if TYPE_CHECKING:
     from gluon_resnet.training.metrics import Sums  # it imports MXNet
+
+_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -176,17 +180,17 @@ class StepLog:
         self.records: list[StepRecord] = []  # those kept
         if iteration and os.path.exists(path):
             self.records = list(takewhile(lambda record: record.iteration <= iteration, read_steps(path)))
-        with open(path, "ab+") as stream:
+        with open(path, "ab+", opener=own_file) as stream:
             stream.seek(0)
             kept = sum(len(stream.readline()) for _ in self.records)
             stream.truncate(kept)
 
     def append(self, record: StepRecord) -> None:
         """Add the record of the latest steps. On OSError the file is as it was."""
-        with open(self._path, "ab") as stream:
+        with open(self._path, "ab", opener=own_file) as stream:
             size = stream.tell()
         try:
-            with open(self._path, "ab") as stream:
+            with open(self._path, "ab", opener=own_file) as stream:
                 stream.write(_line(record).encode())
         except OSError:
             with contextlib.suppress(OSError):
@@ -208,14 +212,15 @@ _Record = TypeVar("_Record", EpochRecord, StepRecord)
 
 
 def _read(path: str, kind: type[_Record], whose: str) -> Iterator[_Record]:
-    with open(path, encoding="utf-8", errors="replace") as stream:
+    with open(path, encoding="utf-8", errors="replace", opener=regular_only) as stream:
         for number, line in enumerate(stream, 1):
             if kind is StepRecord and not line.endswith("\n"):
                 return
             try:
-                yield _parsed(kind, json.loads(line))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise DataError(f"{path}: line {number} is not {whose} record: {error}", path) from None
+                yield _parsed(kind, parse_json(line, finite=False))  # a loss may be NaN
+            except (ValueError, TypeError) as error:
+                reason = printable(str(error), 4 * MOST_OF_A_NAME)
+                raise DataError(f"{path}: line {number} is not {whose} record: {reason}", path) from None
 
 
 def _parsed(kind: type[_Record], content: Any) -> _Record:
@@ -225,9 +230,10 @@ def _parsed(kind: type[_Record], content: Any) -> _Record:
     record = kind(**content)
     for field in fields(kind):
         value, optional = getattr(record, field.name), "Optional" in str(field.type)
-        expected = int if "int" in str(field.type) else (int, float)
-        if isinstance(value, bool) or not (isinstance(value, expected) or (optional and value is None)):
-            raise ValueError(f"{field.name} is {value!r}")
+        number = is_integer(value, -_MOST, _MOST) or (
+            "int" not in str(field.type) and isinstance(value, float)
+        )
+        require(number or (optional and value is None), field.name, "a number", value)
     return record
 
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from gluon_resnet.json_values import is_integer, require
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.schedule import Observed
+
+_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,7 @@ class Position:
 
     def __post_init__(self) -> None:
         for name in ("epoch", "batch", "iteration"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a number from 0")
+            require(is_integer(getattr(self, name), 0, _MOST), name, "a number from 0", getattr(self, name))
 
     def done(self, iterations: int) -> bool:
         """Whether a run of so many iterations has nothing left to do, validation included."""
@@ -45,12 +47,26 @@ class Position:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Position:
         """What dataclasses.asdict() made of one; TypeError, KeyError or ValueError where it cannot be."""
+        best, loader = values["best"], values["loader"]
+        require(isinstance(values["trained"], bool), "trained", "true or false", values["trained"])
+        require(loader is None or isinstance(loader, dict), "loader", "an object or null", loader)
+        _require_numbers({"seconds": values["seconds"]})
+        for numbers in (values["sums"], values["others"], *([] if best is None else [best])):
+            _require_numbers(numbers)
         return Position(
             **{
                 **values,
                 "sums": Sums(**values["sums"]),
                 "others": Sums(**values["others"]),
                 "observed": Observed(**values["observed"]),
-                "best": None if values["best"] is None else Best(**values["best"]),
+                "best": None if best is None else Best(**best),
             }
         )
+
+
+def _require_numbers(values: Any) -> None:
+    """UsageError unless all are numbers; a loss may be NaN."""
+    require(isinstance(values, dict), "a part of the position", "an object", values)
+    for name, value in values.items():
+        number = isinstance(value, float) or is_integer(value, -_MOST, _MOST)
+        require(number, name, "a number", value)

@@ -24,8 +24,11 @@ import numpy as np
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
+from gluon_resnet.json_values import is_integer, read_json, require
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 
 _FORMAT = "gluon-resnet run card 1"
+_MOST = (1 << 63) - 1
 _WORST, _RIVALS = 10, 3  # classes, and for each the classes that it is taken for
 
 
@@ -37,6 +40,11 @@ class Event:
     iteration: int  # updates done when it did
     text: str
 
+    def __post_init__(self) -> None:
+        for name in ("time", "text"):
+            require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
+        require(is_integer(self.iteration, 0, _MOST), "iteration", "a number from 0", self.iteration)
+
 
 @dataclass(frozen=True)
 class WorstClass:
@@ -46,6 +54,11 @@ class WorstClass:
     images: int
     wrong: int
     taken_for: tuple[tuple[str, int], ...]  # names of the most frequent wrong answers, and how many
+
+    def __post_init__(self) -> None:
+        pairs = [(self.name, self.images), (self.name, self.wrong), *self.taken_for]
+        good = all(len(p) == 2 and isinstance(p[0], str) and is_integer(p[1], 0, _MOST) for p in pairs)
+        require(good, "worst_classes", "names with numbers of images", pairs)
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,7 @@ class RunCard:
     def load(path: str) -> RunCard:
         """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
         try:
-            with open(path, encoding="utf-8") as stream:
-                content = json.load(stream)
+            content = read_json(path, finite=False)
             if content.pop("format", None) != _FORMAT:
                 raise ValueError(f"it has no format {_FORMAT!r}")
             events = tuple(Event(**event) for event in content.pop("events"))
@@ -86,11 +98,16 @@ class RunCard:
             )
             card = RunCard(**content, events=events, worst_classes=worst)
             for name in ("settings", "data", "environment"):
-                if not isinstance(getattr(card, name), dict):
-                    raise ValueError(f"{name} is {getattr(card, name)!r}")
+                require(isinstance(getattr(card, name), dict), name, "an object", getattr(card, name))
+            for name in ("data", "environment"):
+                texts = all(isinstance(text, str) for text in getattr(card, name).values())
+                require(texts, name, "an object of texts", getattr(card, name))
+            require(isinstance(card.command, str), "command", "text", card.command)
+            require(is_integer(card.epochs, 0, _MOST), "epochs", "a number from 0", card.epochs)
             return card
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path} is not a run card: {type(error).__name__}: {error}", path) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = printable(f"{type(error).__name__}: {error}", 4 * MOST_OF_A_NAME)
+            raise DataError(f"{path} is not a run card: {reason}", path) from None
 
 
 def described_data(paths: Sequence[str], images: int) -> str:

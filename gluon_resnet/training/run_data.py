@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from gluon_resnet.card import class_difference
-from gluon_resnet.json_values import from_json
+from gluon_resnet.json_values import from_json, require
 from gluon_resnet.provenance import DataSet
+from gluon_resnet.terminal import shown
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class RunData:
     classes: tuple[str, ...]
     training: DataSet
     validation: Optional[DataSet] = None
+
+    def __post_init__(self) -> None:
+        names = isinstance(self.classes, tuple) and all(isinstance(name, str) for name in self.classes)
+        require(names, "classes", "a list of names", self.classes)
 
     def content(self) -> dict[str, Any]:
         """As values that JSON knows."""
@@ -49,4 +54,4 @@ def data_difference(what: str, then: Optional[DataSet], now: Optional[DataSet]) 
 
 def described(data: DataSet) -> str:
     """A set of records, to read."""
-    return f"{', '.join(map(repr, data.files))} ({data.images:,} images, fingerprint {data.fingerprint})"
+    return f"{', '.join(map(shown, data.files))} ({data.images:,} images, fingerprint {data.fingerprint})"

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Optional
 
+from gluon_resnet.json_values import is_integer, is_number, require
+
 LR_MODES = ("step", "plateau", "cosine")
 
 WINDOW = 100  # iterations whose batches together give the training error that ends a warm-up
@@ -24,9 +26,11 @@ class Observed:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, kind = getattr(self, field.name), float if field.name == "best_error" else int
-            if not (isinstance(value, (int, kind)) and value >= 0) and not (value is field.default is None):
-                raise ValueError(f"{field.name} is {value!r}, expected a number from 0")
+            value = getattr(self, field.name)
+            number = is_integer(value, 0, 1 << 62) or (
+                field.name == "best_error" and is_number(value, 0, 1e9)
+            )
+            require(number or value is field.default is None, field.name, "a number from 0", value)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from typing import Any, Optional
 
 import numpy as np
 
-from gluon_resnet.errors import ModelError
-from gluon_resnet.files import temporary_name
+from gluon_resnet.errors import DataError, ModelError, UsageError
+from gluon_resnet.files import beside, regular_only, temporary_name
+from gluon_resnet.json_values import is_integer, read_json, require
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_data import RunData
 
@@ -141,7 +143,7 @@ class States:
         if os.path.islink(self.link_path):
             match = re.search(r"-resume-(\d{8,})\.json$", os.readlink(self.link_path))
             return int(match[1]) if match else None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, DataError):
             return _parsed(self.link_path).position.iteration
         return None
 
@@ -204,26 +206,29 @@ def _write(path: str, state: State) -> None:
 def _parsed(path: str) -> State:
     """The state of a JSON file; ValueError where it is none."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-        if content["format"] != _FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, expected {_FORMAT!r}")
+        content = read_json(path, finite=False)  # the loss of an epoch may be NaN
+        require(content["format"] == _FORMAT, "format", _FORMAT, content["format"])
+        settings, arrays = content["settings"], content["arrays"]
+        require(isinstance(settings, dict), "settings", "an object", settings)
+        require(isinstance(arrays, dict), "arrays", "an object", arrays)
+        require(is_integer(arrays["crc32"], 0, (1 << 32) - 1), "crc32", "a checksum", arrays["crc32"])
         return State(
             path,
-            dict(content["settings"]),
+            settings,
             Position.from_dict(content["position"]),
-            os.path.join(os.path.dirname(path), str(content["arrays"]["name"])),
-            int(content["arrays"]["crc32"]),
+            beside(path, arrays["name"]),
+            arrays["crc32"],
             None if content.get("data") is None else RunData.of(content["data"]),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+        raise ValueError(f"{kind}{printable(str(error), 4 * MOST_OF_A_NAME)}") from None
 
 
 def _is_whole(path: str) -> bool:
     try:
         return _damage(_parsed(path)) is None
-    except (ValueError, OSError):
+    except (ValueError, OSError, DataError):
         return False
 
 
@@ -235,11 +240,13 @@ def _damage(state: State) -> Optional[str]:
         return "it is missing"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+    except DataError as error:
+        return str(error).removeprefix(f"{state.arrays_path}: ")
     return None if found == state.crc32 else f"its checksum is {found:08x}, expected {state.crc32:08x}"
 
 
 def _crc32(path: str) -> int:
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=regular_only) as stream:
         crc = 0
         while block := stream.read(1 << 22):
             crc = zlib.crc32(block, crc)
