@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import os
 import re
@@ -28,30 +27,63 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
     What processes that were killed while they wrote `path` have left is removed.
     """
     path = os.fspath(path)
-    folder, name = os.path.split(path)
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if os.path.exists(path) and not os.path.isfile(path):  # root could rename over /dev/null
         raise OSError(errno.EINVAL, "it is a device or a pipe, and a file is to be put in its place", path)
-    _remove_abandoned(folder or ".", name)
+    temporary = Temporary(path)
     try:
-        handle, temporary = _locked_temporary(folder or ".", name)
-    except OSError as error:  # it has the temporary name, which says nothing to a user
-        raise OSError(error.errno, error.strerror, path) from None
-    try:
-        yield temporary
-        with open(temporary, "rb") as stream:
+        yield temporary.path
+        with open(temporary.path, "rb") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.appear()
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
-            raise OSError(error.errno, error.strerror, path) from error
+        temporary.remove()
+        temporary.explain(error)
         raise
     finally:
-        os.close(handle)
+        temporary.remove()
+
+
+class Temporary:
+    """An empty file with a name of its own in the folder of `path`, which nobody else could know before.
+
+    What processes that were killed while they wrote `path` have left is removed: a process holds a lock on such a file
+    as long as it lives.
+
+    Attributes:
+        path: the temporary one.
+
+    Raises:
+        OSError: no file can be made there; with the name `path`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._final = path
+        folder, name = os.path.split(path)
+        _remove_abandoned(folder or ".", name)
+        try:
+            self._handle, self.path = _locked_temporary(folder or ".", name)
+        except OSError as error:  # it has the temporary name, which says nothing to a user
+            raise OSError(error.errno, error.strerror, path) from None
+
+    def appear(self) -> None:
+        """Rename it to its final name, in the place of what may be there."""
+        os.chmod(self.path, 0o666 & ~_umask())
+        os.replace(self.path, self._final)
+
+    def remove(self) -> None:
+        """Remove it, unless it has its final name, and close it; it may be called again."""
+        if self._handle >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            os.close(self._handle)
+            self._handle = -1
+
+    def explain(self, error: Optional[BaseException]) -> None:
+        """Raise an OSError that has no name, as of a full disk, or the temporary one, with the final one instead."""
+        if isinstance(error, OSError) and error.errno and error.filename in (None, self.path):
+            raise OSError(error.errno, error.strerror, self._final) from error
 
 
 @contextlib.contextmanager
@@ -146,14 +178,6 @@ def require_prefix(path: str) -> None:
         raise UsageError(
             f"{path or 'the working directory'} is a folder: add the beginning of the files' names"
         )
-
-
-def remove_leftovers(path: Union[str, os.PathLike[str]]) -> None:
-    """Remove what processes that were killed while they wrote `path` left. For the only one that writes it now."""
-    folder, name = os.path.split(glob.escape(os.fspath(path)))
-    for left in glob.glob(os.path.join(folder, f".{name}.*.tmp")):
-        with contextlib.suppress(OSError):
-            os.unlink(left)
 
 
 def _locked_temporary(folder: str, name: str) -> tuple[int, str]:

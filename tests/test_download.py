@@ -180,7 +180,7 @@ def test_two_processes_download_once(server: FileServer, tmp_path: pathlib.Path)
     server.answer = slow
     context = multiprocessing.get_context("fork")
     path = tmp_path / "file.pth"
-    (tmp_path / ".file.pth.killed.tmp").write_bytes(b"left by a killed process")
+    (tmp_path / ".file.pth.k1ll3d_x.tmp").write_bytes(b"left by a killed process")
     told = context.Queue()
 
     def process_bring() -> None:

@@ -16,6 +16,9 @@ from collections_of_pictures import Pictures, jpegs
 from conftest import encode, picture
 
 from gluon_resnet.data import RecordFile
+from gluon_resnet.data._native import NativePacker
+from gluon_resnet.data.image_list import Entry
+from gluon_resnet.data.pack_output import only_run
 from gluon_resnet.data.packing import pack
 from gluon_resnet.data.sources import Picture
 from gluon_resnet.errors import DataError
@@ -43,7 +46,7 @@ except OSError as error:
         text=True,
         timeout=600,
     )
-    assert done.stdout == f"[Errno 27] File too large: '{tmp_path / 'p.rec.partial'}'\n"
+    assert done.stdout == f"[Errno 27] File too large: '{tmp_path / 'p.rec'}'\n"
     assert not done.stderr
     assert os.listdir(tmp_path) == ["a.jpg"]
 
@@ -73,16 +76,61 @@ def test_only_one_writer(tmp_path: pathlib.Path) -> None:
 
 def test_what_a_killed_run_left_is_removed(tmp_path: pathlib.Path) -> None:
     for suffix in (".rec", ".idx", ".lst", ".classes"):
-        (tmp_path / f"p{suffix}.partial").write_bytes(b"stale" * 100_000)
+        (tmp_path / f".p{suffix}.abcd_123.tmp").write_bytes(b"stale" * 100_000)
+    (tmp_path / "p.rec.partial").touch()
     pack(Pictures(*jpegs(3)), str(tmp_path / "p"))
-    assert sorted(os.listdir(tmp_path)) == ["p.idx", "p.rec"]
+    left = [".p.classes.abcd_123.tmp", ".p.lst.abcd_123.tmp"]  # until such files are written again
+    assert sorted(os.listdir(tmp_path)) == [*left, "p.idx", "p.rec"]
     RecordFile(tmp_path / "p.rec").check()
+
+
+def test_nothing_is_written_through_a_link(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "precious").write_text("stays")
+    source = Pictures(*jpegs(3), classes=("a",))
+    listing = [Entry(i, (0.0,), f"{i}.jpg") for i in range(3)]
+    for suffix in (".idx", ".lst", ".classes", ".lst.json"):
+        (tmp_path / f"p{suffix}.partial").symlink_to("precious")
+        (tmp_path / f"p{suffix}").symlink_to("precious")
+    (tmp_path / "p.rec").symlink_to("precious")
+    pack(source, str(tmp_path / "p"), listing=listing)
+    RecordFile(tmp_path / "p.rec").check()
+    for lock in ("p.rec.partial", "p.partial"):
+        (tmp_path / lock).symlink_to("precious" if lock == "p.partial" else "new")
+        with pytest.raises(DataError, match=f"{lock}: expected a regular file, found a symbolic link"):
+            pack(source, str(tmp_path / "p"))
+            with only_run(str(tmp_path / "p")):
+                pass
+        (tmp_path / lock).unlink()
+    os.mkfifo(tmp_path / "p.rec.partial")
+    with pytest.raises(DataError, match=r"p\.rec\.partial: expected a regular file, found a pipe"):
+        pack(source, str(tmp_path / "p"))
+    assert (tmp_path / "precious").read_text() == "stays"
+    assert not (tmp_path / "new").exists()
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+
+
+def test_cpp_writes_no_link(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "precious").write_text("stays")
+    (tmp_path / "link").symlink_to("precious")
+    options = {"pass_through": True, "verify": False, "center_crop": False, "resize": 0, "colour": "rgb"}
+    for names in (("link", "b"), ("a", "link")):
+        with pytest.raises(OSError, match="link"):
+            NativePacker(
+                *(str(tmp_path / n) for n in names), None, png=False, quality=90, threads=1, **options
+            )
+    pack(Pictures(*jpegs(1)), str(tmp_path / "p"))
+    with pytest.raises(OSError, match="link"):
+        RecordFile(tmp_path / "p.rec").native.write_index(str(tmp_path / "link"))
+    assert (tmp_path / "precious").read_text() == "stays"
 
 
 def test_killed_at_any_time_it_starts_clean(tmp_path: pathlib.Path) -> None:
     code = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+from gluon_resnet.data._native import NativePacker
+from gluon_resnet.data.image_list import Entry
+from gluon_resnet.data.pack_output import only_run
 from gluon_resnet.data.packing import pack
 from gluon_resnet.data.sources import FilePart, Picture
 class Slow:
@@ -110,7 +158,9 @@ pack(Slow(), sys.argv[2])
             finally:
                 process.kill()
         assert (tmp_path / "p.rec").read_bytes() == before
-        assert (tmp_path / "p.rec.partial").exists() == (how == signal.SIGKILL)
+        killed = how == signal.SIGKILL
+        assert (tmp_path / "p.rec.partial").exists() == killed
+        assert len(list(tmp_path.glob(".p.*.tmp"))) == (2 if killed else 0)
     RecordFile(tmp_path / "p.rec").check()
     with open(tmp_path / "p.rec.partial", "w") as stream:  # nobody holds the lock
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,6 +175,6 @@ def test_outputs_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
     (tmp_path / "p.idx").mkdir()
     with pytest.raises(DataError, match=r"p\.idx: a folder of this name is in the way"):
         pack(source, str(tmp_path / "p"))
-    with pytest.raises(OSError, match=r"q\.rec\.partial"):
+    with pytest.raises(OSError, match=r"q\.rec"):
         pack(source, "/proc/self/q")
     assert os.listdir(tmp_path) == ["p.idx"]

@@ -231,7 +231,7 @@ def test_a_full_disk_is_told_once_and_what_was_missed_is_written_later(tmp_path,
 
 def test_what_killed_processes_left_is_removed(tmp_path):
     """Other runs may write beside this one, also one whose prefix begins with this one's."""
-    left = [f".a-{name}.x1y2z3w4.tmp" for name in ("curves.png", "report.html", "log.jsonl", "run.json")]
+    left = [f".a-{name}.x1y2z3w4.tmp" for name in ("log.jsonl", "run.json", "model.json")]  # written at once
     others = [".a-b-curves.png.x1y2z3w4.tmp", ".b-report.html.x1y2z3w4.tmp", "a-curves.png.tmp"]
     for name in (*left, *others):
         (tmp_path / name).touch()

@@ -1,5 +1,6 @@
 #include "records/record_writer.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,12 +10,26 @@
 #include "base/error.h"
 
 namespace gluon_resnet {
+namespace {
+
+// An empty file for writing, null with errno where there can be none: what a symbolic link leads to
+// is not written.
+std::FILE* create(const std::string& path) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
+  const int descriptor = ::open(path.c_str(), kFlags, 0666);
+  if (descriptor < 0) return nullptr;
+  std::FILE* const file = ::fdopen(descriptor, "wb");
+  if (file == nullptr) ::close(descriptor);
+  return file;
+}
+
+}  // namespace
 
 RecordWriter::RecordWriter(const std::string& path, const std::string& index_path)
     : path_(path), index_path_(index_path) {
-  file_ = std::fopen(path.c_str(), "wbe");
+  file_ = create(path);
   if (file_ == nullptr) throw_system_error(path, "cannot write");
-  index_ = std::fopen(index_path.c_str(), "wbe");
+  index_ = create(index_path);
   if (index_ == nullptr) {
     const int code = errno;
     std::fclose(file_);
@@ -94,7 +109,7 @@ void RecordWriter::close() {
 
 void write_index(const RecordFile& file, const std::string& index_path) {
   const auto closer = [](std::FILE* index) { std::fclose(index); };
-  std::unique_ptr<std::FILE, decltype(closer)> index(std::fopen(index_path.c_str(), "wbe"), closer);
+  std::unique_ptr<std::FILE, decltype(closer)> index(create(index_path), closer);
   if (!index) throw_system_error(index_path, "cannot write");
   for (size_t i = 0; i < file.size(); ++i) {
     std::fprintf(index.get(), "%lld\t%llu\n", static_cast<long long>(file.key(i)),

@@ -18,7 +18,6 @@ from gluon_resnet.cli.train_card import after_epoch
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError, ModelError
 from gluon_resnet.evaluation.intervals import interval
-from gluon_resnet.files import remove_leftovers
 from gluon_resnet.terminal import note, say, warn
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.log import EpochLog, EpochRecord, StepLog, StepRecord
@@ -48,8 +47,6 @@ class TrainReport:
         self, prefix: str, card: ModelCard, run: RunCard, position: Position, train: Optional[Loader]
     ) -> None:
         os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
-        for file in ("log.jsonl", "run.json", "model.json", "mean.npz", "curves.png", "report.html"):
-            remove_leftovers(f"{prefix}-{file}")
         self._prefix, self._card, self._train = prefix, card, train
         self._said: set[str] = set()
         self._iteration = position.iteration

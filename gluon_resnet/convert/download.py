@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Callable, Optional
 
 from gluon_resnet.errors import EnvironmentProblem, ModelError
-from gluon_resnet.files import remove_leftovers, sha256, temporary_name
+from gluon_resnet.files import own_file, sha256, temporary_name
 from gluon_resnet.terminal import printable
 
 _PATIENCE = 60.0  # seconds without an answer, or with less than _PROGRESS bytes
@@ -53,11 +53,9 @@ def download(
         OSError: it cannot be written.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with _alone(path, tell) as alone:
+    with _alone(path, tell):
         if os.path.lexists(path):
             return
-        if alone:
-            remove_leftovers(path)
         tell(f"downloading {url} to {path}")
         with temporary_name(path) as temporary:
             with open(temporary, "wb") as stream:
@@ -85,9 +83,9 @@ def require_right(path: str, digest: str, longest: int) -> str:
 
 
 @contextlib.contextmanager
-def _alone(path: str, tell: Callable[[str], None]) -> Iterator[bool]:
-    """Wait until no other process downloads this file; whether that can be known on this file system."""
-    with open(f"{path}.lock", "ab") as lock:
+def _alone(path: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process downloads this file, where the file system has locks."""
+    with open(f"{path}.lock", "ab", opener=own_file) as lock:
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,9 +93,9 @@ def _alone(path: str, tell: Callable[[str], None]) -> Iterator[bool]:
                 tell(f"waiting for another process, which downloads {path}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # some network file systems have no locks: each process then brings a file of its own
-            yield False
+            yield
         else:
-            yield True  # and the lock ends with the file's descriptor, however this process does
+            yield  # and the lock ends with the file's descriptor, however this process does
 
 
 def _bring(url: str, stream: IO[bytes], longest: int, patience: float) -> None:

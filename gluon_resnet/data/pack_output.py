@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Optional
 
 from gluon_resnet.data.list_origin import ORIGIN_SUFFIX
 from gluon_resnet.errors import DataError
+from gluon_resnet.files import Temporary, own_file
 
 _PARTIAL = ".partial"
 _SUFFIXES = (".rec", ".idx", ".lst", ORIGIN_SUFFIX, ".classes")
 
 
 class PackOutput:
-    """A record file and its companions, PREFIX.rec …, while they are being written as PREFIX.rec.partial ….
+    """A record file and its companions, PREFIX.rec …, while they are being written under temporary names.
 
-    Use it as a context: on entering what a killed run left behind is removed, on leaving whatever was not
-    committed. A lock keeps a second writer away; it ends with the process, however that ends.
+    Use it as a context: on entering what killed runs left behind is removed, on leaving whatever was not committed. A
+    lock, PREFIX.rec.partial, keeps a second writer away; it ends with the process, however that ends.
 
     Attributes:
         record: the temporary name of the ``.rec``.
@@ -33,9 +34,10 @@ class PackOutput:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self.record = prefix + ".rec" + _PARTIAL
-        self.index = prefix + ".idx" + _PARTIAL
+        self.record = self.index = ""
+        self._lock_path = prefix + ".rec" + _PARTIAL
         self._lock = -1
+        self._files: dict[str, Temporary] = {}  # by suffix
 
     def __enter__(self) -> PackOutput:
         folder = os.path.dirname(self.prefix) or os.curdir
@@ -46,8 +48,12 @@ class PackOutput:
                 raise DataError(
                     f"{self.prefix}{suffix}: a folder of this name is in the way", path=self.prefix
                 )
-        self._lock = _lock(self.record)
-        self._remove(suffix for suffix in _SUFFIXES if suffix != ".rec")
+        self._lock = _lock(self._lock_path)
+        try:
+            self.record, self.index = (self._new(suffix).path for suffix in (".rec", ".idx"))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -56,8 +62,12 @@ class PackOutput:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        self._remove(_SUFFIXES)
-        os.close(self._lock)
+        for file in self._files.values():
+            file.remove()
+        _unlock(self._lock_path, self._lock)
+        for file in self._files.values():
+            if isinstance(error, OSError) and error.filename == file.path:
+                file.explain(error)
 
     def commit(self, texts: Mapping[str, str]) -> None:
         """Give the record file, its index and `texts` (content by suffix) their final names.
@@ -65,7 +75,7 @@ class PackOutput:
         Record file and index must have been flushed to the disk.
         """
         for suffix, text in texts.items():
-            with open(self.prefix + suffix + _PARTIAL, "wb") as stream:
+            with open(self._new(suffix).path, "wb") as stream:
                 stream.write(text.encode("utf-8", "surrogateescape"))
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -79,17 +89,16 @@ class PackOutput:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.prefix + ".idx")
         for suffix in (".rec", ".idx", *texts):
-            os.replace(self.prefix + suffix + _PARTIAL, self.prefix + suffix)
+            self._files[suffix].appear()
         folder = os.open(os.path.dirname(self.prefix) or os.curdir, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
 
-    def _remove(self, suffixes: Iterable[str]) -> None:
-        for suffix in suffixes:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.prefix + suffix + _PARTIAL)
+    def _new(self, suffix: str) -> Temporary:
+        file = self._files[suffix] = Temporary(self.prefix + suffix)
+        return file
 
 
 @contextlib.contextmanager
@@ -100,15 +109,19 @@ def only_run(prefix: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        os.close(lock)
+        _unlock(path, lock)
+
+
+def _unlock(path: str, lock: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    os.close(lock)
 
 
 def _lock(path: str) -> int:
     """An open descriptor of `path`, locked against other processes."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = own_file(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Who held the lock before may have renamed or removed the file in between.

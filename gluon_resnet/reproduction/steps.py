@@ -15,6 +15,7 @@ from functools import partial
 from typing import IO, Callable, Optional
 
 from gluon_resnet.errors import GluonResnetError, UsageError
+from gluon_resnet.files import own_file
 from gluon_resnet.launch.stops import Stops
 
 
@@ -48,7 +49,7 @@ def sole_user(folder: str) -> Iterator[int]:
     A training whose starter was killed goes on: nobody may start a second one under the same prefix.
     """
     os.makedirs(folder, exist_ok=True)
-    descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = own_file(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor
@@ -186,7 +187,7 @@ class _Running:
         self._say = say
         self._line = b""
         os.makedirs(os.path.dirname(step.output) or ".", exist_ok=True)
-        self._file: IO[bytes] = open(step.output, "ab")  # noqa: SIM115  # closed in end()
+        self._file: IO[bytes] = open(step.output, "ab", opener=own_file)  # noqa: SIM115  # closed in end()
         try:
             self._process = subprocess.Popen(
                 command,

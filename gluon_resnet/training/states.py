@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import secrets
 import shutil
 import zlib
 from collections.abc import Collection, Mapping
@@ -78,12 +79,15 @@ class States:
     def adopt(self, state: State) -> None:
         """Let `state`, of another prefix in the same folder, be the last one here, too; its arrays are not copied."""
         path, arrays_path = self._paths(state.position.iteration)
-        temporary = f"{arrays_path}.{os.getpid()}.tmp"
+        folder, name = os.path.split(arrays_path)
+        temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         try:
-            os.link(state.arrays_path, temporary)
+            os.link(state.arrays_path, temporary)  # never in the place of what is there
         except OSError:  # a file system without links
-            shutil.copyfile(state.arrays_path, temporary)
-        os.replace(temporary, arrays_path)
+            with temporary_name(arrays_path) as copy:
+                shutil.copyfile(state.arrays_path, copy)
+        else:
+            os.replace(temporary, arrays_path)
         with temporary_name(path) as new:
             _write(new, replace(state, path=path, arrays_path=arrays_path))
         link(path, self.link_path)
@@ -180,7 +184,7 @@ class States:
 
 def link(target: str, path: str) -> None:
     """Let `path` be a relative symbolic link to `target` in the same folder, or a copy where there are no links."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         os.symlink(os.path.basename(target), temporary)
     except OSError:
