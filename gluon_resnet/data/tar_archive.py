@@ -8,7 +8,7 @@ import gzip
 import lzma
 import os
 import posixpath
-import stat
+import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,8 @@ from gluon_resnet.data.image_list import Entry
 from gluon_resnet.data.left_out import Survey, is_hidden, survey
 from gluon_resnet.data.sources import EXTENSIONS, FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError
-from gluon_resnet.terminal import printable
+from gluon_resnet.files import regular_only
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
 
 _Opener = Callable[[IO[bytes]], IO[bytes]]
 _COMPRESSED: tuple[tuple[bytes, str, _Opener], ...] = (
@@ -41,8 +42,12 @@ _OTHERS = (
 )
 _MAGIC = 8  # bytes tell them all apart
 # A header's name or list of attributes has a few KiB; longer ones are read to exhaust the memory.
-_MOST_HEADER = 1 << 20
+_MOST_HEADER = 1 << 18
+_MOST_DIGITS = 300  # in a row: tarfile takes quadratic time for them, and no file's name has more letters
+_MOST_GLOBALS = 100  # attributes of all members, which tarfile copies for each of them
 _MOST_NESTED = 8  # tar archives one in the other
+# Members of a compressed archive: these, and one for each so many bytes. A picture has hundreds of bytes.
+_MEMBERS, _LEAST_MEMBER = 10_000, 32
 
 
 class Member(NamedTuple):
@@ -68,10 +73,9 @@ class TarArchive:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DataError(f"{path}: expected a file; a pipe cannot be read twice", path=path)
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_only) as stream:
             magic = stream.read(_MAGIC)
+            self._left = _MEMBERS + stream.seek(0, os.SEEK_END) // _LEAST_MEMBER  # members that there may be
         for start, what in _OTHERS:
             if magic.startswith(start):
                 raise DataError(f"{path}: expected a folder or a tar archive, found {what}", path=path)
@@ -109,7 +113,8 @@ class TarArchive:
             if target not in self._links:
                 break
             target = self._links[target]
-        what = "there is no such member" if target == name else f"a link to {target}, which is not there"
+        link = f"a link to {printable(target, MOST_OF_A_NAME)}, which is not there"
+        what = "there is no such member" if target == name else link
         return ImageError(f"{what} in {self.path}", path=self.path)
 
     def read(self, name: str) -> bytes:
@@ -128,7 +133,7 @@ class TarArchive:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[IO[bytes]]:
-        with open(self.path, "rb", buffering=0) as file:
+        with open(self.path, "rb", buffering=0, opener=regular_only) as file:
             try:
                 yield cast(IO[bytes], file) if self._compression is None else self._compression[2](file)
             except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
@@ -147,16 +152,23 @@ class TarArchive:
     def _scan(self, stream: IO[bytes], start: int, folder: str, depth: int) -> None:
         """Note the members of the archive that `stream` is, as files in `folder`; it starts at `start` in ours."""
         headers = cast(IO[bytes], _Headers(stream))
+        last: Optional[tarfile.TarInfo] = None
         try:
             with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
-                for info in tar:
+                while (info := tar.next()) is not None:
+                    tar.members.clear()  # type: ignore[attr-defined]  # which it keeps, a KiB for each
+                    self._require_possible(tar, info, last, start)
+                    last = info
                     self._note(tar, info, start, folder, depth)
                 # tarfile takes a damaged header, and the end of the file, for the end of the archive.
                 stream.seek(tar.offset)
                 mark = stream.read(tarfile.BLOCKSIZE)
-        except (tarfile.TarError, _HeaderError) as error:
-            what = f"not a whole tar archive, or none: {error}"
-            raise DataError(f"{self._place(folder)}: {what}", path=self.path) from None
+        except _DAMAGE as error:
+            known = isinstance(error, (tarfile.TarError, _HeaderError))
+            reason = printable(str(error), 4 * MOST_OF_A_NAME) if known else "headers that no program writes"
+            what = f"not a whole tar archive, or none: {reason}"
+            after = f" (after the member {printable(last.name, MOST_OF_A_NAME)})" if last else ""
+            raise DataError(f"{self._place(folder)}: {what}{after}", path=self.path) from None
         if mark != bytes(tarfile.BLOCKSIZE):
             what = "expected a member of a tar archive or the mark of its end"
             found = (
@@ -165,6 +177,23 @@ class TarArchive:
                 else f"{len(mark)} bytes; it has been cut short"
             )
             self._fail(start + tar.offset, f"{what}, found {found}")
+
+    def _require_possible(
+        self, tar: tarfile.TarFile, info: tarfile.TarInfo, last: Optional[tarfile.TarInfo], start: int
+    ) -> None:
+        """DataError unless it is a member behind the `last` one, of a size; and one of not too many."""
+        self._left -= 1
+        name = printable(info.name, MOST_OF_A_NAME)
+        if info.size < 0 or (last and info.offset <= last.offset):
+            self._fail(
+                start + info.offset, f"the member {name} has a size of {info.size} bytes, which cannot be"
+            )
+        attributes = len(tar.pax_headers or ())
+        if attributes > _MOST_GLOBALS:
+            what = f"attributes of all members: expected at most {_MOST_GLOBALS}, found {attributes}"
+            self._fail(start + info.offset, what)
+        if self._left < 0:
+            self._fail(start + info.offset, f"more members than a file of this size can hold, up to {name}")
 
     def _note(self, tar: tarfile.TarFile, info: tarfile.TarInfo, start: int, folder: str, depth: int) -> None:
         full = posixpath.normpath(posixpath.join(folder, info.name))
@@ -176,7 +205,9 @@ class TarArchive:
             if full != os.curdir:
                 self._folders.add(full)
         elif info.issparse():
-            what = f"{printable(info.name)} is a sparse file; make the archive without --sparse"
+            what = (
+                f"{printable(info.name, MOST_OF_A_NAME)} is a sparse file; make the archive without --sparse"
+            )
             self._fail(start + info.offset, what)
         elif info.isreg() and full.lower().endswith(".tar"):
             if depth == _MOST_NESTED:
@@ -191,7 +222,7 @@ class TarArchive:
             self._special.append(full)
 
     def _place(self, folder: str) -> str:
-        return f"{self.path}: {printable(folder)}.tar" if folder else self.path
+        return f"{self.path}: {printable(folder, MOST_OF_A_NAME)}.tar" if folder else self.path
 
     def _fail(self, offset: int, message: str) -> NoReturn:
         raise DataError(f"{self.path}: at offset {offset}: {message}", path=self.path, offset=offset)
@@ -199,6 +230,13 @@ class TarArchive:
 
 class _HeaderError(Exception):
     """A header says something that no archive needs."""
+
+
+# What tarfile raises for headers that no program writes: of numbers that are none, or one before the other without end.
+_DAMAGE = (
+    *(tarfile.TarError, _HeaderError, ValueError, LookupError, TypeError, OverflowError),
+    *(AttributeError, RecursionError, MemoryError),
+)
 
 
 class _Headers:
@@ -217,12 +255,16 @@ class _Headers:
         try:
             return self._stream.seek(offset, whence)
         except (OSError, OverflowError, ValueError):
-            raise _HeaderError(f"a header leads to offset {offset}, where nothing can be") from None
+            raise _HeaderError(f"a header leads to offset {shown(offset)}, where nothing can be") from None
 
     def read(self, size: int) -> bytes:
-        if size > _MOST_HEADER:
-            raise _HeaderError(f"a header of {size} bytes; at most {_MOST_HEADER} are read")
-        return self._stream.read(size)
+        if not 0 <= size <= _MOST_HEADER:
+            raise _HeaderError(f"a header of {shown(size)} bytes; at most {_MOST_HEADER} are read")
+        data = self._stream.read(size)
+        long = size > tarfile.BLOCKSIZE  # else it takes no time
+        if long and max(map(len, re.findall(rb"\d+", data)), default=0) > _MOST_DIGITS:
+            raise _HeaderError(f"a header with more than {_MOST_DIGITS} digits in a row")
+        return data
 
 
 def _visible(paths: Iterable[str], hidden: set[str]) -> list[str]:
