@@ -11,7 +11,9 @@ from typing import Optional
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/README.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/README.md")]
+)
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 SOURCES = {".py", ".pyi", ".h", ".cc"}
 
