@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
-import resource
 import secrets
 import selectors
 import signal
@@ -16,20 +15,18 @@ from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from gluon_resnet.door import Door
-from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.launch.agent import GRACE
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.member import Member, number
 from gluon_resnet.launch.messages import Introduction, Line
 from gluon_resnet.launch.stops import Stops
+from gluon_resnet.launch.strangers import Strangers, check_descriptors
 from gluon_resnet.launch.tracker import Tracker
 
 _START = 120.0  # seconds for all agents to connect
 _SAVE = 120.0  # seconds for the workers to save their state after a signal,
 _REST = 30.0  # and for the rest of them when one is done
 _SERVERS = 10.0  # seconds for servers and scheduler to end when the workers are done
-_SILENCE = 60.0  # seconds between two lines about strangers
-_OTHERS = 48  # descriptors that a launcher needs beside those of its agents
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # By names of modules only: this package imports nothing of training. Not by -m, which a checkout could not do.
 _SERVE = (
@@ -76,23 +73,17 @@ class Job:
         self._plan = plan
         self._console = console
         self._stops = stops
-        self._connections: set[socket.socket] = (
-            set()
-        )  # of agents, those that have not introduced themselves, too
+        self._connections: set[socket.socket] = set()  # of agents, before they introduce themselves, too
         self._members: list[Member] = []  # those that have
-        self._told = 0  # strangers that were told of, and when more may be
-        self._tell = 0.0
         self._failure: Optional[Outcome] = None
         self._ordered = self._ending = False
 
     def run(self) -> Outcome:
         plan, token = self._plan, secrets.token_hex(16)
-        _check_descriptors(plan)
-        with (
-            Door(plan.address, token.encode()) as door,
-            selectors.DefaultSelector() as selector,
-        ):
+        check_descriptors(plan.workers + plan.servers + 1)
+        with Door(plan.address, token.encode()) as door, selectors.DefaultSelector() as selector:
             self._selector, self._door = selector, door
+            self._strangers = Strangers(door, self._console.say)
             address, port = door.name
             tracker = Tracker(
                 plan.launcher, plan.workers, plan.servers, f"{address}:{port}", token, plan.hosts, plan.nodes
@@ -107,6 +98,7 @@ class Job:
                     self._order()
                     self._watch()
                 self._end()
+                self._strangers.tell(last=True)
             finally:
                 for connection in self._connections:
                     connection.close()  # an agent ends its command then
@@ -137,16 +129,7 @@ class Job:
         for connection, address in self._door.admit():
             self._connections.add(connection)
             self._register(connection, functools.partial(self._hear, Member(connection, address)))
-        refused = self._door.refused - self._told
-        if refused and time.monotonic() > self._tell:
-            self._told, self._tell = self._door.refused, time.monotonic() + _SILENCE
-            address, port = self._door.name
-            what = (
-                "a connection was closed that does"
-                if refused == 1
-                else f"{refused} connections were closed that do"
-            )
-            self._console.say(f"{what} not know the token of this run, at {address}:{port}")
+        self._strangers.tell()
 
     def _hear(self, member: Member) -> None:
         try:
@@ -313,14 +296,3 @@ class Job:
         if self._ordered and all(member.status == 0 for member in workers):
             return Outcome(0)
         return Outcome(128 + self._stops.received[0] if self._stops.received else 1)
-
-
-def _check_descriptors(plan: Plan) -> None:
-    """EnvironmentProblem where a connection to each agent is more than this process may open."""
-    processes = plan.workers + plan.servers + 1
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit != resource.RLIM_INFINITY and processes + _OTHERS > limit:
-        raise EnvironmentProblem(
-            f"{processes} processes need {processes + _OTHERS} open files here, and the limit is {limit}: "
-            f"type ulimit -n {processes + _OTHERS}"
-        )

@@ -1,0 +1,44 @@
+"""Connections that do not know a launcher's token: what is said of them, and what they leave for its agents."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Callable
+
+from gluon_resnet.door import Door
+from gluon_resnet.errors import EnvironmentProblem
+
+_SILENCE = 60.0  # seconds between two lines about strangers
+_OTHERS = 48  # descriptors that a launcher needs beside those of its agents
+
+
+class Strangers:
+    """Tells of connections that `door` has refused, by `say`: a line a minute, whatever their number."""
+
+    def __init__(self, door: Door, say: Callable[[str], None]) -> None:
+        self._door = door
+        self._say = say
+        self._told = 0
+        self._next = 0.0
+
+    def tell(self, last: bool = False) -> None:
+        """Of those since the line before; `last`: now, if there are any."""
+        refused = self._door.refused - self._told
+        if not refused or (time.monotonic() < self._next and not last):
+            return
+        self._told, self._next = self._door.refused, time.monotonic() + _SILENCE
+        address, port = self._door.name
+        many = f"{refused} connections were closed that do"
+        which = many if refused > 1 else "a connection was closed that does"
+        self._say(f"{which} not know the token of this run, at {address}:{port}")
+
+
+def check_descriptors(processes: int) -> None:
+    """EnvironmentProblem where a connection to each of so many is more than this process may open."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and processes + _OTHERS > limit:
+        raise EnvironmentProblem(
+            f"{processes} processes need {processes + _OTHERS} open files here, and the limit is {limit}: "
+            f"type ulimit -n {processes + _OTHERS}"
+        )
