@@ -11,7 +11,7 @@ PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 CSRC := $(wildcard csrc/*/*.h csrc/*/*.cc)
 NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
-# Of each of the two sanitized programs, and of each of the two fuzzers.
+# Of each of the two sanitized programs, and of each of the fuzzers; which of these (none: all) is for FUZZ_TARGETS.
 SANITIZE_SECONDS ?= 30
 FUZZ_SECONDS ?= 60
 
@@ -57,9 +57,11 @@ test-all: setup predict sanitize  ## all tests, and the stress program
 sanitize: setup  ## stress program for the C++ core under ASan, UBSan and TSan: two minutes
 	@scripts/sanitize.sh $(SANITIZE_SECONDS)
 
-fuzz: setup  ## libFuzzer on record files and images: three minutes, or FUZZ_SECONDS each
+fuzz: setup  ## libFuzzer and atheris on all that reads bytes of others: a minute, or FUZZ_SECONDS, each
 	@scripts/system_packages.sh $(PYTHON) fuzz
-	@scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null \
+	    || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
+	@scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 lint: setup  ## style of Python and C++, types of the public functions and of the extension
 	$(BIN)/ruff check .

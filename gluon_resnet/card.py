@@ -149,10 +149,14 @@ class ModelCard:
         content["preprocessing"] = {key: values[key] for key in (*_PREPROCESSING, *_NORMALIZATION)}
         return content
 
+    def text(self) -> str:
+        """What `save` writes."""
+        return json.dumps(self.content(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
     def save(self, path: Path) -> None:
         """Write the card as JSON."""
         with whole_file(path) as stream:
-            stream.write(json.dumps(self.content(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(self.text())
 
     @classmethod
     def load(cls, path: Path) -> ModelCard:

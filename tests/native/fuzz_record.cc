@@ -4,9 +4,6 @@
 // An input is the index's text, a zero byte, and the record file; with an empty index the file is
 // scanned. The files live in memory.
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -14,30 +11,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "memory_file.h"
 #include "records/record_file.h"
 #include "require.h"
 
 namespace gluon_resnet {
 namespace {
-
-class MemoryFile {
- public:
-  explicit MemoryFile(const char* name) : descriptor_(::memfd_create(name, 0)) {
-    require(descriptor_ >= 0, "memfd_create works");
-    path_ = concat("/proc/self/fd/", descriptor_);
-  }
-
-  const std::string& write(const uint8_t* data, size_t size) {
-    require(::ftruncate(descriptor_, 0) == 0 &&
-                ::pwrite(descriptor_, data, size, 0) == static_cast<ssize_t>(size),
-            "a file in memory can be written");
-    return path_;
-  }
-
- private:
-  int descriptor_;
-  std::string path_;
-};
 
 // The bytes of the record at `offset`, its parts joined; false where they are damaged.
 bool join_parts(const std::vector<uint8_t>& file, size_t offset, std::vector<uint8_t>* record) {
