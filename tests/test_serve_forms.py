@@ -63,6 +63,37 @@ def test_whatever_comes_is_a_form_or_refused(inserted: bytes, at: int, dropped: 
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        'multipart/form-data; boundary="' + ";" * 60_000,  # half a minute for the standard library's parser
+        "multipart/form-data; boundary=" + "B" * 71,
+        "multipart/form-data; boundary*=idna''a%00",
+        "multipart/form-data; boundary*=punycode''%FF",
+        f"multipart/form-data; boundary*{'9' * 5000}=BB",
+        'multipart/form-data; boundary="B\0B"',
+    ],
+    ids=["semicolons", "long", "idna", "punycode", "digits", "nul"],
+)
+def test_a_type_that_names_no_boundary_is_refused(kind: str) -> None:
+    with pytest.raises(FormError, match="its Content-Type"):
+        files_of_form(kind, BODY, 2)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["filename*=undefined''a", "filename*=idna''%FF%00", f"filename*{'9' * 900}*=x", "filename*0=x"],
+)
+def test_a_file_is_one_however_its_name_is_spelled(spelled: str) -> None:
+    body = PART.replace(b'filename="a"', spelled.encode()) + b"first\r\n--BB--\r\n"
+    assert files_of_form(TYPE, body, 1) == [b"first"]
+
+
+def test_a_field_that_only_speaks_of_a_file_is_none() -> None:
+    with pytest.raises(FormError, match=r"'a; filename\*=b' is no file"):
+        files_of_form(TYPE, PART.replace(b'"a"; filename="a"', b'"a; filename*=b"') + b"x\r\n--BB--\r\n", 1)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         PART + b"\r\n--B" * 3_000_000,
@@ -70,9 +101,11 @@ def test_whatever_comes_is_a_form_or_refused(inserted: bytes, at: int, dropped: 
         b"--BB\r\n" + b"a" * 16_000_000,
         b'--BB\r\nContent-Disposition: form-data; filename="' + b";a=" * 5_000_000,
         b"\r\n" * 8_000_000,
-        (PART[:-4] + b";a=" * 600 + b"\r\n\r\n\r\n") * 7000,
+        (PART[:-4] + b";a=" * 300 + b"\r\n\r\n\r\n") * 7000,
+        (PART[:-4] + b'\r\nX: x; a="' + b"\r\n b" * 5000 + b"\r\n\r\n\r\n") * 500,
+        (PART[:-4] + (b"\r\nContent-Type: x" + b';a="' * 250) * 6 + b"\r\n\r\n\r\n") * 256,
     ],
-    ids=["boundaries", "headers", "header", "parameters", "preamble", "parts"],
+    ids=["boundaries", "headers", "header", "parameters", "preamble", "parts", "continued", "quotes"],
 )
 def test_a_large_form_that_is_none_costs_nothing(body: bytes) -> None:
     """A minute, where each byte costs; the test has less."""

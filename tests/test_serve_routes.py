@@ -77,7 +77,7 @@ def test_an_image_as_the_body_is_named(client: TestClient, kind: str, extension:
     np.testing.assert_allclose(probabilities, softmax / everything, atol=0.02)
 
 
-@pytest.mark.parametrize(("topk", "count"), [("1", 1), ("12", 12), ("99999999999999", 12)])
+@pytest.mark.parametrize(("topk", "count"), [("1", 1), ("0000000001", 1), ("12", 12), ("9" * 20, 12)])
 def test_topk_is_how_many_classes_are_answered(client: TestClient, topk: str, count: int) -> None:
     answer = client.post(f"/predict?topk={topk}", content=shade(3), headers=PNG)
     classes = answer.json()["predictions"][0]["classes"]
@@ -86,11 +86,13 @@ def test_topk_is_how_many_classes_are_answered(client: TestClient, topk: str, co
         assert sum(c["probability"] for c in classes) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("topk", ["0", "-1", "x", "", "1.5", "²"])
+@pytest.mark.parametrize("topk", ["0", "-1", "x", "", "1.5", "²", "1_0", "0" * 20, "1" * 21, "9" * 5000])
 def test_a_topk_that_is_no_number_is_refused(client: TestClient, topk: str) -> None:
     answer = client.post("/predict", params={"topk": topk}, content=shade(3), headers=PNG)
     assert answer.status_code == 400
-    assert "topk" in answer.json()["error"]
+    found = repr(topk) if len(topk) < 21 else f"{len(topk)} characters"
+    expected = f"topk: expected a number from 1 up, of at most 20 digits, found {found}"
+    assert answer.json() == {"error": expected}
 
 
 def instances(*images: bytes) -> dict[str, Any]:
@@ -140,13 +142,21 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "text/html", "application/x-www-form-urlencoded", "image/gif", "x" * 5000]
+    "kind", ["", "text/html", "application/x-www-form-urlencoded", "image/gif", "x" * 1000]
 )
 def test_another_type_of_body_is_refused(client: TestClient, kind: str) -> None:
     answer = client.post("/predict", content=shade(1), headers={"Content-Type": kind})
     assert answer.status_code == 415
     assert answer.json()["error"].startswith("Content-Type: expected one of image/jpeg")
     assert len(answer.text) < 400
+
+
+def test_a_type_that_is_too_long_is_refused_before_it_is_parsed(client: TestClient) -> None:
+    for kind in ('multipart/form-data; boundary="' + ";" * 60_000, "x" * 1025):
+        answer = client.post("/predict", content=shade(1), headers={"Content-Type": kind})
+        assert answer.status_code == 431
+        found = f"Content-Type: expected at most 1024 characters, found {len(kind)}"
+        assert answer.json() == {"error": found}
 
 
 def test_a_body_that_is_too_large_is_refused(client: TestClient) -> None:

@@ -1,15 +1,24 @@
 """The files of a multipart/form-data body (RFC 7578) that is in memory.
 
-python-multipart 0.0.20, the last for Python 3.9, has no limit for a part's headers: 16 MiB of them keep the
-interpreter busy for a minute. Here the work is `bytes.find`'s, but for headers of bounded length.
+The parser is `multipart`'s, which limits a part's headers; what it is given is bounded here. A form costs as much as
+it is long.
 """
 
 from __future__ import annotations
 
-from email.message import Message
-from email.parser import BytesHeaderParser
+import re
 
-MOST_HEADER_BYTES = 2048  # of one part; browsers write its name, the file's name and a type
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
+
+MOST_HEADER_BYTES = 1024  # of a line: browsers write a part's name, the file's name and a type
+_MOST_HEADERS = 8  # of a part
+_MOST_BOUNDARY = 70  # RFC 2046, §5.1.1
 
 
 class FormError(ValueError):
@@ -24,43 +33,63 @@ def files_of_form(content_type: str, body: bytes, most: int) -> list[bytes]:
     """The contents of a form's files, in their order.
 
     Args:
-        content_type: the request's, which names the boundary.
+        content_type: the request's, which names the boundary; at most MOST_HEADER_BYTES long.
         most: how many files there may be.
 
     Raises:
         TooManyFiles: there are more.
         FormError: it is no form, ends early, or has a field that is no file.
     """
-    boundary = _headers(b"Content-Type: " + content_type.encode("latin-1", "replace")).get_boundary() or ""
-    if not (boundary.isascii() and 1 <= len(boundary) <= 70):  # RFC 2046, §5.1.1
-        raise FormError("its Content-Type names no boundary")
-    delimiter = f"\r\n--{boundary}".encode()
-    if not body.startswith(delimiter[2:]):
+    boundary = _boundary(content_type)
+    if not body.startswith(b"--" + boundary):
         raise FormError("it does not begin with its boundary")
+    # Names are not used, and old clients do not write them in UTF-8: any byte is a letter of latin-1.
+    parser = PushMultipartParser(
+        boundary,
+        max_header_size=MOST_HEADER_BYTES,
+        max_header_count=_MOST_HEADERS,
+        max_segment_count=most + 1,
+        header_charset="latin-1",
+        strict=True,  # no headers of several lines: joining them takes quadratic time
+    )
     files: list[bytes] = []
-    at = len(delimiter) - 2  # behind a boundary
-    while not body.startswith(b"--", at):
-        begin = body.find(b"\r\n\r\n", at, at + MOST_HEADER_BYTES)
-        if begin < 0 or not body.startswith(b"\r\n", at):
-            raise FormError("a part's headers do not end, or are too long")
-        end = body.find(delimiter, begin + 4)
-        if end < 0:
-            raise FormError("it ends before its last boundary")
-        _check_file(_headers(body[at + 2 : begin]))
-        if len(files) == most:
-            raise TooManyFiles(f"a form has at most {most} files here")
-        files.append(body[begin + 4 : end])
-        at = end + len(delimiter)
+    pieces: list[bytes] = []
+    try:
+        for event in parser.parse(body):
+            if event is None:
+                files.append(b"".join(pieces))
+            elif isinstance(event, MultipartSegment):
+                pieces = []
+                if len(files) == most:
+                    raise TooManyFiles(f"a form has at most {most} files here")
+                _require_file(event)
+            else:
+                pieces.append(event)
+    except ParserLimitReached:
+        raise FormError(
+            f"a part has at most {_MOST_HEADERS} headers of {MOST_HEADER_BYTES} bytes here"
+        ) from None
+    except MultipartError as error:
+        raise FormError(str(error)[:200]) from None
+    try:
+        parser.close()
+    except MultipartError:
+        raise FormError("it ends before its last boundary") from None
     return files
 
 
-def _headers(lines: bytes) -> Message:
-    return BytesHeaderParser().parsebytes(lines)
+def _boundary(content_type: str) -> bytes:
+    if len(content_type) > MOST_HEADER_BYTES:
+        raise FormError(f"its Content-Type has more than {MOST_HEADER_BYTES} characters")
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    if not (boundary.isascii() and boundary.isprintable() and 1 <= len(boundary) <= _MOST_BOUNDARY):
+        raise FormError(f"its Content-Type names no boundary of 1 to {_MOST_BOUNDARY} printable characters")
+    return boundary.encode()
 
 
-def _check_file(headers: Message) -> None:
-    if headers.get_content_disposition() != "form-data":
-        raise FormError("a part has no Content-Disposition: form-data")
-    if headers.get_filename() is None:
-        name = headers.get_param("name", "", header="content-disposition")
-        raise FormError(f"{str(name)[:80]!r} is no file; it has files only, and ?topk=K is a query")
+def _require_file(segment: MultipartSegment) -> None:
+    # A name that is spelled out in another way, filename*=, is a file's, too; one in quotes says nothing.
+    outside_quotes = re.sub('"[^"]*"', "", segment["Content-Disposition"])
+    if segment.filename is None and not re.search(r";\s*filename\*", outside_quotes, re.IGNORECASE):
+        name = (segment.name or "").encode("latin-1", "replace").decode("utf-8", "replace")[:80]
+        raise FormError(f"{name!r} is no file; it has files only, and ?topk=K is a query")

@@ -13,13 +13,21 @@ from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.refusal import Refusal
 
 DEFAULT_TOPK = 5
+_MOST_DIGITS = 20  # zeros in front are digits, too
 
 
 def parse_topk(text: str) -> int:
-    """The K of ?topk=K; Refusal when it is none."""
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise Refusal(400, "malformed", f"topk: expected a number from 1 up, found {text[:80]!r}")
-    return int(text[:9])
+    """The K of ?topk=K, as int() reads ASCII digits; Refusal when it is none."""
+    if len(text) > _MOST_DIGITS:
+        raise _no_topk(f"{len(text)} characters")
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise _no_topk(repr(text))
+    return int(text)
+
+
+def _no_topk(found: str) -> Refusal:
+    expected = f"a number from 1 up, of at most {_MOST_DIGITS} digits"
+    return Refusal(400, "malformed", f"topk: expected {expected}, found {found}")
 
 
 def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], topk: int) -> dict[str, Any]:
@@ -38,5 +46,5 @@ def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], to
 def _best(card: ModelCard, logits: np.ndarray, topk: int) -> list[dict[str, Any]]:
     return [
         {"label": label, "name": card.classes[label], "probability": probability}
-        for label, probability in most_probable(log_softmax(logits), topk)
+        for label, probability in most_probable(log_softmax(logits), min(topk, len(logits)))
     ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 
-from gluon_resnet.serving.forms import FormError, TooManyFiles, files_of_form
+from gluon_resnet.json_values import parse_json
+from gluon_resnet.serving.forms import MOST_HEADER_BYTES, FormError, TooManyFiles, files_of_form
 from gluon_resnet.serving.refusal import Refusal
 
 SINGLE = ("image/jpeg", "image/png", "application/octet-stream")
@@ -17,6 +17,11 @@ _MOST_MARKS = 8  # of JSON's structure, for an image: a client may have a key or
 
 def check_type(content_type: str) -> str:
     """The media type of a Content-Type; Refusal when images do not come so."""
+    if len(content_type) > MOST_HEADER_BYTES:
+        found = f"found {len(content_type)}"
+        raise Refusal(
+            431, "malformed", f"Content-Type: expected at most {MOST_HEADER_BYTES} characters, {found}"
+        )
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in (*SINGLE, FORM, JSON):
         expected = ", ".join((*SINGLE, FORM, JSON))
@@ -54,7 +59,7 @@ def _of_json(body: bytes, most: int) -> list[bytes]:
     if sum(map(body.count, (b"{", b"[", b","))) > _MOST_MARKS * (most + 1):
         raise _too_many(most)
     try:
-        content = json.loads(body)
+        content = parse_json(body)
         instances = content["instances"]
         if len(instances) > most:
             raise _too_many(most)
