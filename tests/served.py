@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -21,21 +22,29 @@ import psutil
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform
-from gluon_resnet.provenance import DataSet, MeasuredError, TrainedBy, TrainedOn
+from gluon_resnet.provenance import DataSet, MeasuredError, Source, TrainedBy, TrainedOn
 from gluon_resnet.serving.app import make_app
 from gluon_resnet.serving.batcher import Batcher
+from gluon_resnet.serving.hosts import Hosts, hosts_of
 from gluon_resnet.serving.limits import Limits
+from gluon_resnet.serving.log import bounded_log
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.server import bind, serve, url
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CLASSES = ("<script>document.title='hacked'</script>", *(f"class {label}" for label in range(1, 12)))
 SIDE = 8
+TEST_NAMES = ("x", "testserver")  # that tests and starlette's client write into Host
 _PICTURES = DataSet(("/home/somebody/train.rec",), 1437, "0" * 16)
 HISTORY: dict[str, Any] = {
     "epoch": 3,
     "data": TrainedOn(_PICTURES),
-    "recipe": TrainedBy("fast", "python /home/somebody/train.py", {"lr": 0.12345678}),
+    "recipe": TrainedBy(
+        "fast",
+        "python /home/somebody/train.py",
+        {"lr": 0.12345678, "mean": "/home/somebody/mean.npz of 2, C:\\somebody\\a.rec"},
+    ),
+    "source": Source("owner/nets", "~somebody/w.pth", "2" * 64, "convert.py ~somebody/w.pth"),
     "errors": (
         MeasuredError(
             DataSet(("/home/somebody/val.rec",), 360, "1" * 16),
@@ -78,12 +87,17 @@ class FakeNetwork:
 
 
 def make_parts(
-    network: FakeNetwork, limits: Optional[Limits] = None, **options: Any
+    network: FakeNetwork, limits: Optional[Limits] = None, hosts: Optional[Hosts] = None, **options: Any
 ) -> tuple[Any, Batcher, Metrics]:
     """The application, with what it is made of."""
     limits, metrics = limits or Limits(), Metrics()
     batcher = Batcher(network, limits, metrics, **options)
-    return make_app(network.card, limits, metrics, batcher), batcher, metrics
+    hosts = hosts or hosts_of("127.0.0.1", "127.0.0.1", TEST_NAMES)
+    return make_app(network.card, limits, metrics, batcher, hosts), batcher, metrics
+
+
+# What the log says of a request that was refused, and of those for which there was no line left.
+REFUSAL = re.compile(r"[-0-9]{10} [:0-9]{8} ([45][0-9]{2} \S+ \S+ |… and \d+ more refusals in that second$)")
 
 
 class Server:
@@ -107,7 +121,7 @@ class Server:
 
 @contextlib.contextmanager
 def started(*command: object) -> Iterator[Server]:
-    """A server of this command; it is ended with the block, and must have had nothing to complain about."""
+    """A server of this command; it is ended with the block, and must have had to complain of clients alone."""
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=ROOT,
@@ -120,7 +134,8 @@ def started(*command: object) -> Iterator[Server]:
         server = Server(process)
         yield server
         if process.returncode is None:
-            assert server.stop() == (0, "")
+            status, stderr = server.stop()
+            assert (status, [line for line in stderr.splitlines() if not REFUSAL.match(line)]) == (0, [])
     finally:
         process.kill()
         process.communicate()
@@ -141,7 +156,7 @@ def main() -> None:
         **{name: float(text) if name == "timeout" else int(text) for name, text in values.items()}
     )
     app, _, metrics = make_parts(FakeNetwork(args.gate), limits, threads=2)
-    with bind("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0) as listener, bounded_log():
         serve(app, listener, limits, metrics, args.grace, lambda: print("fake on", url(listener), flush=True))
 
 

@@ -210,7 +210,7 @@ def test_the_card_shows_what_a_visitor_wants_and_no_paths(page: Chrome) -> None:
     until(page, "#more tr")
     more = dict(zip(texts(page, "#more th"), texts(page, "#more td")))
     assert more["classes"] == ", ".join(CLASSES)
-    assert more["recipe"] == "name: fast; settings: lr: 0.123"
+    assert more["recipe"] == "name: fast; settings: lr: 0.123; mean: mean.npz of 2, a.rec"
     assert "top1 error: 1.11" in more["errors"]
     assert "somebody" not in page.find_element(By.TAG_NAME, "body").text
 

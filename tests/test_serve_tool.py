@@ -140,7 +140,15 @@ def test_bad_arguments_have_exit_status_2(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("package", ["uvicorn", "starlette", "prometheus_client"])
+@pytest.mark.parametrize(("option", "value"), [("hosts", "localhost,http://x"), ("origins", "null")])
+def test_a_name_that_is_none_is_told_before_the_model_is_loaded(model: Model, option: str, value: str) -> None:
+    done = run("--model", model.prefix, "--port", 0, f"--allowed-{option}", value)
+    assert done.returncode == 2
+    assert f"--allowed-{option}: expected " in done.stderr
+    assert value.rpartition(",")[2] in done.stderr
+
+
+@pytest.mark.parametrize("package", ["uvicorn", "starlette", "prometheus_client", "multipart"])
 def test_without_the_web_server_it_says_what_to_install(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:

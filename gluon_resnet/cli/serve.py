@@ -22,6 +22,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     try:
         from gluon_resnet.serving.app import make_app
         from gluon_resnet.serving.batcher import Batcher
+        from gluon_resnet.serving.hosts import hosts_of
+        from gluon_resnet.serving.log import bounded_log
         from gluon_resnet.serving.metrics import Metrics
         from gluon_resnet.serving.server import bind, serve, url
     except ModuleNotFoundError as error:
@@ -38,7 +40,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         timeout=args.timeout,
     )
     # A port in use is told before the model is loaded, and nobody can connect before it is.
-    with bind(args.host, args.port) as listener:
+    with bind(args.host, args.port) as listener, bounded_log():
+        hosts = hosts_of(listener.getsockname()[0], args.host, args.allowed_hosts, args.allowed_origins)
         from gluon_resnet.deploy import Predictor
 
         network = Predictor(
@@ -48,7 +51,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         batcher = Batcher(network, limits, metrics, args.batch, args.max_delay_ms / 1000, args.threads)
         batcher.warm_up()
         name = network.card.network
-        app = make_app(network.card, limits, metrics, batcher)
+        app = make_app(network.card, limits, metrics, batcher, hosts)
         serve(
             app,
             listener,
@@ -78,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     threads = usable_processors()
     add("--threads", type=few, default=threads, metavar="N", help=f"that decode (default: {threads})")
 
+    add = parser.add_argument_group("who may ask").add_argument
+    names = "it answers to, besides the address, localhost and 127.0.0.1; *.example.org: all below, *: any"
+    add("--allowed-hosts", type=_listed, default=(), metavar="A,B", help=names)
+    pages = "whose pages may post, besides its own, like https://example.org; *: any"
+    add("--allowed-origins", type=_listed, default=(), metavar="A,B", help=pages)
+
     add = parser.add_argument_group("batches").add_argument
     add("--batch", type=few, default=16, metavar="N", help="images of one, at most (default: 16)")
     wait = "longest wait of a decoded image for others (default: 5)"
@@ -100,3 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--grace", type=number(int, 0), default=10, metavar="S", help=grace)
     add_size_options(parser)
     return parser
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,10 +21,14 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.batcher import Batcher, TooManyPixels
 from gluon_resnet.serving.bodies import Bodies, ClientGone
+from gluon_resnet.serving.door import Door, asked, refused
+from gluon_resnet.serving.hosts import Hosts
 from gluon_resnet.serving.limits import Limits
+from gluon_resnet.serving.log import log
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.page import page_response
 from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk
+from gluon_resnet.serving.public_card import public_card
 from gluon_resnet.serving.refusal import Refusal
 from gluon_resnet.serving.uploads import check_type, images_of
 from gluon_resnet.serving.watched import Watched
@@ -37,6 +43,7 @@ class Service:
 
     def __init__(self, card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher) -> None:
         self._card = card
+        self._public_card = public_card(card)
         self._limits = limits
         self._metrics = metrics
         self._batcher = batcher
@@ -67,7 +74,7 @@ class Service:
         )
 
     async def model(self, _: Request) -> Response:
-        return JSONResponse(self._card.content())
+        return JSONResponse(self._public_card)
 
     async def metrics(self, _: Request) -> Response:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -91,11 +98,9 @@ class Service:
         images = await self._batcher.in_decoder(images_of, content_type, body, self._limits.images)
         return await self._batcher.logits(images)
 
-    async def refusal(self, _: Request, error: Exception) -> Response:
+    async def refusal(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
-        if error.reason:
-            self._metrics.refused(error.reason)
-        return JSONResponse(error.content, error.status, error.headers)
+        return refused(request.scope, error, self._metrics)
 
     async def gone(self, _request: Request, _error: Exception) -> Response:
         self._metrics.refused("gone")
@@ -103,16 +108,17 @@ class Service:
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        message = f"{request.url.path[:80]}: {error.detail}"
+        log.warning("%d %s: %s", error.status_code, asked(request.scope), error.detail)
+        message = f"{request.scope['path'][:80]}: {error.detail}"
         return JSONResponse({"error": message}, error.status_code, error.headers)
 
     async def internal_error(self, _request: Request, _error: Exception) -> Response:
-        self._metrics.refused("internal")  # Starlette raises it again, and the server prints it
+        self._metrics.refused("internal")  # Starlette raises it again, and the door logs it
         return JSONResponse({"error": "the server failed; its log says why"}, 500)
 
 
-def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher) -> Watched:
-    """The ASGI application that serves a batcher's network."""
+def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher, hosts: Hosts) -> Watched:
+    """The ASGI application that serves a batcher's network under the names of `hosts`."""
     service = Service(card, limits, metrics, batcher)
     routes = [
         Route("/", service.page),
@@ -121,8 +127,20 @@ def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher
         Route("/health", service.health),
         Route("/metrics", service.metrics),
     ]
+    origins = sorted(hosts.origins)
     app = Starlette(
         routes=routes,
+        # Without it, pages that may ask could not read what is answered.
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Content-Type"],
+            )
+        ]
+        if origins
+        else [],
         lifespan=service.running,
         exception_handlers={
             Refusal: service.refusal,
@@ -132,7 +150,7 @@ def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher
         },
     )
     app.router.redirect_slashes = False
-    return Watched(app, {route.path for route in routes}, metrics)
+    return Watched(Door(app, hosts, metrics), {route.path for route in routes}, metrics)
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, Value]) -> Value:

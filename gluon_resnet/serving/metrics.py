@@ -9,6 +9,7 @@ REASONS = (
     "body",  # larger than --max-body
     "type",  # a Content-Type that is none of ours
     "malformed",  # HTTP, a form, JSON or a query that says nothing
+    "host",  # a Host that is no name of the server, or an Origin whose pages may not post
     "image",  # broken, of another format, or of more pixels than are ever decoded
     "pixels",  # more than --max-pixels
     "slow",  # the client took longer than --timeout

@@ -1,0 +1,26 @@
+"""Who asks: the address, as far as it tells one client from another."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+UNKNOWN = "unknown"
+
+
+def client_of(scope: Any) -> str:
+    """An IPv4 address or the /64 of an IPv6 one, which one subscriber has all of; UNKNOWN where there is none.
+
+    Args:
+        scope: ASGI's, whose address is a proxy's word where there is a proxy on this machine.
+    """
+    peer = scope.get("client")
+    try:
+        address = ipaddress.ip_address(peer[0])
+    except (TypeError, ValueError):
+        return UNKNOWN
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

@@ -1,0 +1,132 @@
+"""The server's log: a line for each thing that went wrong, of bounded length, and so many of them a second."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Optional
+
+from gluon_resnet.errors import printable
+
+LINES = 5  # a second, of refusals and of failures each
+LINE_LENGTH = 300
+TRACEBACK_LENGTH = 4000
+TRACEBACK_SECONDS = 600.0  # between two of the same kind
+_MOST_KINDS = 50  # of failures, whose tracebacks are remembered to be told
+_FRAMES = 20
+
+log = logging.getLogger("gluon_resnet.serving")
+
+
+class BoundedHandler(logging.Handler):
+    """Writes records to standard error: what strangers provoke fills no disk.
+
+    What is left out is counted, and the number is told when its second is over. Errors have lines of their own, which
+    a flood of refusals takes none from. The traceback of an error is shown once in TRACEBACK_SECONDS.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refusals, self._failures = _Share("refusals"), _Share("failures")
+        self._told: dict[tuple[str, str], float] = {}  # when a kind's traceback was shown
+
+    def emit(self, record: logging.LogRecord) -> None:
+        share = self._failures if record.levelno >= logging.ERROR else self._refusals
+        now = time.monotonic()
+        if now >= share.ends:
+            self._tell_left_out(share)
+            share.ends, share.lines = now + 1, 0
+        if share.lines >= LINES:
+            share.left_out += 1
+            if share.left_out == 1:
+                timer = threading.Timer(share.ends - now, self._second_is_over, [share])
+                timer.daemon = True
+                timer.start()
+            return
+        share.lines += 1
+        message = " ".join(record.getMessage().split())
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            self._write(message)
+            return
+        kind = (type(error).__name__, _place(error.__traceback__))
+        self._write(f"{message}: {kind[0]} at {kind[1]}: {error}")
+        if self._is_news(kind, now):
+            lines = traceback.format_exception(type(error), error, error.__traceback__, -_FRAMES)
+            shown = "\n".join(map(printable, "".join(lines)[-TRACEBACK_LENGTH:].splitlines()))
+            print(shown, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Tell what was left out in the last second."""
+        with self._locked():
+            for share in (self._refusals, self._failures):
+                self._tell_left_out(share)
+        super().close()
+
+    def _second_is_over(self, share: _Share) -> None:
+        with self._locked():
+            if time.monotonic() >= share.ends:  # else a newer second has told it
+                self._tell_left_out(share)
+
+    def _tell_left_out(self, share: _Share) -> None:
+        if share.left_out:
+            self._write(f"… and {share.left_out} more {share.name} in that second")
+            share.left_out = 0
+
+    def _is_news(self, kind: tuple[str, str], now: float) -> bool:
+        self._told = {k: when for k, when in self._told.items() if now - when < TRACEBACK_SECONDS}
+        if kind in self._told or len(self._told) == _MOST_KINDS:
+            return False
+        self._told[kind] = now
+        return True
+
+    def _write(self, message: str) -> None:
+        text = printable(message)
+        shown = text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), shown, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+
+class _Share:
+    """The lines of one second."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ends = 0.0
+        self.lines = 0
+        self.left_out = 0
+
+
+@contextlib.contextmanager
+def bounded_log() -> Iterator[None]:
+    """While this lasts, all that is logged goes through a BoundedHandler: uvicorn's and asyncio's complaints, too."""
+    handler, root = BoundedHandler(), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _place(frames: Optional[TracebackType]) -> str:
+    """The innermost line of ours, or of others, where it came from."""
+    place: Any = "?"
+    while frames is not None:
+        place = f"{os.path.basename(frames.tb_frame.f_code.co_filename)}:{frames.tb_lineno}"
+        frames = frames.tb_next
+    return place

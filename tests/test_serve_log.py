@@ -1,0 +1,87 @@
+"""The server's log: what strangers provoke is told in bounded lines, and what was left out is counted."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from gluon_resnet.serving import log as module
+from gluon_resnet.serving.log import LINE_LENGTH, LINES, TRACEBACK_LENGTH, bounded_log, log
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def strftime(self, _: str) -> str:
+        return "TIME"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    with bounded_log():
+        yield clock
+
+
+def test_so_many_refusals_a_second_have_a_line_and_the_rest_is_counted(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(LINES + 312):
+        log.warning("400 %d", number)
+    clock.now += 1
+    log.warning("400 last")
+    lines = [f"TIME 400 {number}" for number in range(LINES)]
+    lines += ["TIME … and 312 more refusals in that second", "TIME 400 last"]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_what_was_left_out_is_told_when_nothing_comes_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with bounded_log():
+        for _ in range(LINES + 7):
+            log.warning("400")
+    assert capsys.readouterr().err.endswith(" … and 7 more refusals in that second\n")
+
+
+def test_a_flood_of_refusals_hides_no_failure(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(1000):
+        log.warning("400")
+    log.error("failed")
+    logging.getLogger("asyncio").error("Fatal error:\nprotocol: %s", "x\x1b[2J" * 1000)
+    err = capsys.readouterr().err
+    assert "TIME failed\n" in err
+    assert "TIME Fatal error: protocol: x?[2Jx" in err
+    assert "\x1b" not in err
+    assert max(map(len, err.splitlines())) == LINE_LENGTH + len("TIME ")
+
+
+def test_a_traceback_is_shown_once_in_a_while_and_is_bounded(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(depth: int) -> None:
+        if depth:
+            fail(depth - 1)
+        raise RuntimeError("foreign \x1b[2J " * 5000)
+
+    def complain() -> str:
+        try:
+            fail(50)
+        except RuntimeError:
+            log.error("500 POST /predict", exc_info=True)
+        return capsys.readouterr().err
+
+    first = complain()
+    assert re.match(r"TIME 500 POST /predict: RuntimeError at test_serve_log.py:\d+: foreign \?\[2J", first)
+    assert TRACEBACK_LENGTH < len(first) < TRACEBACK_LENGTH + LINE_LENGTH + 100
+    assert "\x1b" not in first
+    clock.now += 1
+    assert complain().count("\n") == 1
+    clock.now += module.TRACEBACK_SECONDS
+    assert complain().count("\n") > 1
