@@ -151,9 +151,12 @@ def main() -> None:
     parser.add_argument("--gate")
     parser.add_argument("limits", nargs="*")
     args = parser.parse_args()
-    values = dict(text.split("=") for text in args.limits)
+    values = {"deadline": "600", **dict(text.split("=") for text in args.limits)}
     limits = Limits(
-        **{name: float(text) if name == "timeout" else int(text) for name, text in values.items()}
+        **{
+            name: float(text) if name in ("timeout", "deadline") else int(text)
+            for name, text in values.items()
+        }
     )
     app, _, metrics = make_parts(FakeNetwork(args.gate), limits, threads=2)
     with bind("127.0.0.1", 0) as listener, bounded_log():

@@ -141,7 +141,9 @@ def test_bad_arguments_have_exit_status_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("option", "value"), [("hosts", "localhost,http://x"), ("origins", "null")])
-def test_a_name_that_is_none_is_told_before_the_model_is_loaded(model: Model, option: str, value: str) -> None:
+def test_a_name_that_is_none_is_told_before_the_model_is_loaded(
+    model: Model, option: str, value: str
+) -> None:
     done = run("--model", model.prefix, "--port", 0, f"--allowed-{option}", value)
     assert done.returncode == 2
     assert f"--allowed-{option}: expected " in done.stderr

@@ -36,8 +36,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         body=int(args.max_body * MIB),
         bodies=max(Limits.bodies, int(args.max_body * MIB)),
         pixels=args.max_pixels,
+        request_pixels=max(args.max_request_pixels, args.max_pixels),
         images=args.queue,
         timeout=args.timeout,
+        deadline=args.deadline,
     )
     # A port in use is told before the model is loaded, and nobody can connect before it is.
     with bind(args.host, args.port) as listener, bounded_log():
@@ -96,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     body, pixels, images, patience = Limits.body // MIB, Limits.pixels, Limits.images, Limits.timeout
     add("--max-body", type=amount, default=body, metavar="MIB", help=f"else 413 (default: {body})")
     add("--max-pixels", type=count, default=pixels, metavar="N", help=f"else 422 (default: {pixels})")
+    together, most = "of all images of a request, else 413", Limits.request_pixels
+    add("--max-request-pixels", type=count, default=most, metavar="N", help=f"{together} (default: {most})")
     add(
         "--queue",
         type=count,
@@ -105,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     waits = f"for headers, for a body, for an answer to be read, else 408 (default: {patience:g})"
     add("--timeout", type=amount, default=patience, metavar="S", help=waits)
+    late = f"from a request's body to its answer, else 503 (default: {Limits.deadline:g})"
+    add("--deadline", type=amount, default=Limits.deadline, metavar="S", help=late)
     grace = "for the answers that were begun when it is stopped (default: 10)"
     add("--grace", type=number(int, 0), default=10, metavar="S", help=grace)
     add_size_options(parser)

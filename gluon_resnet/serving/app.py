@@ -21,6 +21,7 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.batcher import Batcher, TooManyPixels
 from gluon_resnet.serving.bodies import Bodies, ClientGone
+from gluon_resnet.serving.clients import client_of
 from gluon_resnet.serving.door import Door, asked, refused
 from gluon_resnet.serving.hosts import Hosts
 from gluon_resnet.serving.limits import Limits
@@ -29,8 +30,9 @@ from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.page import page_response
 from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk
 from gluon_resnet.serving.public_card import public_card
-from gluon_resnet.serving.refusal import Refusal
-from gluon_resnet.serving.uploads import check_type, images_of
+from gluon_resnet.serving.refusal import Refusal, too_late
+from gluon_resnet.serving.turns import Owner
+from gluon_resnet.serving.uploads import SINGLE, check_type, images_of
 from gluon_resnet.serving.watched import Watched
 
 Value = TypeVar("Value")
@@ -48,6 +50,7 @@ class Service:
         self._metrics = metrics
         self._batcher = batcher
         self._bodies = Bodies(limits)
+        self._asked = 0
         self._started = time.time()
 
     @contextlib.asynccontextmanager
@@ -84,9 +87,15 @@ class Service:
         topk = parse_topk(request.query_params.get("topk", str(DEFAULT_TOPK)))
         content_type = request.headers.get("content-type", "")
         check_type(content_type)
-        self._batcher.require_room()
+        self._asked += 1
+        owner = Owner(client_of(request.scope), self._asked)
+        self._batcher.require_room(owner.client)
         async with self._bodies.read(request) as body:
-            results = await _while_connected(request, self._results(content_type, body))
+            work = asyncio.wait_for(self._results(owner, content_type, body), self._limits.deadline)
+            try:
+                results = await _while_connected(request, work)
+            except asyncio.TimeoutError:
+                raise too_late(self._limits.deadline) from None
         for result in results:
             if isinstance(result, ImageError):
                 self._metrics.refused("pixels" if isinstance(result, TooManyPixels) else "image")
@@ -94,9 +103,13 @@ class Service:
                 self._metrics.images.inc()
         return JSONResponse(answer(self._card, results, topk))
 
-    async def _results(self, content_type: str, body: bytes) -> Any:
-        images = await self._batcher.in_decoder(images_of, content_type, body, self._limits.images)
-        return await self._batcher.logits(images)
+    async def _results(self, owner: Owner, content_type: str, body: bytes) -> Any:
+        parts = (content_type, body, self._limits.images)
+        if check_type(content_type) in SINGLE:
+            images = images_of(*parts)  # the body itself: nothing to wait for
+        else:
+            images = await self._batcher.in_decoder(owner, images_of, *parts)
+        return await self._batcher.logits(owner, images)
 
     async def refusal(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
@@ -170,3 +183,5 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, Value]) -
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        if not tasks[0].cancelled():
+            tasks[0].exception()  # nobody hears it where the client is gone

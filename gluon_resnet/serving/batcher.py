@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, NamedTuple, Protocol, TypeVar, Union
+from dataclasses import dataclass
+from typing import Any, Callable, Protocol, TypeVar, Union
 
 import numpy as np
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.data import image_size
 from gluon_resnet.errors import ImageError
+from gluon_resnet.serving.admission import Admission
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.metrics import Metrics
-from gluon_resnet.serving.refusal import busy
+from gluon_resnet.serving.refusal import Refusal
+from gluon_resnet.serving.turns import Owner, Threads, Turns
 
 Value = TypeVar("Value")
+
+LARGE = 8_000_000  # pixels; decoding fewer takes a tenth of a second at most
 
 
 class Network(Protocol):
@@ -34,11 +38,12 @@ class Network(Protocol):
         """float32 (n, 3, size, size) to logits, float32 (n, classes); called by one thread at a time."""
 
 
-class _Waiting(NamedTuple):
+@dataclass(eq=False)
+class _Waiting:
     """A decoded image on its way to the network."""
 
     input: np.ndarray
-    logits: asyncio.Future[np.ndarray]  # done before that when its client went away
+    logits: asyncio.Future[np.ndarray]
     since: float
 
 
@@ -70,36 +75,51 @@ class Batcher:
         self._metrics = metrics
         self._batch_size = batch_size
         self._max_delay = max_delay
-        self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._decoders = Threads(threads, "decode")
+        self._large_decoders = Threads(max(1, threads // 2), "large")
         self._runner = ThreadPoolExecutor(1, "network")
-        self._taken = 0  # images that were taken and not answered
+        self._admission = Admission(limits.images, metrics)
         self._decoding = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: Turns[_Waiting] = Turns()
         # Set when an image came to wait, or one that was decoded will not. Made by `run`: Python 3.9 ties it to a loop.
         self._changed: asyncio.Event
 
-    def require_room(self, images: int = 1) -> None:
-        """Refusal, with 503, when there is none for so many images now."""
-        if self._taken + images > self._limits.images:
-            raise busy(f"{self._taken} images wait, and {self._limits.images} may")
+    def require_room(self, client: str, images: int = 1) -> None:
+        """Refusal, with 503, when there is none for so many images of a client now."""
+        self._admission.require_room(client, images)
 
-    async def in_decoder(self, function: Callable[..., Value], *arguments: Any) -> Value:
+    async def in_decoder(self, owner: Owner, function: Callable[..., Value], *arguments: Any) -> Value:
         """Call a function in a thread of those that decode; if cancelled before it begins, it does not."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
+        return await self._decoders.call(owner, function, *arguments)
 
-    async def logits(self, images: Sequence[bytes]) -> list[Union[np.ndarray, ImageError]]:
+    async def logits(self, owner: Owner, images: Sequence[bytes]) -> list[Union[np.ndarray, ImageError]]:
         """The network's outputs for each image, float32 (classes,), or what is wrong with the image.
 
-        When this is cancelled, what was not begun is dropped. Refusal when there is no room.
+        When this is cancelled, what was not begun is dropped. Refusal when there is no room, and when the images have
+        too many pixels together.
         """
-        self.require_room(len(images))
-        self._taken += len(images)
-        self._metrics.waiting.set(self._taken)
-        try:
-            return await asyncio.gather(*map(self._logits, images))
-        finally:
-            self._taken -= len(images)
-            self._metrics.waiting.set(self._taken)
+        with self._admission.taken(owner.client, len(images)):
+            self._decoding += len(images)
+            left = len(images)  # of those that are not decoded
+
+            def decoded() -> None:
+                nonlocal left
+                left -= 1
+                self._decoding -= 1
+                self._changed.set()
+
+            tasks: list[asyncio.Task[Union[np.ndarray, ImageError]]] = []
+            try:
+                sizes = await self.in_decoder(owner, self._sizes, images)
+                for image, size in zip(images, sizes):
+                    tasks.append(asyncio.create_task(self._logits(owner, image, size, decoded)))
+                return await asyncio.gather(*tasks)
+            finally:
+                unfinished = [task for task in tasks if task.cancel()]  # the others of one that failed
+                if unfinished:
+                    await asyncio.wait(unfinished)
+                self._decoding -= left
+                self._changed.set()
 
     async def run(self) -> None:
         """Runs batches until it is cancelled."""
@@ -134,29 +154,52 @@ class Batcher:
 
     def close(self) -> None:
         """Wait for what the threads do at this moment, and end them."""
-        for pool in (self._decoders, self._runner):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._decoders.close()
+        self._large_decoders.close()
+        self._runner.shutdown(wait=True, cancel_futures=True)
 
-    async def _logits(self, image: bytes) -> Union[np.ndarray, ImageError]:
-        self._decoding += 1
+    async def _logits(
+        self, owner: Owner, image: bytes, size: Union[int, ImageError], decoded: Callable[[], None]
+    ) -> Union[np.ndarray, ImageError]:
         try:
-            decoded = await self.in_decoder(self._decode, image)
+            if isinstance(size, ImageError):
+                return size
+            threads = self._large_decoders if size > LARGE else self._decoders
+            pixels = await threads.call(owner, self._decode, image)
         except ImageError as error:
             return error
         finally:
-            self._decoding -= 1
-            self._changed.set()
-        waiting = _Waiting(decoded, asyncio.get_running_loop().create_future(), time.perf_counter())
-        self._waiting.append(waiting)
-        return await waiting.logits
+            decoded()
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
+        self._waiting.push(owner, waiting)
+        try:
+            return await waiting.logits
+        finally:
+            self._waiting.remove(owner, waiting)  # where it was cancelled
+
+    def _sizes(self, images: Sequence[bytes]) -> list[Union[int, ImageError]]:
+        """The pixels of each image, by its header, or why it is not decoded. Refusal when they are too many."""
+        sizes = list(map(self._size, images))
+        pixels = sum(size for size in sizes if isinstance(size, int))
+        if pixels > self._limits.request_pixels:
+            most = self._limits.request_pixels
+            message = f"the {len(images)} images have {pixels} pixels together; at most {most} are taken"
+            raise Refusal(413, "pixels", message)
+        return sizes
+
+    def _size(self, image: bytes) -> Union[int, ImageError]:
+        try:
+            width, height = image_size(image)
+        except ImageError as error:
+            return error
+        if width * height > self._limits.pixels:
+            most = self._limits.pixels
+            return TooManyPixels(f"the image has {width}x{height} pixels; at most {most} are taken")
+        return width * height
 
     def _decode(self, image: bytes) -> np.ndarray:
         begin = time.perf_counter()
-        width, height = image_size(image)
-        if width * height > self._limits.pixels:
-            raise TooManyPixels(
-                f"the image has {width}x{height} pixels; at most {self._limits.pixels} are taken"
-            )
         decoded = self._network.preprocess(image)
         self._metrics.decode_seconds.observe(time.perf_counter() - begin)
         return decoded
@@ -167,19 +210,15 @@ class Batcher:
     async def _next_batch(self) -> list[_Waiting]:
         """At least one image, whose client is still there."""
         while True:
-            while self._waiting and self._waiting[0].logits.done():
-                self._waiting.popleft()
             left = self._max_delay
             if self._waiting:
-                left -= time.perf_counter() - self._waiting[0].since
+                left -= time.perf_counter() - min(image.since for image in self._waiting)
                 if len(self._waiting) >= self._batch_size or not self._decoding or left <= 0:
-                    break
+                    batch = [self._waiting.pop() for _ in range(min(len(self._waiting), self._batch_size))]
+                    batch = [image for image in batch if not image.logits.done()]
+                    if batch:
+                        return batch
+                    continue
             self._changed.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left if self._waiting else None)
-        batch: list[_Waiting] = []
-        while self._waiting and len(batch) < self._batch_size:
-            image = self._waiting.popleft()
-            if not image.logits.done():
-                batch.append(image)
-        return batch

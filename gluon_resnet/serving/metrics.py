@@ -11,9 +11,10 @@ REASONS = (
     "malformed",  # HTTP, a form, JSON or a query that says nothing
     "host",  # a Host that is no name of the server, or an Origin whose pages may not post
     "image",  # broken, of another format, or of more pixels than are ever decoded
-    "pixels",  # more than --max-pixels
+    "pixels",  # more than --max-pixels, or all of a request than --max-request-pixels
     "slow",  # the client took longer than --timeout
     "busy",  # the queue, the memory for bodies or the connections were full
+    "late",  # no answer within --deadline
     "gone",  # the client went away
     "internal",  # our fault: see standard error
 )

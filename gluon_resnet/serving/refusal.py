@@ -33,3 +33,9 @@ class Refusal(Exception):
 def busy(message: str) -> Refusal:
     """There is no room now; a moment later there may be."""
     return Refusal(503, "busy", message, headers={"Retry-After": "1"})
+
+
+def too_late(seconds: float) -> Refusal:
+    """The deadline passed, and what was not begun is dropped."""
+    message = f"the answer was not ready after {seconds:g} seconds; what was not begun is dropped"
+    return Refusal(503, "late", message, headers={"Retry-After": "10"})
