@@ -25,7 +25,7 @@ def check_type(content_type: str) -> str:
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in (*SINGLE, FORM, JSON):
         expected = ", ".join((*SINGLE, FORM, JSON))
-        raise Refusal(415, "type", f"Content-Type: expected one of {expected}, found {kind[:80] or 'none'}")
+        raise Refusal(415, "type", f"Content-Type: expected one of {expected}, found {kind[:80]!r}")
     return kind
 
 
