@@ -1,6 +1,6 @@
 """For tests of serving: a network that needs no MXNet, and a server with it as a process of its own.
 
-PYTHONPATH=. python tests/served.py [--gate FILE] [--grace S] [LIMIT=VALUE ...]
+PYTHONPATH=. python tests/served.py [--gate FILE] [--grace S] [--threads N] [LIMIT=VALUE ...]
 """
 
 from __future__ import annotations
@@ -120,35 +120,44 @@ class Server:
 
 
 @contextlib.contextmanager
-def started(*command: object) -> Iterator[Server]:
-    """A server of this command; it is ended with the block, and must have had to complain of clients alone."""
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def started(*command: object, log: Optional[pathlib.Path] = None) -> Iterator[Server]:
+    """A server of this command; it is ended with the block, and must have had to complain of clients alone.
+
+    Args:
+        log: takes what it says on standard error, as a pipe that nobody reads cannot for long.
+    """
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=stack.enter_context(log.open("w")) if log else subprocess.PIPE,
+            text=True,
+        )
     try:
         server = Server(process)
         yield server
         if process.returncode is None:
-            status, stderr = server.stop()
-            assert (status, [line for line in stderr.splitlines() if not REFUSAL.match(line)]) == (0, [])
+            status, said = server.stop()
+            said = log.read_text() if log else said
+            assert (status, [line for line in said.splitlines() if not REFUSAL.match(line)]) == (0, [])
     finally:
         process.kill()
         process.communicate()
 
 
-def fake_server(*arguments: str) -> contextlib.AbstractContextManager[Server]:
-    return started("tests/served.py", *arguments)
+def fake_server(
+    *arguments: str, log: Optional[pathlib.Path] = None
+) -> contextlib.AbstractContextManager[Server]:
+    return started("tests/served.py", *arguments, log=log)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--grace", type=int, default=30)
     parser.add_argument("--gate")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("limits", nargs="*")
     args = parser.parse_args()
     values = {"deadline": "600", **dict(text.split("=") for text in args.limits)}
@@ -158,7 +167,7 @@ def main() -> None:
             for name, text in values.items()
         }
     )
-    app, _, metrics = make_parts(FakeNetwork(args.gate), limits, threads=2)
+    app, _, metrics = make_parts(FakeNetwork(args.gate), limits, threads=args.threads)
     with bind("127.0.0.1", 0) as listener, bounded_log():
         serve(app, listener, limits, metrics, args.grace, lambda: print("fake on", url(listener), flush=True))
 
