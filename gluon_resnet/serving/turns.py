@@ -77,6 +77,7 @@ class Threads:
     def __init__(self, count: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(count, name)
         self._free = count
+        self._closed = False
         self._waiting: Turns[_Call] = Turns()
 
     async def call(self, owner: Owner, function: Callable[..., Value], *arguments: Any) -> Value:
@@ -92,12 +93,13 @@ class Threads:
         return value
 
     def close(self) -> None:
-        """Wait for what the threads do at this moment, and end them."""
+        """Wait for what the threads do at this moment, and end them; what waits is not called."""
+        self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._free and self._waiting:
+        while self._free and self._waiting and not self._closed:
             call = self._waiting.pop()
             self._free -= 1
             running = loop.run_in_executor(self._pool, call.function, *call.arguments)
@@ -114,8 +116,7 @@ class Threads:
             result.set_exception(error)
         else:
             result.set_result(running.result())
-        if not running.cancelled():  # else the pool is closed
-            self._begin()
+        self._begin()
 
 
 class _Call(NamedTuple):
