@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+import pathlib
 import re
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from serve_clients import form, shade
+from served import FakeNetwork, fake_server, make_parts
+from starlette.testclient import TestClient
 
 from gluon_resnet.serving import log as module
 from gluon_resnet.serving.log import LINE_LENGTH, LINES, TRACEBACK_LENGTH, bounded_log, log
@@ -85,3 +91,40 @@ def test_a_traceback_is_shown_once_in_a_while_and_is_bounded(
     assert complain().count("\n") == 1
     clock.now += module.TRACEBACK_SECONDS
     assert complain().count("\n") > 1
+
+
+def test_a_refused_request_is_a_line_with_its_client_and_its_reason(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "log"
+    with fake_server(log=file) as server:
+        for headers in ({}, {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-For": "\x1b[2J, x" * 99}):
+            answer = httpx.post(f"{server.url}/predict?topk=%1b", headers=headers, **form(shade(1)))
+            assert answer.status_code == 400
+        assert httpx.get(f"{server.url}/%0A400 203.0.113.10 GET /").status_code == 404
+        assert httpx.get(server.url, headers={"Host": "["}).status_code == 400
+    reason = "topk: expected a number from 1 up, of at most 20 digits, found '\\x1b'"
+    assert [line[20:] for line in file.read_text().splitlines()] == [
+        f"400 127.0.0.1 POST /predict: {reason}",
+        f"400 203.0.113.9 POST /predict: {reason}",
+        f"400 unknown POST /predict: {reason}",
+        "404 127.0.0.1 GET / 400 203.0.113.10 GET /: Not Found",
+        "400 127.0.0.1 GET /: Host: expected NAME or NAME:PORT, found '['",
+    ]
+
+
+def test_a_server_that_fails_all_the_time_fills_no_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    network = FakeNetwork()
+    network.error = RuntimeError("out of memory")
+    app, _, _ = make_parts(network)
+    with bounded_log(), TestClient(app, raise_server_exceptions=False) as client:
+        begin = time.monotonic()
+        for _ in range(60):
+            assert client.post("/predict", **form(shade(1))).status_code == 500
+        seconds = int(time.monotonic() - begin) + 2
+    err = capsys.readouterr().err
+    assert err.count("Traceback") == 1
+    assert (
+        1
+        <= len(re.findall(r" 500 unknown POST /predict: RuntimeError at .*: out of memory\n", err))
+        <= LINES * seconds
+    )
+    assert len(err) < TRACEBACK_LENGTH + seconds * (LINES + 1) * (LINE_LENGTH + 21)

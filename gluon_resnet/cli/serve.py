@@ -26,7 +26,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         from gluon_resnet.serving.log import bounded_log
         from gluon_resnet.serving.metrics import Metrics
         from gluon_resnet.serving.server import bind, serve, url
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also where an old python-multipart has taken the name of multipart
         raise EnvironmentProblem(
             f"this needs a web server: pip install 'gluon-resnet[serve]' ({error})"
         ) from None
