@@ -10,6 +10,7 @@ from gluon_resnet.serving.hosts import Hosts
 from gluon_resnet.serving.log import log
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.refusal import Refusal
+from gluon_resnet.terminal import printable
 
 MOST_QUERY_BYTES = 1024
 _MOST_DIGITS = 18  # of a Content-Length
@@ -78,4 +79,4 @@ def refused(scope: Scope, refusal: Refusal, metrics: Metrics) -> Response:
 
 def asked(scope: Scope) -> str:
     """Who asked for what, for the log."""
-    return f"{client_of(scope)} {scope['method'][:20]} {scope['path'][:80]}"
+    return f"{client_of(scope)} {printable(scope['method'], 20)} {printable(scope['path'], 80)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import threading
 import time
 import traceback
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Optional
 
-from gluon_resnet.errors import printable
+from gluon_resnet.terminal import printable, tell
 
 LINES = 5  # a second, of refusals and of failures each
 LINE_LENGTH = 300
@@ -60,8 +59,9 @@ class BoundedHandler(logging.Handler):
         self._write(f"{message}: {kind[0]} at {kind[1]}: {error}")
         if self._is_news(kind, now):
             lines = traceback.format_exception(type(error), error, error.__traceback__, -_FRAMES)
-            shown = "\n".join(map(printable, "".join(lines)[-TRACEBACK_LENGTH:].splitlines()))
-            print(shown, file=sys.stderr, flush=True)
+            escaped = "\n".join(map(printable, "".join(lines)[-TRACEBACK_LENGTH:].splitlines()))
+            for line in escaped[-TRACEBACK_LENGTH:].splitlines():
+                tell(line)
 
     def close(self) -> None:
         """Tell what was left out in the last second."""
@@ -88,9 +88,7 @@ class BoundedHandler(logging.Handler):
         return True
 
     def _write(self, message: str) -> None:
-        text = printable(message)
-        shown = text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), shown, file=sys.stderr, flush=True)
+        tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(message, LINE_LENGTH)}")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
