@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from serve_clients import shade
+from serve_clients import metric, shade
 from served import CLASSES, Server, fake_server
 
 DRIVER = shutil.which("chromedriver")
@@ -32,6 +32,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     options = ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=800,1000"):
         options.add_argument(argument)
+    options.add_argument("--host-resolver-rules=MAP evil.example 127.0.0.1")  # a name that was rebound
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = Chrome(options, ChromeService(DRIVER))
@@ -219,6 +220,30 @@ def test_the_keyboard_reaches_the_file_input(page: Chrome) -> None:
     page.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     assert page.switch_to.active_element.get_attribute("id") == "file"
     assert page.find_element(By.CSS_SELECTOR, "label[for=file]").text.startswith("Drop pictures")
+
+
+def test_a_name_that_was_rebound_reaches_nothing(browser: Chrome, server: Server) -> None:
+    port = server.address[1]
+    for path in ("", "model", "metrics"):
+        browser.get(f"http://evil.example:{port}/{path}")
+        assert "'evil.example' is no name of this server" in browser.page_source
+        assert "fake" not in browser.page_source
+    browser.get_log("browser")
+
+
+def test_a_foreign_page_cannot_post(browser: Chrome) -> None:
+    with fake_server() as server, fake_server() as other:
+        browser.get(f"{other.url}/health")
+        browser.execute_async_script(
+            "const done = arguments[arguments.length - 1], body = new FormData();"
+            "body.append('image', new Blob([new Uint8Array(arguments[1])]), 'a.png');"
+            "fetch(arguments[0], {method: 'POST', mode: 'no-cors', body}).then(done, done);",
+            f"{server.url}/predict",
+            list(shade(3)),
+        )
+        assert metric(server, "errors_total", reason="host") == 1
+        assert metric(server, "images_total") == 0
+    browser.get_log("browser")
 
 
 @pytest.mark.parametrize("width", [360, 1200])

@@ -119,7 +119,7 @@ def test_images_that_wait_for_the_network_take_turns_too() -> None:
 @pytest.mark.parametrize("threads", [1, 8])
 def test_large_images_keep_nobody_waiting(threads: int) -> None:
     network, door = FakeNetwork(), threading.Event()
-    bomb = one_bit(3000)  # 9 million pixels
+    bomb = one_bit(2001)  # 4 million pixels
     preprocess = network.preprocess
 
     def decode(image: bytes) -> np.ndarray:

@@ -23,7 +23,7 @@ from gluon_resnet.serving.turns import Owner, Threads, Turns
 
 Value = TypeVar("Value")
 
-LARGE = 8_000_000  # pixels; decoding fewer takes a tenth of a second at most
+LARGE = 4_000_000  # pixels; fewer take a twentieth of a second, and half a second at the very worst
 
 
 class Network(Protocol):
