@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -58,6 +58,10 @@ async def running(network: FakeNetwork, images: int = 100, **options: Any) -> As
         batcher.close()
 
 
+async def ask(batcher: Batcher, owner: Owner, images: Sequence[bytes]) -> list[Any]:
+    return await batcher.logits(owner, batcher.measured(images))
+
+
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 600))
 
@@ -72,9 +76,9 @@ def test_images_of_many_requests_go_through_the_network_together() -> None:
 
     async def test() -> None:
         async with running(network, batch_size=8, threads=2) as batcher:
-            first = asyncio.create_task(batcher.logits(ME, [shade(1)]))
+            first = asyncio.create_task(ask(batcher, ME, [shade(1)]))
             await network.arrivals(2)  # its decoding, its batch
-            others = [asyncio.create_task(batcher.logits(ME, [shade(k), shade(11 - k)])) for k in range(10)]
+            others = [asyncio.create_task(ask(batcher, ME, [shade(k), shade(11 - k)])) for k in range(10)]
             await network.arrivals(20)
             network.door.set()
             assert labels(await first) == [1]
@@ -102,9 +106,9 @@ def test_an_image_waits_for_those_that_are_being_decoded_and_no_longer_than_its_
 
         async def test() -> None:
             async with running(network, threads=2, max_delay=max_delay) as batcher:
-                second = asyncio.create_task(batcher.logits(ME, [shade(2)]))
+                second = asyncio.create_task(ask(batcher, ME, [shade(2)]))
                 await asyncio.sleep(0)
-                first = asyncio.create_task(batcher.logits(ME, [shade(1)]))
+                first = asyncio.create_task(ask(batcher, ME, [shade(1)]))
                 if max_delay > 1:
                     await asyncio.sleep(0.3)
                     assert not first.done()
@@ -125,8 +129,8 @@ def test_an_image_that_is_alone_does_not_wait_for_others() -> None:
 
     async def test() -> None:
         async with running(network, max_delay=1000) as batcher:
-            assert labels(await batcher.logits(ME, [shade(6)])) == [6]
-            bad, good = await batcher.logits(ME, [b"x", shade(3)])  # nor for one that turns out to be broken
+            assert labels(await ask(batcher, ME, [shade(6)])) == [6]
+            bad, good = await ask(batcher, ME, [b"x", shade(3)])  # nor for one that turns out to be broken
             assert isinstance(bad, ImageError)
             assert labels([good]) == [3]
 
@@ -139,15 +143,15 @@ def test_what_was_not_begun_is_dropped_when_its_client_goes_away() -> None:
     async def test() -> None:
         async with running(network, batch_size=1, threads=1) as batcher:
             network.decoder.set()
-            running_one = asyncio.create_task(batcher.logits(ME, [shade(1)]))
+            running_one = asyncio.create_task(ask(batcher, ME, [shade(1)]))
             await network.arrivals(2)
-            waiting = asyncio.create_task(batcher.logits(ME, [shade(2)]))  # decoded
+            waiting = asyncio.create_task(ask(batcher, ME, [shade(2)]))  # decoded
             while network.decoded < 2:
                 await asyncio.sleep(0.001)
             await network.arrivals(1)
             network.decoder.clear()
             decoding = asyncio.create_task(
-                batcher.logits(ME, [shade(3), *[shade(4)] * 20])
+                ask(batcher, ME, [shade(3), *[shade(4)] * 20])
             )  # one of them begun
             await network.arrivals(1)
             for task in (running_one, waiting, decoding):
@@ -156,7 +160,7 @@ def test_what_was_not_begun_is_dropped_when_its_client_goes_away() -> None:
             batcher.require_room(ME.client, 100)
             network.decoder.set()
             network.door.set()
-            assert labels(await batcher.logits(ME, [shade(5)])) == [5]
+            assert labels(await ask(batcher, ME, [shade(5)])) == [5]
 
     run(test)
     assert network.decoded == 4
@@ -168,17 +172,17 @@ def test_a_full_queue_refuses_at_once_and_has_room_again_later() -> None:
 
     async def test() -> None:
         async with running(network, images=3) as batcher:
-            taken = asyncio.create_task(batcher.logits(ME, [shade(1), shade(2)]))
+            taken = asyncio.create_task(ask(batcher, ME, [shade(1), shade(2)]))
             await network.arrivals(1)
             batcher.require_room(ME.client, 1)
             with pytest.raises(Refusal) as refusal:
-                await batcher.logits(ME, [shade(3), shade(4)])
+                await ask(batcher, ME, [shade(3), shade(4)])
             assert refusal.value.status == 503
             assert refusal.value.headers == {"Retry-After": "1"}
             network.decoder.set()
             network.door.set()
             assert labels(await taken) == [1, 2]
-            assert labels(await batcher.logits(ME, [shade(3), shade(4)])) == [3, 4]
+            assert labels(await ask(batcher, ME, [shade(3), shade(4)])) == [3, 4]
 
     run(test)
 
@@ -190,10 +194,10 @@ def test_a_failure_of_the_network_is_told_to_all_of_its_batch_and_ends_nothing()
     async def test() -> None:
         async with running(network, batch_size=2) as batcher:
             results = await asyncio.gather(
-                *(batcher.logits(ME, [shade(k)]) for k in range(4)), return_exceptions=True
+                *(ask(batcher, ME, [shade(k)]) for k in range(4)), return_exceptions=True
             )
             assert all(isinstance(result, RuntimeError) for result in results)
             network.error = None
-            assert labels(await batcher.logits(ME, [shade(7)])) == [7]
+            assert labels(await ask(batcher, ME, [shade(7)])) == [7]
 
     run(test)

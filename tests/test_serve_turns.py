@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from serve_clients import form, labels, shade
 from served import FakeNetwork, make_parts
 from starlette.testclient import TestClient
-from test_serve_batcher import GatedNetwork, run, running
+from test_serve_batcher import GatedNetwork, ask, run, running
 from test_serve_batcher import labels as labels_of
 
 from gluon_resnet.serving.clients import UNKNOWN, client_of
@@ -83,9 +83,9 @@ def test_a_client_with_one_image_waits_for_no_pile_of_another_one() -> None:
 
     async def test() -> None:
         async with running(network, threads=1) as batcher:
-            pile = asyncio.create_task(batcher.logits(HOG, [shade(1)] * 40))
+            pile = asyncio.create_task(ask(batcher, HOG, [shade(1)] * 40))
             await network.arrivals(1)
-            good = asyncio.create_task(batcher.logits(GOOD, [shade(7)]))
+            good = asyncio.create_task(ask(batcher, GOOD, [shade(7)]))
             await asyncio.sleep(0)
             network.decoder.set()
             assert labels_of(await good) == [7]
@@ -102,9 +102,9 @@ def test_images_that_wait_for_the_network_take_turns_too() -> None:
 
     async def test() -> None:
         async with running(network, batch_size=4, threads=2) as batcher:
-            pile = asyncio.create_task(batcher.logits(HOG, [shade(1)] * 60))
+            pile = asyncio.create_task(ask(batcher, HOG, [shade(1)] * 60))
             await network.arrivals(61)  # all decoded, and a first batch
-            good = asyncio.create_task(batcher.logits(GOOD, [shade(7)]))
+            good = asyncio.create_task(ask(batcher, GOOD, [shade(7)]))
             while network.decoded < 61:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.05)
@@ -130,9 +130,9 @@ def test_large_images_keep_nobody_waiting(threads: int) -> None:
 
     async def test() -> None:
         async with running(network, threads=threads) as batcher:
-            bombs = [asyncio.create_task(batcher.logits(HOG, [bomb] * 10)) for _ in range(2)]
+            bombs = [asyncio.create_task(ask(batcher, HOG, [bomb] * 10)) for _ in range(2)]
             for level in range(12):
-                assert labels_of(await batcher.logits(GOOD, [shade(level)])) == [level]
+                assert labels_of(await ask(batcher, GOOD, [shade(level)])) == [level]
             assert network.decoded == 12
             door.set()
             for task in bombs:
@@ -146,15 +146,15 @@ def test_where_the_queue_is_full_the_greediest_client_gives_way() -> None:
 
     async def test() -> None:
         async with running(network, images=10, threads=1) as batcher:
-            first = asyncio.create_task(batcher.logits(Owner("hog", 1), [shade(1)] * 3))
-            latest = asyncio.create_task(batcher.logits(Owner("hog", 2), [shade(2)] * 7))
+            first = asyncio.create_task(ask(batcher, Owner("hog", 1), [shade(1)] * 3))
+            latest = asyncio.create_task(ask(batcher, Owner("hog", 2), [shade(2)] * 7))
             await network.arrivals(1)
             with pytest.raises(Refusal, match="10 images wait, and 10 may"):
-                await batcher.logits(Owner("hog", 3), [shade(3)])
+                await ask(batcher, Owner("hog", 3), [shade(3)])
             with pytest.raises(Refusal, match="10 images wait"):
                 batcher.require_room("hog")
             batcher.require_room("good")
-            good = asyncio.create_task(batcher.logits(GOOD, [shade(4)]))
+            good = asyncio.create_task(ask(batcher, GOOD, [shade(4)]))
             with pytest.raises(
                 Refusal, match="the queue is full, and most of what waits is from your"
             ) as refusal:
@@ -184,11 +184,9 @@ def test_a_failure_in_decoding_leaves_nothing_behind() -> None:
     async def test() -> None:
         async with running(network, threads=1, max_delay=1000) as batcher:
             with pytest.raises(RuntimeError, match="no memory"):
-                await batcher.logits(HOG, [shade(1), shade(3), *[shade(2)] * 20])
+                await ask(batcher, HOG, [shade(1), shade(3), *[shade(2)] * 20])
             fail[0] = False
-            assert labels_of(await batcher.logits(GOOD, [shade(3)])) == [
-                3
-            ]  # it waits for nothing that is gone
+            assert labels_of(await ask(batcher, GOOD, [shade(3)])) == [3]  # it waits for nothing that is gone
 
     run(test)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from gluon_resnet.serving.metrics import Metrics
-from gluon_resnet.serving.refusal import busy
+from gluon_resnet.serving.refusal import Refusal, busy
 
 
 class Admission:
@@ -31,7 +31,7 @@ class Admission:
     def require_room(self, client: str, images: int = 1) -> None:
         """Refusal, with 503, when there is none for so many images of this client now."""
         if self._taken + images > self._most and self._greediest(client, images) is None:
-            raise busy(f"{self._taken} images wait, and {self._most} may")
+            raise self._full(images)
 
     @contextlib.contextmanager
     def taken(self, client: str, images: int) -> Iterator[None]:
@@ -39,7 +39,7 @@ class Admission:
         while self._taken + images > self._most:
             greediest = self._greediest(client, images)
             if greediest is None:
-                raise busy(f"{self._taken} images wait, and {self._most} may")
+                raise self._full(images)
             self._leave(greediest)
             greediest.task.cancel()
         task = asyncio.current_task()
@@ -56,6 +56,10 @@ class Admission:
         finally:
             if request in self._requests:
                 self._leave(request)
+
+    def _full(self, images: int) -> Refusal:
+        others = f": there is no room for {images} more" if images > 1 else ""
+        return busy(f"{self._taken} images wait, and {self._most} may{others}")
 
     def _greediest(self, client: str, images: int) -> Optional[_Request]:
         """The latest request of the client that has most images, and more than this client would have."""

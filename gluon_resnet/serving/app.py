@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ImageError
-from gluon_resnet.serving.batcher import Batcher, TooManyPixels
+from gluon_resnet.serving.batcher import Batcher, Measured, TooManyPixels
 from gluon_resnet.serving.bodies import Bodies, ClientGone
 from gluon_resnet.serving.clients import client_of
 from gluon_resnet.serving.door import Door, asked, refused
@@ -32,7 +32,7 @@ from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk
 from gluon_resnet.serving.public_card import public_card
 from gluon_resnet.serving.refusal import Refusal, too_late
 from gluon_resnet.serving.turns import Owner
-from gluon_resnet.serving.uploads import SINGLE, check_type, images_of
+from gluon_resnet.serving.uploads import check_type, images_of
 from gluon_resnet.serving.watched import Watched
 
 Value = TypeVar("Value")
@@ -104,12 +104,12 @@ class Service:
         return JSONResponse(answer(self._card, results, topk))
 
     async def _results(self, owner: Owner, content_type: str, body: bytes) -> Any:
-        parts = (content_type, body, self._limits.images)
-        if check_type(content_type) in SINGLE:
-            images = images_of(*parts)  # the body itself: nothing to wait for
-        else:
-            images = await self._batcher.in_decoder(owner, images_of, *parts)
+        images = await self._batcher.in_decoder(owner, self._images, content_type, body)
         return await self._batcher.logits(owner, images)
+
+    def _images(self, content_type: str, body: bytes) -> list[Measured]:
+        """In a thread: it takes as long as the body is large."""
+        return self._batcher.measured(images_of(content_type, body, self._limits.images))
 
     async def refusal(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Callable, Protocol, TypeVar, Union
+from typing import Any, Callable, NamedTuple, Protocol, TypeVar, Union
 
 import numpy as np
 
@@ -36,6 +36,13 @@ class Network(Protocol):
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
         """float32 (n, 3, size, size) to logits, float32 (n, classes); called by one thread at a time."""
+
+
+class Measured(NamedTuple):
+    """An encoded image."""
+
+    content: bytes
+    size: Union[int, ImageError]  # its pixels, or why it is not decoded
 
 
 @dataclass(eq=False)
@@ -92,11 +99,20 @@ class Batcher:
         """Call a function in a thread of those that decode; if cancelled before it begins, it does not."""
         return await self._decoders.call(owner, function, *arguments)
 
-    async def logits(self, owner: Owner, images: Sequence[bytes]) -> list[Union[np.ndarray, ImageError]]:
+    def measured(self, images: Sequence[bytes]) -> list[Measured]:
+        """The images with their sizes, by their headers; for any thread. Refusal when all have too many pixels."""
+        sizes = list(map(self._size, images))
+        pixels = sum(size for size in sizes if isinstance(size, int))
+        if pixels > self._limits.request_pixels:
+            most = self._limits.request_pixels
+            message = f"the {len(images)} images have {pixels} pixels together; at most {most} are taken"
+            raise Refusal(413, "pixels", message)
+        return list(map(Measured, images, sizes))
+
+    async def logits(self, owner: Owner, images: Sequence[Measured]) -> list[Union[np.ndarray, ImageError]]:
         """The network's outputs for each image, float32 (classes,), or what is wrong with the image.
 
-        When this is cancelled, what was not begun is dropped. Refusal when there is no room, and when the images have
-        too many pixels together.
+        When this is cancelled, what was not begun is dropped. Refusal when there is no room.
         """
         with self._admission.taken(owner.client, len(images)):
             self._decoding += len(images)
@@ -108,11 +124,8 @@ class Batcher:
                 self._decoding -= 1
                 self._changed.set()
 
-            tasks: list[asyncio.Task[Union[np.ndarray, ImageError]]] = []
+            tasks = [asyncio.create_task(self._logits(owner, image, decoded)) for image in images]
             try:
-                sizes = await self.in_decoder(owner, self._sizes, images)
-                for image, size in zip(images, sizes):
-                    tasks.append(asyncio.create_task(self._logits(owner, image, size, decoded)))
                 return await asyncio.gather(*tasks)
             finally:
                 unfinished = [task for task in tasks if task.cancel()]  # the others of one that failed
@@ -159,13 +172,13 @@ class Batcher:
         self._runner.shutdown(wait=True, cancel_futures=True)
 
     async def _logits(
-        self, owner: Owner, image: bytes, size: Union[int, ImageError], decoded: Callable[[], None]
+        self, owner: Owner, image: Measured, decoded: Callable[[], None]
     ) -> Union[np.ndarray, ImageError]:
         try:
-            if isinstance(size, ImageError):
-                return size
-            threads = self._large_decoders if size > LARGE else self._decoders
-            pixels = await threads.call(owner, self._decode, image)
+            if isinstance(image.size, ImageError):
+                return image.size
+            threads = self._large_decoders if image.size > LARGE else self._decoders
+            pixels = await threads.call(owner, self._decode, image.content)
         except ImageError as error:
             return error
         finally:
@@ -177,16 +190,6 @@ class Batcher:
             return await waiting.logits
         finally:
             self._waiting.remove(owner, waiting)  # where it was cancelled
-
-    def _sizes(self, images: Sequence[bytes]) -> list[Union[int, ImageError]]:
-        """The pixels of each image, by its header, or why it is not decoded. Refusal when they are too many."""
-        sizes = list(map(self._size, images))
-        pixels = sum(size for size in sizes if isinstance(size, int))
-        if pixels > self._limits.request_pixels:
-            most = self._limits.request_pixels
-            message = f"the {len(images)} images have {pixels} pixels together; at most {most} are taken"
-            raise Refusal(413, "pixels", message)
-        return sizes
 
     def _size(self, image: bytes) -> Union[int, ImageError]:
         try:
