@@ -56,6 +56,7 @@ class Admission:
         finally:
             if request in self._requests:
                 self._leave(request)
+            del task, request  # the task knows the error that ends it, whose traceback knows this frame
 
     def _full(self, images: int) -> Refusal:
         others = f": there is no room for {images} more" if images > 1 else ""

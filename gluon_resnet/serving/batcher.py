@@ -133,6 +133,7 @@ class Batcher:
                     await asyncio.wait(unfinished)
                 self._decoding -= left
                 self._changed.set()
+                del tasks, unfinished  # as in Threads.call
 
     async def run(self) -> None:
         """Runs batches until it is cancelled."""
@@ -180,7 +181,7 @@ class Batcher:
             threads = self._large_decoders if image.size > LARGE else self._decoders
             pixels = await threads.call(owner, self._decode, image.content)
         except ImageError as error:
-            return error
+            return _without_frames(error)
         finally:
             decoded()
         loop = asyncio.get_running_loop()
@@ -195,7 +196,7 @@ class Batcher:
         try:
             width, height = image_size(image)
         except ImageError as error:
-            return error
+            return _without_frames(error)
         if width * height > self._limits.pixels:
             most = self._limits.pixels
             return TooManyPixels(f"the image has {width}x{height} pixels; at most {most} are taken")
@@ -225,3 +226,8 @@ class Batcher:
             self._changed.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left if self._waiting else None)
+
+
+def _without_frames(error: ImageError) -> ImageError:
+    """An error that is kept, not raised: its traceback would keep the images of its frames with it, in a circle."""
+    return error.with_traceback(None)

@@ -74,6 +74,8 @@ def refused(scope: Scope, refusal: Refusal, metrics: Metrics) -> Response:
     if refusal.reason:
         metrics.refused(refusal.reason)
     log.warning("%d %s: %s", refusal.status, asked(scope), refusal)
+    # Its traceback knows frames that hold the body, and some of them know it: the collector of circles comes late.
+    refusal.__traceback__ = refusal.__context__ = None
     return JSONResponse(refusal.content, refusal.status, refusal.headers)
 
 

@@ -54,6 +54,7 @@ def files_of_form(content_type: str, body: bytes, most: int) -> list[bytes]:
     )
     files: list[bytes] = []
     pieces: list[bytes] = []
+    words = ""  # about what is wrong; else the parser's
     try:
         for event in parser.parse(body):
             if event is None:
@@ -65,16 +66,14 @@ def files_of_form(content_type: str, body: bytes, most: int) -> list[bytes]:
                 _require_file(event)
             else:
                 pieces.append(event)
-    except ParserLimitReached:
-        raise FormError(
-            f"a part has at most {_MOST_HEADERS} headers of {MOST_HEADER_BYTES} bytes here"
-        ) from None
-    except MultipartError as error:
-        raise FormError(str(error)[:200]) from None
-    try:
+        words = "it ends before its last boundary"
         parser.close()
-    except MultipartError:
-        raise FormError("it ends before its last boundary") from None
+    except MultipartError as error:
+        # It knows the parser's frames, which know it and the body: only the collector would find such a circle.
+        parser.error = error.__traceback__ = None
+        if isinstance(error, ParserLimitReached):
+            words = f"a part has at most {_MOST_HEADERS} headers of {MOST_HEADER_BYTES} bytes here"
+        raise FormError(words or str(error)[:200]) from None
     return files
 
 

@@ -87,10 +87,14 @@ class Threads:
         self._begin()
         try:
             value: Value = await call.result
+            return value
         except asyncio.CancelledError:
             self._waiting.remove(owner, call)  # now, not in its turn: it may hold the body of a request
             raise
-        return value
+        finally:
+            # An error's traceback knows this frame, and what the frame knows would know the error: such a circle
+            # holds on to bodies until the collector comes.
+            del call, arguments
 
     def close(self) -> None:
         """Wait for what the threads do at this moment, and end them; what waits is not called."""
