@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import pathlib
 import re
+import sys
 import time
 from collections.abc import Iterator
 
@@ -130,3 +133,16 @@ def test_a_server_that_fails_all_the_time_fills_no_disk(capsys: pytest.CaptureFi
         <= LINES * seconds
     )
     assert len(err) < TRACEBACK_LENGTH + seconds * (LINES + 1) * (LINE_LENGTH + 21)
+
+
+def test_requests_are_answered_where_nobody_reads_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    app, _, _ = make_parts(FakeNetwork())
+    with open(writer, "w") as closed, bounded_log(), TestClient(app) as client:
+        monkeypatch.setattr(sys, "stderr", closed)
+        assert client.get("/nothing").status_code == 404
+        assert client.get("/", headers={"Host": "["}).status_code == 400
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            closed.close()

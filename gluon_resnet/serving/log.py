@@ -61,7 +61,7 @@ class BoundedHandler(logging.Handler):
             lines = traceback.format_exception(type(error), error, error.__traceback__, -_FRAMES)
             escaped = "\n".join(map(printable, "".join(lines)[-TRACEBACK_LENGTH:].splitlines()))
             for line in escaped[-TRACEBACK_LENGTH:].splitlines():
-                tell(line)
+                _tell(line)
 
     def close(self) -> None:
         """Tell what was left out in the last second."""
@@ -88,7 +88,7 @@ class BoundedHandler(logging.Handler):
         return True
 
     def _write(self, message: str) -> None:
-        tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(message, LINE_LENGTH)}")
+        _tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(message, LINE_LENGTH)}")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -128,3 +128,9 @@ def _place(frames: Optional[TracebackType]) -> str:
         place = f"{os.path.basename(frames.tb_frame.f_code.co_filename)}:{frames.tb_lineno}"
         frames = frames.tb_next
     return place
+
+
+def _tell(line: str) -> None:
+    # Where nobody reads the log any more, as behind `| head`, requests are answered all the same.
+    with contextlib.suppress(OSError, ValueError):
+        tell(line)
