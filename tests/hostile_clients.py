@@ -1,6 +1,6 @@
 """Clients of all bad kinds, at once, for some seconds: python tests/hostile_clients.py PORT SECONDS KIND...
 
-It prints how often each kind was at it, as JSON. They come from an address of their own, 127.0.0.66.
+It prints how often each kind began, as JSON. They come from an address of their own, 127.0.0.66.
 """
 
 from __future__ import annotations
@@ -179,9 +179,9 @@ def main() -> None:
 
     def repeat(kind: str) -> None:
         while time.monotonic() < end:
+            counts[kind] += 1
             with contextlib.suppress(OSError):  # what was refused is cut off, too
                 KINDS[kind](connect)
-            counts[kind] += 1
             time.sleep(PAUSE)
 
     threads = [threading.Thread(target=repeat, args=[kind], daemon=True) for kind in kinds]
