@@ -9,7 +9,7 @@ _MODULES = {  # by the names that are imported; what is not here comes with the 
     "convert": ("safetensors",),
     "onnx": ("onnx", "onnxruntime"),
     "demo": ("sklearn",),
-    "serve": ("starlette", "uvicorn", "h11", "prometheus_client", "multipart"),
+    "serve": ("starlette", "uvicorn", "httptools", "prometheus_client", "multipart"),
 }
 
 

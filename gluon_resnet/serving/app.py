@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ from starlette.routing import Route
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.batcher import Batcher, Measured, TooManyPixels
-from gluon_resnet.serving.bodies import Bodies, ClientGone
+from gluon_resnet.serving.bodies import Bodies
 from gluon_resnet.serving.clients import client_of
 from gluon_resnet.serving.door import Door, asked, refused
 from gluon_resnet.serving.hosts import Hosts
@@ -31,13 +31,10 @@ from gluon_resnet.serving.page import page_response
 from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk
 from gluon_resnet.serving.public_card import public_card
 from gluon_resnet.serving.refusal import Refusal, too_late
+from gluon_resnet.serving.timer import deadline
 from gluon_resnet.serving.turns import Owner
 from gluon_resnet.serving.uploads import check_type, images_of
 from gluon_resnet.serving.watched import Watched
-
-Value = TypeVar("Value")
-
-CLIENT_GONE = 499  # nginx's number for it; only the metrics see it
 
 
 class Service:
@@ -91,11 +88,8 @@ class Service:
         owner = Owner(client_of(request.scope), self._asked)
         self._batcher.require_room(owner.client)
         async with self._bodies.read(request) as body:
-            work = asyncio.wait_for(self._results(owner, content_type, body), self._limits.deadline)
-            try:
-                results = await _while_connected(request, work)
-            except asyncio.TimeoutError:
-                raise too_late(self._limits.deadline) from None
+            with deadline(self._limits.deadline, too_late):
+                results = await self._results(owner, content_type, body)
         for result in results:
             if isinstance(result, ImageError):
                 self._metrics.refused("pixels" if isinstance(result, TooManyPixels) else "image")
@@ -114,10 +108,6 @@ class Service:
     async def refusal(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
         return refused(request.scope, error, self._metrics)
-
-    async def gone(self, _request: Request, _error: Exception) -> Response:
-        self._metrics.refused("gone")
-        return Response(status_code=CLIENT_GONE)
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -157,31 +147,9 @@ def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher
         lifespan=service.running,
         exception_handlers={
             Refusal: service.refusal,
-            ClientGone: service.gone,
             HTTPException: service.http_error,
             Exception: service.internal_error,
         },
     )
     app.router.redirect_slashes = False
     return Watched(Door(app, hosts, metrics), {route.path for route in routes}, metrics)
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, Value]) -> Value:
-    """The result of `work`, which is cancelled when the client goes away: ClientGone."""
-
-    async def disconnected() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(disconnected())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not tasks[0].done():
-            raise ClientGone
-        return tasks[0].result()  # type: ignore[return-value]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        if not tasks[0].cancelled():
-            tasks[0].exception()  # nobody hears it where the client is gone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -10,10 +9,6 @@ from starlette.requests import Request
 
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.refusal import Refusal, busy
-
-
-class ClientGone(Exception):
-    """The client closed its connection: there is nobody to answer."""
 
 
 class Bodies:
@@ -27,38 +22,32 @@ class Bodies:
     async def read(self, request: Request) -> AsyncIterator[bytes]:
         """A request's body; it counts as held within the `async with`.
 
-        Refusal when it is too large, which its header may say before anything of it came, or too slow. ClientGone.
+        Refusal when it is too large, which its header may say before anything of it came.
         """
-        if (
-            int(request.headers.get("content-length", "0")) > self._limits.body
-        ):  # h11 lets only digits through
+        # The parser lets only digits through.
+        if int(request.headers.get("content-length", "0")) > self._limits.body:
             raise _too_large(self._limits.body)
-        body = bytearray()
+        pieces: list[bytes] = []
+        length = 0
         try:
-            try:
-                # One deadline for all of the body: a client that sends a byte now and then is slow, too.
-                await asyncio.wait_for(self._receive(request, body), self._limits.timeout)
-            except asyncio.TimeoutError:
-                seconds = self._limits.timeout
-                raise Refusal(408, "slow", f"the body was not complete after {seconds:g} seconds") from None
-            yield bytes(body)
+            more = True
+            while more:
+                message = await request.receive()
+                piece = message["body"]
+                if length + len(piece) > self._limits.body:
+                    raise _too_large(self._limits.body)
+                if self.held + len(piece) > self._limits.bodies:
+                    raise busy("too many bodies are being received")
+                pieces.append(piece)
+                length += len(piece)
+                self.held += len(piece)
+                more = message.get("more_body", False)
+            body = b"".join(pieces)  # the same object where there is one piece
+            pieces.clear()
+            yield body
         finally:
-            self.held -= len(body)
-
-    async def _receive(self, request: Request, body: bytearray) -> None:
-        more = True
-        while more:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk = message.get("body", b"")
-            if len(body) + len(chunk) > self._limits.body:
-                raise _too_large(self._limits.body)
-            if self.held + len(chunk) > self._limits.bodies:
-                raise busy("too many bodies are being received")
-            body += chunk
-            self.held += len(chunk)
-            more = message.get("more_body", False)
+            self.held -= length
+            pieces.clear()  # the traceback of a refusal holds on to them for longer
 
 
 def _too_large(limit: int) -> Refusal:

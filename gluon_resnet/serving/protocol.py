@@ -1,115 +1,300 @@
-"""uvicorn's HTTP/1.1, with a limit on every wait for a client: it has none for headers, nor for a slow reader."""
+"""A connection: HTTP/1.1 with a limit on all that a client could do slowly, in small pieces, or without end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
 import json
-import sys
-from typing import Any, Callable, Optional
+import logging
+import socket
+from typing import Any, Optional
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from gluon_resnet.serving.connections import Connections
+from gluon_resnet.serving.exchange import BEGINNING, Exchange
+from gluon_resnet.serving.parser import Head, RequestParser, malformed
+from gluon_resnet.serving.refusal import Refusal, busy
+from gluon_resnet.serving.timer import Timer
 
-from gluon_resnet.serving.limits import Limits
+AHEAD = (
+    1 << 16
+)  # bytes of a body that the application has not asked for; what is beyond waits in the client's system
+KEEP_ALIVE = 5.0  # seconds from an answer to the next request
 
-Counted = Callable[[str], None]  # is told the reason of a refusal: see metrics.REASONS
+# A client that was answered before it had sent all may go on for so long. If its connection were closed at once, the
+# system would answer what it sends with a reset, which can destroy the answer on its way.
+LINGER = 1.0
+LINGER_BYTES = 1 << 24
 
 
-class PatientProtocol(H11Protocol):
-    """One connection. The limits of a body are the application's: see `bodies.Bodies`."""
+class Connection(asyncio.BufferedProtocol):
+    """From a client's first byte to its last. How large a body may be says the application: see `bodies.Bodies`."""
 
-    def __init__(self, *arguments: Any, limits: Limits, refused: Counted, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._limits = limits
-        self._refused = refused
-        self._headers = _Timer(self.loop, limits.timeout, self._headers_are_late)
-        self._answer = _Timer(self.loop, limits.timeout, self._answer_is_not_read)
-        self._heard = False
+    def __init__(self, shared: Connections) -> None:
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser = RequestParser()
+        self._exchange: Optional[Exchange] = None
+        self._task: Optional[asyncio.Task[None]] = None
+        self._rest = b""  # belongs to requests behind the one that is being answered
+        self._discarded: Optional[int] = (
+            None  # bytes since it was known that no other request will be answered
+        )
+        self._half_closed = False
+        self._writing_paused = False
+        self._stopping = False
+        seconds = shared.limits.timeout
+        self._head_timer = Timer(self._loop, seconds, self._head_is_late)
+        self._body_timer = Timer(self._loop, seconds, self._body_is_late)
+        self._answer_timer = Timer(self._loop, seconds, self._answer_is_not_read)
+        self._idle_timer = Timer(self._loop, KEEP_ALIVE, self.close)
+        self._linger_timer = Timer(self._loop, LINGER, self.close)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
-            self._refuse(503, "busy", "there are too many connections", (("Retry-After", "1"),))
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(0)  # every byte that the client does not take is heard of
+        self._shared.state.connections.add(self)  # type: ignore[arg-type]
+        if self._shared.are_too_many():
+            self._refuse(busy("there are too many connections"))
+        else:
+            self._head_timer.start()
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._shared.buffer
+
+    def buffer_updated(self, count: int) -> None:
+        if self._discarded is None:
+            self._idle_timer.stop()
+            self._take(self._shared.buffer[:count])
             return
-        self._watch_headers()
+        self._discarded += count
+        if self._discarded > LINGER_BYTES:
+            self.close()
 
-    def data_received(self, data: bytes) -> None:
-        self._heard = True
-        super().data_received(data)
-        self._watch_headers()
+    def eof_received(self) -> bool:
+        """The client says that it has sent all: it may wait for its answer, or be gone."""
+        self._half_closed = True
+        exchange = self._exchange
+        if exchange is None or not exchange.complete:
+            if exchange is None and self._parser.begun and self._discarded is None:
+                self._refuse(malformed("it ends within its headers"))
+            return False
+        if not exchange.started:
+            # The system of a client that is gone answers with a reset.
+            exchange.begun_early = True
+            self._transport.write(BEGINNING)
+        self._look_for_reset(0.02)
+        return True
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self._headers.stop()
-        self._answer.stop()
-        super().connection_lost(exc)
+        self._shared.forget(self)
+        self._stop_timers()
+        self._answer_timer.stop()
+        # What is held is let go of here: the objects know each other, and the collector of such circles comes late.
+        self._parser.close()
+        self._rest = b""
+        if self._exchange is not None:
+            self._exchange.drop()
+        if self._task is not None:
+            self._task.cancel()
 
     def pause_writing(self) -> None:
-        super().pause_writing()
-        self._answer.start()
+        self._writing_paused = True
+        self._answer_timer.start()
 
     def resume_writing(self) -> None:
-        self._answer.stop()
-        super().resume_writing()
+        self._writing_paused = False
+        self._answer_timer.stop()
+        if self._exchange is None and self._discarded is None:
+            self._next()
 
-    def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when h11 does not understand the client."""
-        error = sys.exc_info()[1]
-        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        self._refuse(status, "malformed", f"{msg.rstrip('.')}: {error}")
+    # What the server calls.
 
-    def _watch_headers(self) -> None:
-        """From the first byte of a request on, its headers have one limit, however often a byte comes."""
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self._headers.start()
+    def shutdown(self) -> None:
+        """It stops; what was begun is answered."""
+        self._stopping = True
+        if self._exchange is None:
+            self.close()
         else:
-            self._headers.stop()
+            self._exchange.keep_alive = False
 
-    def _headers_are_late(self) -> None:
-        if not self._heard:  # browsers open connections that they may need
-            self.transport.close()
+    def close(self) -> None:
+        """When what was written has left."""
+        self._transport.close()
+
+    # A request.
+
+    def _take(self, data: memoryview) -> None:
+        """Bytes for the request that is being received, and, behind it, for the next one."""
+        parser = self._parser
+        try:
+            while data and not parser.complete:
+                data = data[parser.feed(data) :]
+                if parser.head is not None:
+                    if self._exchange is None:
+                        self._begin(parser.head)
+                    self._exchange.add(parser.take_body(), parser.complete)  # type: ignore[union-attr]
+        except Refusal as refusal:
+            self._fail(refusal)
             return
-        seconds = f"{self._limits.timeout:g} seconds"
-        self._refuse(408, "slow", f"the request's headers were not complete after {seconds}")
+        self._rest += data
+        if parser.complete:
+            self._body_timer.stop()
+            if parser.overrun and self._exchange is not None:
+                self._exchange.keep_alive = False
+        elif parser.head is not None:
+            self._body_timer.start()
+        elif self._half_closed:
+            self._refuse(malformed("it ends within its headers"))
+            return
+        elif parser.begun:
+            self._head_timer.start()
+        self._set_reading()
+
+    def _begin(self, head: Head) -> None:
+        self._head_timer.stop()
+        transport = self._transport
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": head.version,
+            "method": head.method,
+            "scheme": "http",
+            "path": head.path,
+            "raw_path": head.raw_path,
+            "query_string": head.query,
+            "root_path": "",
+            "headers": head.headers,
+            "server": transport.get_extra_info("sockname"),
+            "client": transport.get_extra_info("peername"),
+            "extensions": {"gluon_resnet": {"is_gone": transport.is_closing}},
+        }
+        self._exchange = exchange = Exchange(
+            scope,
+            head.expects_continue,
+            head.keep_alive and not self._stopping,
+            self._shared.state.default_headers,
+            self._set_reading,
+            transport.write,
+        )
+        self._task = task = self._loop.create_task(self._answer(exchange))
+        self._shared.state.tasks.add(task)
+        task.add_done_callback(self._shared.state.tasks.discard)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._shared.app(exchange.scope, exchange.receive, exchange.send)
+            if not (exchange.answered or self._transport.is_closing()):
+                raise RuntimeError("the application did not answer")
+        except asyncio.CancelledError:  # the client has gone, or the server stops
+            if not exchange.answered:
+                self.close()
+        except Exception as error:
+            logging.getLogger("uvicorn.error").error("Exception in ASGI application", exc_info=error)
+            if not exchange.answered:
+                self.close()
+        self._shared.state.total_requests += 1
+        exchange.drop()
+        self._exchange = self._task = None
+        if self._transport.is_closing():
+            return
+        if exchange.keep_alive and not self._stopping and self._discarded is None:
+            self._parser.next()
+            if not self._writing_paused:
+                self._next()
+        elif self._parser.complete and not self._parser.overrun and not self._rest:
+            self.close()
+        else:
+            self._linger()
+
+    def _next(self) -> None:
+        """What the client has sent meanwhile, or will."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._take(memoryview(rest))
+        elif self._half_closed:
+            self.close()
+        else:
+            self._idle_timer.start()
+            self._set_reading()
+
+    def _set_reading(self) -> None:
+        """Nothing more is read from a client that is ahead of us: its own system makes it wait."""
+        unread = 0 if self._exchange is None else self._exchange.unread
+        if self._rest or unread > AHEAD:
+            self._transport.pause_reading()
+        elif not self._half_closed:
+            self._transport.resume_reading()
+
+    # The end.
+
+    def _fail(self, refusal: Refusal) -> None:
+        """The rest of this request is not looked at."""
+        if self._exchange is None:
+            self._refuse(refusal)
+        else:
+            self._discarded = 0
+            self._exchange.fail(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer without the application."""
+        if refusal.reason is not None:
+            self._shared.refused(refusal.reason)
+        body = json.dumps(refusal.content).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **(refusal.headers or {}),
+        }
+        lines = [f"{refusal.status} {http.HTTPStatus(refusal.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self._transport.write(BEGINNING + "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Let a client that was answered finish, and listen to nothing of it."""
+        self._discarded = self._discarded or 0
+        self._rest = b""
+        self._stop_timers()
+        if self._half_closed or self._transport.is_closing():
+            self.close()
+            return
+        with contextlib.suppress(OSError):  # it is gone
+            self._transport.write_eof()
+        self._shared.linger(self)
+        self._linger_timer.start()
+        self._transport.resume_reading()
+
+    def _look_for_reset(self, seconds: float) -> None:
+        """Of a connection that is not read any more the loop says nothing."""
+        if self._transport.is_closing() or self._exchange is None:
+            return
+        connection: Any = self._transport.get_extra_info("socket")
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._transport.abort()
+        else:
+            self._loop.call_later(seconds, self._look_for_reset, min(1.0, 2 * seconds))
+
+    def _stop_timers(self) -> None:
+        for timer in (self._head_timer, self._body_timer, self._idle_timer, self._linger_timer):
+            timer.stop()
+
+    def _head_is_late(self) -> None:
+        if not self._parser.begun:  # browsers open connections that they may need
+            self.close()
+            return
+        seconds = f"{self._shared.limits.timeout:g} seconds"
+        self._refuse(Refusal(408, "slow", f"the request's headers were not complete after {seconds}"))
+
+    def _body_is_late(self) -> None:
+        seconds = f"{self._shared.limits.timeout:g} seconds"
+        self._fail(Refusal(408, "slow", f"the body was not complete after {seconds}"))
 
     def _answer_is_not_read(self) -> None:
-        self._refused("slow")
-        self.transport.abort()
-
-    def _refuse(
-        self, status: int, reason: str, message: str, headers: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        """Answer without the application, and close."""
-        self._refused(reason)
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = json.dumps({"error": message}).encode()
-            fields = [
-                ("Content-Type", "application/json"),
-                ("Content-Length", str(len(body))),
-                ("Connection", "close"),
-                *headers,
-            ]
-            response = h11.Response(
-                status_code=status, headers=fields, reason=http.HTTPStatus(status).phrase.encode()
-            )
-            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event))
-        self.transport.close()
-
-
-class _Timer:
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._ring = ring
-        self._handle: Optional[asyncio.TimerHandle] = None
-
-    def start(self) -> None:
-        """Nothing where it runs already."""
-        if self._handle is None:
-            self._handle = self._loop.call_later(self._seconds, self._ring)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._shared.refused("slow")
+        self._transport.abort()

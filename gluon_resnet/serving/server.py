@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import signal
 import socket
 from typing import Callable, Optional
@@ -11,9 +10,11 @@ from typing import Callable, Optional
 import uvicorn
 from starlette.types import ASGIApp
 
+from gluon_resnet.serving.acceptor import Acceptor
+from gluon_resnet.serving.connections import Connections
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.metrics import Metrics
-from gluon_resnet.serving.protocol import PatientProtocol
+from gluon_resnet.serving.protocol import Connection
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -55,7 +56,7 @@ def serve(
     """
     config = uvicorn.Config(
         app,
-        http=functools.partial(PatientProtocol, limits=limits, refused=metrics.refused),  # type: ignore[arg-type]
+        http=asyncio.Protocol,  # none of uvicorn's: the connections are ours
         ws="none",
         lifespan="on",
         log_config=None,
@@ -67,18 +68,41 @@ def serve(
     # uvicorn raises a signal again after it has stopped: a stop that was asked for is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    asyncio.run(_Server(config, ready).serve([listener]))
+    asyncio.run(_Server(config, listener, limits, metrics, ready).serve([]))
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    """uvicorn's, for the application's life, signals and a stop that waits for answers, around our connections."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        limits: Limits,
+        metrics: Metrics,
+        ready: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self._listener = listener
+        self._limits = limits
+        self._refused = metrics.refused
         self._ready = ready
+        self._acceptor: Optional[Acceptor] = None
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
         await super().startup(sockets)
-        if self.started and self.should_exit:  # a signal came meanwhile: uvicorn would leave without a word
+        if not self.started:
+            return
+        shared = Connections(self.config.loaded_app, self._limits, self._refused, self.server_state)
+        self._acceptor = Acceptor(self._listener, lambda: Connection(shared))
+        self._acceptor.start(self.config.backlog)
+        if self.should_exit:  # a signal came meanwhile: uvicorn would leave without a word
             await self.shutdown(sockets)
+
+    async def shutdown(self, sockets: Optional[list[socket.socket]] = None) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         self._ready()

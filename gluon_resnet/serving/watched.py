@@ -1,9 +1,8 @@
-"""Around the application: requests are counted and timed, and a client that still sends hears its answer."""
+"""Around the application: requests are counted and timed, and those that the server cannot finish are answered."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Collection
 
@@ -12,10 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gluon_resnet.serving.metrics import Metrics
 
-# How long a client that was answered before it had sent all may go on. If its connection were closed at once, the
-# system would answer what it sends with a reset, which can destroy the answer on its way.
-LINGER = 1.0
-LINGER_BYTES = 1 << 24
+CLIENT_GONE = 499  # nginx's number for it; only the metrics see it
 
 
 class Watched:
@@ -36,44 +32,27 @@ class Watched:
             return
         begin = time.perf_counter()
         path = scope["path"] if scope["path"] in self._paths else "other"
-        names = dict(scope["headers"])
-        sending = b"transfer-encoding" in names or names.get(b"content-length", b"0") != b"0"
-
         answering = False
-
-        async def receive_body() -> Message:
-            nonlocal sending
-            message = await receive()
-            sending = sending and message["type"] == "http.request" and message.get("more_body", False)
-            return message
-
-        async def discard() -> None:
-            left = LINGER_BYTES
-            while sending and left > 0:
-                left -= len((await receive_body()).get("body", b""))
 
         async def send_answer(message: Message) -> None:
             nonlocal answering
             answering = True
             if message["type"] == "http.response.start":
                 self._metrics.requests.labels(path, message["status"]).inc()
-                if sending:
-                    message["headers"] = [*message["headers"], (b"connection", b"close")]
-                await send(message)
-                return
-            last = not message.get("more_body", False)
-            await send({**message, "more_body": True} if last and sending else message)
-            if last:
+            elif not message.get("more_body", False):
                 self._metrics.request_seconds.labels(path).observe(time.perf_counter() - begin)
-                if sending:
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(discard(), LINGER)
-                    await send({"type": "http.response.body"})
+            await send(message)
 
         try:
             with self._metrics.open_requests.track_inprogress():
-                await self._app(scope, receive_body, send_answer)
-        except asyncio.CancelledError:  # the server stops, and its grace is over
-            if not answering:
-                response = JSONResponse({"error": "the server stops"}, 503, {"Connection": "close"})
-                await response(scope, receive, send)
+                await self._app(scope, receive, send_answer)
+        except asyncio.CancelledError:
+            if answering:
+                return
+            if scope["extensions"]["gluon_resnet"]["is_gone"]():
+                self._metrics.requests.labels(path, CLIENT_GONE).inc()
+                self._metrics.refused("gone")
+                return
+            # The server stops, and its grace is over.
+            response = JSONResponse({"error": "the server stops"}, 503, {"Connection": "close"})
+            await response(scope, receive, send_answer)

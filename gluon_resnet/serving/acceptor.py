@@ -1,0 +1,69 @@
+"""Takes connections from a listening socket, also where the process has no file descriptor left for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Callable, Optional
+
+_AT_ONCE = 64  # connections that are taken before those that are there have their turn
+_PAUSE = 0.1  # seconds, after which there may be a descriptor again
+_QUIET = 60.0  # seconds in which nothing more is said of it
+
+
+class Acceptor:
+    """For one event loop, whose own would try 2048 times in a row, with a traceback each.
+
+    Args:
+        protocol: makes the protocol of a connection.
+    """
+
+    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._listener = listener
+        self._protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._resume: Optional[asyncio.TimerHandle] = None
+        self._said = -_QUIET
+        self._tasks: set[asyncio.Task[None]] = set()
+        listener.setblocking(False)
+
+    def start(self, backlog: int) -> None:
+        self._listener.listen(backlog)
+        self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Those who want to connect from now on are refused."""
+        if self._resume is not None:
+            self._resume.cancel()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._wait(error)
+                return
+            task = self._loop.create_task(self._take(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            await self._loop.connect_accepted_socket(self._protocol, connection)  # type: ignore[attr-defined]
+        except OSError:  # it is gone
+            connection.close()
+
+    def _wait(self, error: OSError) -> None:
+        """Those who want to connect are in the system's queue meanwhile."""
+        self._loop.remove_reader(self._listener)
+        self._resume = self._loop.call_later(_PAUSE, self._loop.add_reader, self._listener, self._accept)
+        now = self._loop.time()
+        if now - self._said >= _QUIET:
+            self._said = now
+            logging.getLogger("uvicorn.error").error("no connection can be taken now: %s", error.strerror)

@@ -1,0 +1,53 @@
+"""What the connections of a server share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+from gluon_resnet.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from gluon_resnet.serving.protocol import Connection
+
+READ = 1 << 16  # bytes of a connection that are looked at before it is another one's turn
+LINGERING = (
+    64  # connections that were answered and wait for their clients to finish; one more ends the oldest
+)
+
+
+class Connections:
+    """For one event loop.
+
+    Args:
+        refused: is told the reason of a refusal, one of `metrics.REASONS`.
+        state: uvicorn's, which knows whom to wait for at a stop.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, refused: Callable[[str], None], state: ServerState
+    ) -> None:
+        self.app = app
+        self.limits = limits
+        self.refused = refused
+        self.state = state
+        self.buffer = memoryview(
+            bytearray(READ)
+        )  # whom the loop fills it for looks at it before anybody else
+        self._lingering: dict[Connection, None] = {}
+
+    def are_too_many(self) -> bool:
+        return len(self.state.connections) - len(self._lingering) > self.limits.connections
+
+    def linger(self, connection: Connection) -> None:
+        if len(self._lingering) >= LINGERING:
+            oldest = next(iter(self._lingering))
+            del self._lingering[oldest]
+            oldest.close()
+        self._lingering[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        self.state.connections.discard(connection)  # type: ignore[arg-type]
+        self._lingering.pop(connection, None)

@@ -1,0 +1,53 @@
+"""Something that happens unless it is called off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Callable, Optional
+
+
+class Timer:
+    """Calls `ring` so many seconds after it was started."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._ring = ring
+        self._handle: Optional[asyncio.TimerHandle] = None
+
+    def start(self) -> None:
+        """Nothing where it runs already."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._ring)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+@contextlib.contextmanager
+def deadline(seconds: float, error: Callable[[float], Exception]) -> Iterator[None]:
+    """Cancels the task in which it is entered after so many seconds; the `with` then raises `error(seconds)`.
+
+    Without a task of its own, as asyncio.wait_for has; Python 3.11 has asyncio.timeout.
+    """
+    task, over = asyncio.current_task(), False
+    assert task is not None
+
+    def ring() -> None:
+        nonlocal over
+        over = task.cancel()
+
+    handle = asyncio.get_running_loop().call_later(seconds, ring)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not over:
+            raise
+        getattr(task, "uncancel", int)()  # Python 3.11 counts
+        raise error(seconds) from None
+    finally:
+        handle.cancel()
