@@ -7,7 +7,7 @@ import logging
 import socket
 from typing import Callable, Optional
 
-_AT_ONCE = 64  # connections that are taken before those that are there have their turn
+AT_ONCE = 64  # connections that are taken before those that are there have their turn
 _PAUSE = 0.1  # seconds, after which there may be a descriptor again
 _QUIET = 60.0  # seconds in which nothing more is said of it
 
@@ -40,7 +40,7 @@ class Acceptor:
         self._listener.close()
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             try:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -27,7 +27,7 @@ class Bodies:
         # The parser lets only digits through.
         if int(request.headers.get("content-length", "0")) > self._limits.body:
             raise _too_large(self._limits.body)
-        pieces: list[bytes] = []
+        received = bytearray()  # in one piece: what small ones leave behind, no other block fits into
         length = 0
         try:
             more = True
@@ -38,16 +38,16 @@ class Bodies:
                     raise _too_large(self._limits.body)
                 if self.held + len(piece) > self._limits.bodies:
                     raise busy("too many bodies are being received")
-                pieces.append(piece)
+                received += piece
                 length += len(piece)
                 self.held += len(piece)
                 more = message.get("more_body", False)
-            body = b"".join(pieces)  # the same object where there is one piece
-            pieces.clear()
+            body = bytes(received)
+            received.clear()
             yield body
         finally:
             self.held -= length
-            pieces.clear()  # the traceback of a refusal holds on to them for longer
+            received.clear()  # the traceback of a refusal holds on to it for longer
 
 
 def _too_large(limit: int) -> Refusal:

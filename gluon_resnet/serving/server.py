@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 from typing import Callable, Optional
 
 import uvicorn
@@ -12,7 +13,9 @@ from starlette.types import ASGIApp
 
 from gluon_resnet.serving.acceptor import Acceptor
 from gluon_resnet.serving.connections import Connections
+from gluon_resnet.serving.descriptors import with_descriptors
 from gluon_resnet.serving.limits import Limits
+from gluon_resnet.serving.memory import give_large_blocks_back
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.protocol import Connection
 
@@ -65,6 +68,10 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=grace,
     )
+    give_large_blocks_back()
+    limits, said = with_descriptors(limits)
+    if said:
+        print(f"warning: {said}", file=sys.stderr, flush=True)
     # uvicorn raises a signal again after it has stopped: a stop that was asked for is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
