@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from typing import Callable, Optional
+
+from gluon_resnet.serving.log import log
 
 AT_ONCE = 64  # connections that are taken before those that are there have their turn
 _PAUSE = 0.1  # seconds, after which there may be a descriptor again
@@ -66,4 +67,4 @@ class Acceptor:
         now = self._loop.time()
         if now - self._said >= _QUIET:
             self._said = now
-            logging.getLogger("uvicorn.error").error("no connection can be taken now: %s", error.strerror)
+            log.error("no connection can be taken now: %s", error.strerror)

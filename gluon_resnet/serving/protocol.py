@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import http
 import json
-import logging
 import socket
 from typing import Any, Optional
 
+from gluon_resnet.serving.clients import client_of
 from gluon_resnet.serving.connections import Connections
 from gluon_resnet.serving.exchange import BEGINNING, Exchange
+from gluon_resnet.serving.log import log
 from gluon_resnet.serving.parser import Head, RequestParser, malformed
 from gluon_resnet.serving.refusal import Refusal, busy
 from gluon_resnet.serving.timer import Timer
@@ -194,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
             if not exchange.answered:
                 self.close()
         except Exception as error:
-            logging.getLogger("uvicorn.error").error("Exception in ASGI application", exc_info=error)
+            log.error("%s %s", exchange.scope["method"], exchange.scope["path"][:80], exc_info=error)
             if not exchange.answered:
                 self.close()
         self._shared.state.total_requests += 1
@@ -244,6 +245,8 @@ class Connection(asyncio.BufferedProtocol):
         """Answer without the application."""
         if refusal.reason is not None:
             self._shared.refused(refusal.reason)
+        client = client_of({"client": self._transport.get_extra_info("peername")})
+        log.warning("%d %s connection: %s", refusal.status, client, refusal)
         body = json.dumps(refusal.content).encode()
         headers = {
             "Content-Type": "application/json",
