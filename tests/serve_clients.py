@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import Server
 
 
-def shade(label: int, extension: str = ".png", side: int = 16) -> bytes:
+def shade(label: int, extension: str = ".png", side: int = 70) -> bytes:
     """An image that the fake network takes for class `label`."""
     return encode(np.full((side, side, 3), 20 * label, np.uint8), extension)
 

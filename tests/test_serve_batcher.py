@@ -49,12 +49,9 @@ class GatedNetwork(FakeNetwork):
 @contextlib.asynccontextmanager
 async def running(network: FakeNetwork, images: int = 100, **options: Any) -> AsyncIterator[Batcher]:
     batcher = Batcher(network, Limits(images=images), Metrics(), **options)
-    task = asyncio.create_task(batcher.run())
-    await asyncio.sleep(0)
     try:
         yield batcher
     finally:
-        task.cancel()
         batcher.close()
 
 

@@ -238,3 +238,16 @@ def test_a_request_has_a_deadline_and_what_was_not_begun_is_dropped() -> None:
 )
 def test_a_client_is_an_address_or_a_subscribers_network(peer: object, client: str) -> None:
     assert client_of({"client": peer}) == client
+
+
+def test_an_item_that_is_not_there_is_removed_without_a_word_of_it() -> None:
+    class Item:
+        def __repr__(self) -> str:
+            raise AssertionError("it may be a body of 16 MiB")
+
+    turns: Turns[Item] = Turns()
+    owner = Owner("a", 1)
+    turns.push(owner, Item())
+    turns.remove(owner, Item())
+    turns.remove(Owner("b", 1), Item())
+    assert len(turns) == 1

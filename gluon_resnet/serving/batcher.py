@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple, Protocol, TypeVar, Union
+from typing import Any, Callable, NamedTuple, Optional, Protocol, TypeVar, Union
 
 import numpy as np
 
@@ -19,10 +17,15 @@ from gluon_resnet.serving.admission import Admission
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.refusal import Refusal
-from gluon_resnet.serving.turns import Owner, Threads, Turns
+from gluon_resnet.serving.turns import Call, Owner, Threads, Turns
+from gluon_resnet.serving.workers import Workers
 
 Value = TypeVar("Value")
 
+# A small body's images are measured in the event loop, and tiny ones are decoded where the network runs: that takes
+# less than the turn of a thread.
+SMALL = 1 << 16  # bytes
+TINY = 1 << 12  # pixels
 LARGE = 4_000_000  # pixels; fewer take a twentieth of a second, and half a second at the very worst
 
 
@@ -45,13 +48,16 @@ class Measured(NamedTuple):
     size: Union[int, ImageError]  # its pixels, or why it is not decoded
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """A decoded image on its way to the network."""
+class _Image:
+    """On its way to the network. Compared by identity."""
 
-    input: np.ndarray
-    logits: asyncio.Future[np.ndarray]
-    since: float
+    def __init__(self, owner: Owner, result: asyncio.Future[Union[np.ndarray, ImageError]]) -> None:
+        self.owner = owner
+        self.result = result
+        self.decoding: Optional[tuple[Threads, Call]] = None
+        self.is_decoded = False
+        self.input: Union[np.ndarray, bytes, None] = None  # while it waits for the network
+        self.since = 0.0
 
 
 class TooManyPixels(ImageError):
@@ -84,12 +90,15 @@ class Batcher:
         self._max_delay = max_delay
         self._decoders = Threads(threads, "decode")
         self._large_decoders = Threads(max(1, threads // 2), "large")
-        self._runner = ThreadPoolExecutor(1, "network")
+        self._runner = Workers(1, "network")
         self._admission = Admission(limits.images, metrics)
         self._decoding = 0
-        self._waiting: Turns[_Waiting] = Turns()
-        # Set when an image came to wait, or one that was decoded will not. Made by `run`: Python 3.9 ties it to a loop.
-        self._changed: asyncio.Event
+        self._waiting: Turns[_Image] = Turns()
+        self._is_running = False
+        self._is_looking = False
+        self._alarm: Optional[asyncio.TimerHandle] = (
+            None  # when one of those that wait has waited long enough
+        )
 
     def require_room(self, client: str, images: int = 1) -> None:
         """Refusal, with 503, when there is none for so many images of a client now."""
@@ -114,51 +123,103 @@ class Batcher:
 
         When this is cancelled, what was not begun is dropped. Refusal when there is no room.
         """
-        with self._admission.taken(owner.client, len(images)):
-            self._decoding += len(images)
-            left = len(images)  # of those that are not decoded
-
-            def decoded() -> None:
-                nonlocal left
-                left -= 1
-                self._decoding -= 1
-                self._changed.set()
-
-            tasks = [asyncio.create_task(self._logits(owner, image, decoded)) for image in images]
-            try:
-                return await asyncio.gather(*tasks)
-            finally:
-                unfinished = [task for task in tasks if task.cancel()]  # the others of one that failed
-                if unfinished:
-                    await asyncio.wait(unfinished)
-                self._decoding -= left
-                self._changed.set()
-                del tasks, unfinished  # as in Threads.call
-
-    async def run(self) -> None:
-        """Runs batches until it is cancelled."""
         loop = asyncio.get_running_loop()
-        self._changed = asyncio.Event()
-        while True:
-            batch = await self._next_batch()
-            begin = time.perf_counter()
+        with self._admission.taken(owner.client, len(images)):
+            taken = [_Image(owner, loop.create_future()) for _ in images]
+            self._decoding += len(images)
             try:
-                inputs = [image.input for image in batch]
-                rows = await loop.run_in_executor(self._runner, self._forward, inputs)
-                if len(rows) != len(batch):
-                    raise RuntimeError(f"the network gave {len(rows)} rows for {len(batch)} images")
-            except Exception as error:
-                # It is told to those who wait; the next batch may do better.
-                for image in batch:
-                    if not image.logits.done():
-                        image.logits.set_exception(error)
-                continue
-            self._metrics.network_seconds.observe(time.perf_counter() - begin)
-            self._metrics.batch_images.observe(len(batch))
-            for image, row in zip(batch, rows):
-                self._metrics.queue_seconds.observe(begin - image.since)
-                if not image.logits.done():
-                    image.logits.set_result(row)
+                for image, (content, size) in zip(taken, images):
+                    self._begin(image, content, size)
+                return [await image.result for image in taken]
+            finally:
+                for image in taken:
+                    self._drop(image)
+                self._look()
+                taken.clear()  # as in Threads.call
+
+    def _begin(self, image: _Image, content: bytes, size: Union[int, ImageError]) -> None:
+        if isinstance(size, ImageError):
+            self._decoded(image, None, size)
+        elif size <= TINY and len(content) <= SMALL:
+            self._decoded(image, content, None)  # by the thread that runs the network
+        else:
+            threads = self._large_decoders if size > LARGE else self._decoders
+            done = functools.partial(self._decoded, image)
+            image.decoding = threads, threads.begin(image.owner, self._decode, (content,), done)
+
+    def _decoded(
+        self, image: _Image, pixels: Union[np.ndarray, bytes, None], error: Optional[Exception]
+    ) -> None:
+        if image.is_decoded:
+            return  # it was dropped meanwhile
+        image.is_decoded = True
+        self._decoding -= 1
+        if error is not None:
+            _tell(image, error)
+        else:
+            image.input, image.since = pixels, time.perf_counter()
+            self._waiting.push(image.owner, image)
+        self._look()
+
+    def _drop(self, image: _Image) -> None:
+        """Do nothing more for an image, if anything was left to do."""
+        if not image.is_decoded:
+            image.is_decoded = True
+            self._decoding -= 1
+            if image.decoding is not None:
+                threads, call = image.decoding
+                threads.withdraw(image.owner, call)
+        if image.input is not None:
+            image.input = None
+            self._waiting.remove(image.owner, image)
+        if not image.result.cancel() and not image.result.cancelled():
+            image.result.exception()  # the others of a request that failed ask for theirs no more
+
+    def _look(self) -> None:
+        """Begin a batch, if it is time, when all that has come with this was looked at."""
+        if not self._is_looking:
+            self._is_looking = True
+            asyncio.get_running_loop().call_soon(self._begin_batch)
+
+    def _begin_batch(self) -> None:
+        """Let the network run on those that wait, if it is free, and if they shall not wait for others."""
+        self._is_looking = False
+        if self._is_running or not self._waiting:
+            return
+        if len(self._waiting) < self._batch_size and self._decoding:
+            since = min(image.since for image in self._waiting)
+            left = since + self._max_delay - time.perf_counter()
+            if left > 0:
+                if self._alarm is None:
+                    self._alarm = asyncio.get_running_loop().call_later(left, self._ring)
+                return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        batch = [self._waiting.pop() for _ in range(min(len(self._waiting), self._batch_size))]
+        inputs = [image.input for image in batch]
+        for image in batch:
+            image.input = None
+        self._is_running = True
+        done = functools.partial(self._ran, batch, time.perf_counter())
+        self._runner.submit(self._forward, (inputs,), done)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._begin_batch()
+
+    def _ran(
+        self,
+        batch: Sequence[_Image],
+        begin: float,
+        rows: Optional[list[Union[np.ndarray, Exception]]],
+        error: Optional[Exception],
+    ) -> None:
+        self._is_running = False
+        for i, image in enumerate(batch):
+            self._metrics.queue_seconds.observe(begin - image.since)
+            _tell(image, error or rows[i])  # type: ignore[index]
+        self._look()
 
     def warm_up(self) -> None:
         """Run batches of several sizes, so that the first clients do not pay for what MXNet prepares for each."""
@@ -170,27 +231,7 @@ class Batcher:
         """Wait for what the threads do at this moment, and end them."""
         self._decoders.close()
         self._large_decoders.close()
-        self._runner.shutdown(wait=True, cancel_futures=True)
-
-    async def _logits(
-        self, owner: Owner, image: Measured, decoded: Callable[[], None]
-    ) -> Union[np.ndarray, ImageError]:
-        try:
-            if isinstance(image.size, ImageError):
-                return image.size
-            threads = self._large_decoders if image.size > LARGE else self._decoders
-            pixels = await threads.call(owner, self._decode, image.content)
-        except ImageError as error:
-            return _without_frames(error)
-        finally:
-            decoded()
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(pixels, loop.create_future(), time.perf_counter())
-        self._waiting.push(owner, waiting)
-        try:
-            return await waiting.logits
-        finally:
-            self._waiting.remove(owner, waiting)  # where it was cancelled
+        self._runner.close()
 
     def _size(self, image: bytes) -> Union[int, ImageError]:
         try:
@@ -208,24 +249,38 @@ class Batcher:
         self._metrics.decode_seconds.observe(time.perf_counter() - begin)
         return decoded
 
-    def _forward(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        return self._network.forward(np.stack(inputs))
+    def _forward(self, images: Sequence[Union[np.ndarray, bytes]]) -> list[Union[np.ndarray, Exception]]:
+        """A row of logits for each image, or what is wrong with it."""
+        inputs = [self._decode_tiny(image) if isinstance(image, bytes) else image for image in images]
+        decoded = [image for image in inputs if isinstance(image, np.ndarray)]
+        rows: Sequence[np.ndarray] = ()
+        if decoded:
+            begin = time.perf_counter()
+            rows = list(self._network.forward(np.stack(decoded)))
+            if len(rows) != len(decoded):
+                raise RuntimeError(f"the network gave {len(rows)} rows for {len(decoded)} images")
+            self._metrics.network_seconds.observe(time.perf_counter() - begin)
+            self._metrics.batch_images.observe(len(decoded))
+        row = iter(rows)
+        return [next(row) if isinstance(image, np.ndarray) else image for image in inputs]
 
-    async def _next_batch(self) -> list[_Waiting]:
-        """At least one image, whose client is still there."""
-        while True:
-            left = self._max_delay
-            if self._waiting:
-                left -= time.perf_counter() - min(image.since for image in self._waiting)
-                if len(self._waiting) >= self._batch_size or not self._decoding or left <= 0:
-                    batch = [self._waiting.pop() for _ in range(min(len(self._waiting), self._batch_size))]
-                    batch = [image for image in batch if not image.logits.done()]
-                    if batch:
-                        return batch
-                    continue
-            self._changed.clear()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left if self._waiting else None)
+    def _decode_tiny(self, image: bytes) -> Union[np.ndarray, Exception]:
+        try:
+            return self._decode(image)
+        except Exception as error:  # of this image; the others of its batch go on
+            return error
+
+
+def _tell(image: _Image, outcome: Union[np.ndarray, Exception]) -> None:
+    """To those who wait for it, if they still do."""
+    if image.result.done():
+        return
+    if isinstance(outcome, ImageError):
+        image.result.set_result(_without_frames(outcome))
+    elif isinstance(outcome, Exception):
+        image.result.set_exception(outcome)
+    else:
+        image.result.set_result(outcome)
 
 
 def _without_frames(error: ImageError) -> ImageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import Any
 
@@ -15,9 +16,14 @@ def client_of(scope: Any) -> str:
         scope: ASGI's, whose address is a proxy's word where there is a proxy on this machine.
     """
     peer = scope.get("client")
+    return UNKNOWN if peer is None else _client(str(peer[0]))
+
+
+@functools.lru_cache(1 << 10)
+def _client(text: str) -> str:
     try:
-        address = ipaddress.ip_address(peer[0])
-    except (TypeError, ValueError):
+        address = ipaddress.ip_address(text)
+    except ValueError:
         return UNKNOWN
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)

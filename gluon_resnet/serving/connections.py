@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
 from gluon_resnet.serving.limits import Limits
@@ -29,7 +30,8 @@ class Connections:
     def __init__(
         self, app: ASGIApp, limits: Limits, refused: Callable[[str], None], state: ServerState
     ) -> None:
-        self.app = app
+        self._app = app
+        self._behind_proxy = ProxyHeadersMiddleware(app)  # type: ignore[arg-type]
         self.limits = limits
         self.refused = refused
         self.state = state
@@ -37,6 +39,11 @@ class Connections:
             bytearray(READ)
         )  # whom the loop fills it for looks at it before anybody else
         self._lingering: dict[Connection, None] = {}
+
+    def app_for(self, scope: Scope) -> ASGIApp:
+        """The application; it takes a proxy's word for the client's address where the proxy is on this machine."""
+        forwarded = any(name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
+        return self._behind_proxy if forwarded else self._app  # type: ignore[return-value]
 
     def are_too_many(self) -> bool:
         return len(self.state.connections) - len(self._lingering) > self.limits.connections

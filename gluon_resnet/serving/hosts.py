@@ -6,6 +6,7 @@ point here (DNS rebinding), whose Host is that name, or across origins, whose Or
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
@@ -144,6 +145,7 @@ def _authority(text: str, header: str) -> tuple[str, Optional[int]]:
     return _plain(name), int(port) if port else None
 
 
+@functools.lru_cache(1 << 8)
 def _plain(name: str) -> str:
     """A name's one spelling: small letters, without a dot at the end; an address's as the standard library has it."""
     bare = name.strip("[]")

@@ -51,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
         self._answer_timer = Timer(self._loop, seconds, self._answer_is_not_read)
         self._idle_timer = Timer(self._loop, KEEP_ALIVE, self.close)
         self._linger_timer = Timer(self._loop, LINGER, self.close)
+        self._waits = (self._head_timer, self._body_timer, self._idle_timer, self._linger_timer)
 
     # What the event loop calls.
 
@@ -93,8 +94,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._shared.forget(self)
-        self._stop_timers()
-        self._answer_timer.stop()
+        for timer in (*self._waits, self._answer_timer):
+            timer.close()
         # What is held is let go of here: the objects know each other, and the collector of such circles comes late.
         self._parser.close()
         self._rest = b""
@@ -188,7 +189,8 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
-            await self._shared.app(exchange.scope, exchange.receive, exchange.send)
+            app = self._shared.app_for(exchange.scope)
+            await app(exchange.scope, exchange.receive, exchange.send)
             if not (exchange.answered or self._transport.is_closing()):
                 raise RuntimeError("the application did not answer")
         except asyncio.CancelledError:  # the client has gone, or the server stops
@@ -263,7 +265,8 @@ class Connection(asyncio.BufferedProtocol):
         """Let a client that was answered finish, and listen to nothing of it."""
         self._discarded = self._discarded or 0
         self._rest = b""
-        self._stop_timers()
+        for timer in self._waits:
+            timer.stop()
         if self._half_closed or self._transport.is_closing():
             self.close()
             return
@@ -282,10 +285,6 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._loop.call_later(seconds, self._look_for_reset, min(1.0, 2 * seconds))
-
-    def _stop_timers(self) -> None:
-        for timer in (self._head_timer, self._body_timer, self._idle_timer, self._linger_timer):
-            timer.stop()
 
     def _head_is_late(self) -> None:
         if not self._parser.begun:  # browsers open connections that they may need

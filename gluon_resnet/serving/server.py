@@ -66,6 +66,7 @@ def serve(
         log_level="error",  # each client that speaks nonsense would be a warning
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # see Connections.app_for
         timeout_graceful_shutdown=grace,
     )
     give_large_blocks_back()

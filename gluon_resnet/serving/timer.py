@@ -9,23 +9,43 @@ from typing import Callable, Optional
 
 
 class Timer:
-    """Calls `ring` so many seconds after it was started."""
+    """Calls `ring` so many seconds after it was started. To start and to stop it costs next to nothing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
         self._loop = loop
         self._seconds = seconds
         self._ring = ring
-        self._handle: Optional[asyncio.TimerHandle] = None
+        self._handle: Optional[asyncio.TimerHandle] = (
+            None  # stays where the timer is stopped, and started again
+        )
+        self._time: Optional[float] = None
 
     def start(self) -> None:
         """Nothing where it runs already."""
-        if self._handle is None:
-            self._handle = self._loop.call_later(self._seconds, self._ring)
+        if self._time is None:
+            self._time = self._loop.time() + self._seconds
+            if self._handle is None:
+                self._handle = self._loop.call_at(self._time, self._look)
 
     def stop(self) -> None:
+        self._time = None
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self._time = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._time is None:
+            return
+        if self._loop.time() < self._time - 0.001:  # it was started again meanwhile
+            self._handle = self._loop.call_at(self._time, self._look)
+            return
+        self._time = None
+        self._ring()
 
 
 @contextlib.contextmanager

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Generic, NamedTuple, TypeVar
+from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar
+
+from gluon_resnet.serving.workers import Done, Workers
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -58,7 +58,7 @@ class Turns(Generic[Item]):
         """Nothing where it is not there any more."""
         requests = self._clients.get(owner.client, OrderedDict())
         items: deque[Item] = requests.get(owner.request, deque())
-        with contextlib.suppress(ValueError):
+        if item in items:  # deque.remove would write out what it does not find, however large
             items.remove(item)
             self._count -= 1
         if not items:
@@ -68,62 +68,78 @@ class Turns(Generic[Item]):
 
 
 class Threads:
-    """Calls functions in a pool of threads, by turns. For one event loop.
+    """Calls functions in threads of its own, by turns. For one event loop.
 
     Args:
         count: how many are called at a time.
     """
 
     def __init__(self, count: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(count, name)
+        self._workers = Workers(count, name)
         self._free = count
         self._closed = False
-        self._waiting: Turns[_Call] = Turns()
+        self._waiting: Turns[Call] = Turns()
 
     async def call(self, owner: Owner, function: Callable[..., Value], *arguments: Any) -> Value:
         """What the function returns; if this is cancelled before its turn, it is not called."""
-        call = _Call(asyncio.get_running_loop().create_future(), function, arguments)
-        self._waiting.push(owner, call)
-        self._begin()
+        result: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
+
+        call = self.begin(owner, function, arguments, functools.partial(_settle, result))
         try:
-            value: Value = await call.result
-            return value
-        except asyncio.CancelledError:
-            self._waiting.remove(owner, call)  # now, not in its turn: it may hold the body of a request
-            raise
+            return await result
         finally:
+            self.withdraw(owner, call)  # now, not in its turn: it may hold the body of a request
             # An error's traceback knows this frame, and what the frame knows would know the error: such a circle
             # holds on to bodies until the collector comes.
-            del call, arguments
+            del call, arguments, result
+
+    def begin(
+        self, owner: Owner, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done
+    ) -> Call:
+        """`done` is called with what comes of it."""
+        call = Call(function, arguments, done)
+        self._waiting.push(owner, call)
+        self._next()
+        return call
+
+    def withdraw(self, owner: Owner, call: Call) -> None:
+        """Do not call what was not called yet."""
+        if not call.begun:
+            self._waiting.remove(owner, call)
 
     def close(self) -> None:
         """Wait for what the threads do at this moment, and end them; what waits is not called."""
         self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()
 
-    def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _next(self) -> None:
         while self._free and self._waiting and not self._closed:
             call = self._waiting.pop()
+            call.begun = True
             self._free -= 1
-            running = loop.run_in_executor(self._pool, call.function, *call.arguments)
-            running.add_done_callback(functools.partial(self._end, call.result))
+            self._workers.submit(call.function, call.arguments, functools.partial(self._end, call.done))
+            del call.arguments
 
-    def _end(self, result: asyncio.Future[Any], running: asyncio.Future[Any]) -> None:
+    def _end(self, done: Done, value: Any, error: Optional[Exception]) -> None:
         self._free += 1
-        error = None if running.cancelled() else running.exception()
-        if result.done():
-            pass  # nobody waits any more
-        elif running.cancelled():
-            result.cancel()
-        elif error is not None:
-            result.set_exception(error)
-        else:
-            result.set_result(running.result())
-        self._begin()
+        self._next()
+        done(value, error)
 
 
-class _Call(NamedTuple):
-    result: asyncio.Future[Any]
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
+class Call:
+    """What waits for its turn. Compared by identity."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.done = done
+        self.begun = False
+
+
+def _settle(result: asyncio.Future[Any], value: Any, error: Optional[Exception]) -> None:
+    if result.done():
+        pass  # nobody waits any more
+    elif error is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(value)
