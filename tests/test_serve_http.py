@@ -233,3 +233,15 @@ def test_clients_of_small_pieces_keep_nobody_waiting(server: Server) -> None:
             attacker.join()
     assert metric(server, "errors_total", reason="malformed") >= refused + 24
     assert metric(server, "errors_total", reason="slow") == 0
+
+
+def test_a_proxy_on_this_machine_is_believed_for_whom_it_asks() -> None:
+    with fake_server() as server:
+        with connected(server) as client:
+            send(client, GET.replace(b"/health", b"/nothing") + b"X-Forwarded-For: 203.0.113.9\r\n\r\n")
+            assert read_answer(client)[0] == 404
+            send(client, GET.replace(b"/health", b"/nothing") + b"\r\n")
+            assert read_answer(client)[0] == 404
+        _, said = server.stop()
+        clients = [line.split()[3] for line in said.splitlines()]
+        assert clients == ["203.0.113.9", "127.0.0.1"]
