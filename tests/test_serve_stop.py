@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import pathlib
 import signal
 import socket
+import time
 
 import httpx
 import pytest
@@ -46,3 +48,18 @@ def test_a_stop_waits_no_longer_than_its_grace() -> None:
             status, _, content = read_answer(client)
             assert (status, content) == (503, {"error": "the server stops"})
             assert closed(client)
+
+
+def test_a_second_interrupt_waits_for_nothing(tmp_path: pathlib.Path) -> None:
+    with fake_server("--grace", "600", "--gate", str(tmp_path / "gate")) as server:
+        with connected(server) as client:
+            image = shade(1)
+            client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(image) + image)
+            wait_for(server, 1, "waiting_images")
+            server.process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + 60
+            while server.process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.2)
+                with contextlib.suppress(ProcessLookupError):
+                    server.process.send_signal(signal.SIGINT)
+            assert server.process.returncode is not None

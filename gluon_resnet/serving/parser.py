@@ -119,7 +119,7 @@ class RequestParser:
         self._parse(piece)
         self._taken += len(piece)
         framing = self._taken - self._content
-        if not self.complete and framing > FRAMING + self._content // FRAMING_SHARE:
+        if not self.overrun and framing > FRAMING + self._content // FRAMING_SHARE:
             raise malformed(
                 f"the body comes in too small pieces: {framing} bytes are between {self._content} of its own"
             )

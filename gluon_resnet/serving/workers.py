@@ -25,7 +25,10 @@ class Workers:
         self._done: deque[tuple[Done, Any, Optional[Exception]]] = deque()
         self._woken = False
         self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._threads = [threading.Thread(target=self._work, name=f"{name}_{i}") for i in range(count)]
+        # Daemons: a server that is told to wait for nothing does not call `close`.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{i}", daemon=True) for i in range(count)
+        ]
 
     def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
         """Call the function in a thread, and `done` in the loop."""

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from typing import Any
 
-from gluon_resnet.serving.connections import Connections
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from gluon_resnet.serving.connections import Connections
 from gluon_resnet.serving.limits import Limits
+from gluon_resnet.serving.log import log
 from gluon_resnet.serving.protocol import Connection
 from gluon_resnet.serving.refusal import Refusal
 
@@ -23,8 +24,9 @@ class Failures(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []
-        logging.getLogger("uvicorn.error").addHandler(self)
-        logging.getLogger("uvicorn.error").propagate = False
+        self.setLevel(logging.ERROR)  # below are what clients are refused for
+        log.addHandler(self)
+        log.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(self.format(record))

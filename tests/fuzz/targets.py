@@ -181,7 +181,6 @@ def _form() -> Target:
 
 def _request() -> Target:
     from gluon_resnet.serving.parser import RequestParser
-
     from gluon_resnet.serving.refusal import Refusal
 
     def parsed(data: bytes, size: int) -> tuple[Any, bytes, Any]:
