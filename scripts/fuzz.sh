@@ -20,6 +20,10 @@ build=build/fuzz
 regressions=tests/fuzz/regressions
 native=(image record index params card)
 mapfile -t in_python < <(sed -n 's/^    "\([a-z]*\)": _.*/py-\1/p' tests/fuzz/targets.py)
+"$python" -c 'import atheris' 2>/dev/null || {
+    echo "The targets in Python are left out: they need atheris, for Python 3.11 or later (pip install 'gluon-resnet[fuzz]')"
+    in_python=()
+}
 [ $# -gt 0 ] || set -- "${native[@]}" "${in_python[@]}"
 for target; do
     [[ " ${native[*]} ${in_python[*]} " == *" $target "* ]] || {
