@@ -8,11 +8,12 @@ import subprocess
 
 import pytest
 from deployed import program
+from fuzz_seeds import images, records
 from seeds import SEEDS
 from targets import TARGETS, check, temporary_path
 
-from gluon_resnet.data import decode
-from gluon_resnet.errors import ImageError
+from gluon_resnet.data import RecordFile, decode
+from gluon_resnet.errors import ImageError, RecordError
 
 ROOT = pathlib.Path(__file__).parents[1]
 REGRESSIONS = ROOT / "tests" / "fuzz" / "regressions"
@@ -60,6 +61,20 @@ def test_inputs_are_read_or_refused_in_cpp(name: str, tmp_path: pathlib.Path) ->
 
 
 def test_images_are_decoded_or_refused() -> None:
-    for data in inputs("image").values():
+    for data in {**images(), **inputs("image")}.values():
         with contextlib.suppress(ImageError):
             decode(data)
+
+
+def test_records_are_read_or_refused(tmp_path: pathlib.Path) -> None:
+    for name, data in {**records(), **inputs("record")}.items():
+        index, _, content = data.partition(b"\0")
+        path = tmp_path / f"{name}.rec"
+        path.write_bytes(content)
+        if index:
+            path.with_suffix(".idx").write_bytes(index)
+        with contextlib.suppress(RecordError):
+            file = RecordFile(path)
+            for record in range(len(file)):
+                with contextlib.suppress(RecordError):
+                    file[record]
