@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, Optional, Union
 
 from gluon_resnet.errors import DataError, UsageError
@@ -165,10 +165,15 @@ def beside(path: str, name: Any) -> str:
 
 def sha256(path: Union[str, os.PathLike[str]]) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb", opener=regular_only) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+        return sha256_of(iter(lambda: stream.read(1 << 20), b""))
+
+
+def sha256_of(parts: Iterable[bytes]) -> str:
+    """The SHA-256 of bytes in several parts, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pathlib
 import pickle
+import re
 import struct
 import subprocess
 import sys
 import zipfile
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -245,3 +249,128 @@ def test_hostile_pickles_need_no_more_memory_than_a_machine_has(tmp_path: pathli
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+# What no writer makes, beside the hostile pickles; with why it is refused.
+BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "tuples of tuples.th": (
+        lambda: legacy(integer(0) + 2 * (b"(N\x85q\0" + b"h\0h\0\x86q\0" * 30 + b"t")),
+        "impossible tensor: offset 0, shape",
+    ),
+    "too many values.pth": (
+        lambda: zipped({"a/data.pkl": b"\x80\x02}.", "a/data/0": b""}, {"a/data.pkl": 1 << 40}),
+        "larger than the file",
+    ),
+    "members that grow.pth": (lambda: zipped({"a/data.pkl": bytes(40 << 20)}), "more than 16 times larger"),
+    "many members.pth": (lambda: zipped({f"b/{i}": b"" for i in range(20_000)}), "has no data.pkl"),
+    "a long number.pth": (
+        lambda: b"\x80\x02\x8b" + struct.pack("<i", 4_000_000) + bytes(4_000_000) + b".",
+        "LONG4",
+    ),
+    "a longer name.pth": (
+        lambda: b"\x80\x02cposix\n" + b"x" * 4_000_000 + b"\n.",
+        "would run code: posix.xxx",
+    ),
+    "long keys.pth": (
+        lambda: (
+            MAGIC
+            + MACHINE
+            + b"\x80\x02}X"
+            + struct.pack("<i", 4_000_000)
+            + b"k" * 4_000_000
+            + b"Ns."
+            + pickle.dumps([], 2)
+        ),
+        "found something else as 'kkk",
+    ),
+    "networks around.safetensors": (
+        lambda: tensors({"module." * 140_000 + "a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}),
+        "has tensors like module.",
+    ),
+    "heads.safetensors": (
+        lambda: tensors(
+            {
+                "a" * i + "dense0_weight": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+                for i in range(1, 2000)
+            }
+        ),
+        "has tensors like",
+    ),
+    "40 dimensions.safetensors": (
+        lambda: tensors({"a": {"dtype": "F32", "shape": [0] * 40, "data_offsets": [0, 0]}}),
+        r"tensor a: impossible shape \[0, 0, 0, 0, 0, 0, 0, 0, \.\.\.\]",
+    ),
+    "huge.safetensors": (
+        lambda: tensors({"a": {"dtype": "F32", "shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]}}),
+        "tensor a: impossible shape",
+    ),
+    "long header.safetensors": (lambda: struct.pack("<Q", 1 << 60) + b"{}", "not a whole safetensors"),
+    "nested.safetensors": (lambda: struct.pack("<Q", 300_000) + b'{"a":' * 60_000, "not a whole safetensors"),
+    "overlap.safetensors": (
+        lambda: tensors({n: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for n in "ab"}, bytes(4)),
+        "not a whole safetensors",
+    ),
+    "surrogate.safetensors": (
+        lambda: (
+            struct.pack("<Q", 60) + b'{"\\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'.ljust(60)
+        ),
+        "not a whole safetensors",
+    ),
+    "escape.safetensors": (
+        lambda: tensors({"\x1b[31m\n": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}),
+        r"has tensors like \\u001b\[31m\\n",
+    ),
+}
+
+
+def tensors(header: dict[str, Any], values: bytes = b"") -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + values
+
+
+def zipped(members: dict[str, bytes], sizes: Mapping[str, int] = MappingProxyType({})) -> bytes:
+    """A deflated archive; `sizes` are what its directory says instead."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        for information in archive.infolist():
+            information.file_size = sizes.get(information.filename, information.file_size)
+    return stream.getvalue()
+
+
+def test_a_small_file_costs_little(tmp_path: pathlib.Path) -> None:
+    """At most 50 MB beside eight times its own length; and it is refused in a sentence."""
+    longest = 0
+    for number, (name, (make, _)) in enumerate(BOMBS.items()):
+        data = make()
+        longest = max(longest, len(data))
+        (tmp_path / f"{number:02d} {name}").write_bytes(data)
+    files = sorted(os.listdir(tmp_path))
+    program = """if True:
+        import json, resource, sys
+        from gluon_resnet.cli.convert import main
+        from gluon_resnet.errors import ModelError
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        options = ["--network", "resnet8", "--mean", "1,1,1", "--std", "1,1,1", "--model-prefix", "out"]
+        before = None
+        for name in [sys.argv[-1], *sys.argv[1:]]:  # the first time something is loaded
+            try:
+                main([name, *options])
+            except ModelError as error:
+                before = before or peak()
+                print(json.dumps([name, str(error)[:2000], peak() - before]))
+    """
+    command = [sys.executable, "-c", program, *files]
+    env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, timeout=600, cwd=tmp_path, env=env
+    )
+    _, *seen = map(json.loads, done.stdout.splitlines())
+    assert [name for name, _, _ in seen] == files
+    for (name, said, rise), (_, expected) in zip(seen, BOMBS.values()):
+        assert re.search(expected, said), name
+        assert said.isprintable(), name
+        assert len(said) < 1000, name
+        assert rise < (50 << 20) + 8 * longest, name
+    assert sorted(os.listdir(tmp_path)) == files

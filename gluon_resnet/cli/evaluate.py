@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -39,7 +38,7 @@ from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
 from gluon_resnet.evaluation.members import class_names
 from gluon_resnet.evaluation.predictions import Predictions
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import sha256_of, whole_file
 from gluon_resnet.models.saved import own_epochs
 from gluon_resnet.terminal import tell, warn
 from gluon_resnet.training.progress import Progress
@@ -97,7 +96,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         if predictions:
             content = Predictions.of(tally, files).to_bytes()
             predictions.write(content)
-            kept = KeptPredictions(os.path.basename(args.predictions), hashlib.sha256(content).hexdigest())
+            kept = KeptPredictions(os.path.basename(args.predictions), sha256_of([content]))
         report = Report(
             tally=tally,
             names=names,

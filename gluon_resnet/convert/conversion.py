@@ -25,6 +25,7 @@ _COUNTER = ".num_batches_tracked"
 _EXPORTED_HEAD = "dense0_weight"
 # What DataParallel, torch.compile and the networks around a network put in front of each name.
 _AROUND = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
+_MOST_AROUND = 16  # networks around one another: each takes the time of reading all names
 _AVERAGED = "n_averaged"  # PyTorch's AveragedModel counts so what it averaged
 _EPSILON = 1e-5  # of batch normalization, everywhere
 _NORMALIZATION = {"0.mean", "0.std"}  # ours, of the input: in nobody else's files
@@ -157,15 +158,16 @@ def _relative_names(path: str, arrays: dict[str, np.ndarray]) -> dict[str, np.nd
     if _AVERAGED in arrays and len(arrays) > 1:
         _check_counter(path, _AVERAGED, arrays[_AVERAGED])
         arrays = {name: array for name, array in arrays.items() if name != _AVERAGED}
-    heads = [name for name in arrays if name.endswith(_EXPORTED_HEAD)]
+    heads = [name for name in arrays if name.endswith(_EXPORTED_HEAD)][:_MOST_AROUND]
     starts = (*_AROUND, *(name[: -len(_EXPORTED_HEAD)] for name in heads))
-    found = True
-    while found:
+    for _ in range(_MOST_AROUND):
         found = False
         for start in starts:
             if start and arrays and all(name.startswith(start) for name in arrays):
                 arrays = {name[len(start) :]: array for name, array in arrays.items()}
                 found = True
+        if not found:
+            break
     return arrays
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Optional
 
 from gluon_resnet.errors import GluonResnetError
-from gluon_resnet.files import regular_only, sha256
+from gluon_resnet.files import regular_only, sha256, sha256_of
 from gluon_resnet.json_values import from_json, is_integer, is_number, parse_json, require
 
 ORIGIN_SUFFIX = ".lst.json"
@@ -116,12 +115,9 @@ def is_changed(list_path: str, origin: ListOrigin) -> bool:
 
 def text_digest(text: str) -> str:
     """SHA-256 of a list's text as it is written."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256_of([text.encode("utf-8", "surrogateescape")])
 
 
 def names_digest(paths: Iterable[str]) -> str:
     """SHA-256 of names in their order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.encode("utf-8", "surrogateescape") + b"\0")
-    return digest.hexdigest()
+    return sha256_of(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
