@@ -35,6 +35,7 @@ def bad_pictures(folder: pathlib.Path) -> dict[str, tuple[object, str]]:
         "text": (b"not an image at all", "unknown, starting with the bytes 6e 6f 74"),
         "GIF": (b"GIF89a" + bytes(100), " is GIF"),
         "missing": (FilePart(str(folder / "none")), "cannot open: No such file or directory"),
+        "NUL": (FilePart(str(folder / "short\0")), "cannot open: No such file or directory"),
         "folder": (FilePart(str(folder / "folder")), "expected a regular file"),
         "pipe": (FilePart(str(folder / "pipe")), "expected a regular file"),
         "cut archive": (FilePart(str(folder / "short"), 0, 10**6), "expected 1000000 bytes, found"),
@@ -57,7 +58,7 @@ def test_bad_pictures_are_named(tmp_path: pathlib.Path, pass_through: bool) -> N
 
     with pytest.raises(BadImagesError) as caught:
         pack(Pictures(*items), prefix, PackOptions(**options))
-    assert "13 of 14 pictures cannot be packed, so nothing was written" in str(caught.value)
+    assert "14 of 15 pictures cannot be packed, so nothing was written" in str(caught.value)
     assert (tmp_path / "p.rec").read_bytes() == b"what was there before"
     assert not list(tmp_path.glob("*.partial"))
 

@@ -7,6 +7,23 @@
 
 namespace gluon_resnet {
 
+std::string without_nul(const std::string& text) {
+  std::string result;
+  for (const char letter : text) {
+    if (letter == '\0') {
+      result += "\\u0000";
+    } else {
+      result += letter;
+    }
+  }
+  return result;
+}
+
+std::string Error::reason() const {
+  const std::string message = what(), start = without_nul(path) + ": ";
+  return message.compare(0, start.size(), start) == 0 ? message.substr(start.size()) : message;
+}
+
 ErrorReport current_error() {
   try {
     throw;

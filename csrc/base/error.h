@@ -14,10 +14,20 @@ namespace gluon_resnet {
 
 enum class ErrorKind { kUsage, kRecord, kImage, kSystem };
 
+// `text` with "\u0000" in the place of each NUL, at which what() would end: a name in a file may
+// have one.
+std::string without_nul(const std::string& text);
+
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message, std::string path = "", int64_t offset = -1)
-      : std::runtime_error(message), kind(kind), path(std::move(path)), offset(offset) {}
+      : std::runtime_error(without_nul(message)),
+        kind(kind),
+        path(std::move(path)),
+        offset(offset) {}
+
+  // what() without "PATH: " in front, for where the path is said already.
+  std::string reason() const;
 
   ErrorKind kind;
   std::string path;     // empty: bytes in memory

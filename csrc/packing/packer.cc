@@ -48,8 +48,7 @@ void read_picture(const Picture& picture, std::vector<uint8_t>* bytes) try {
   }
 } catch (const Error& error) {
   if (error.path.empty()) throw;
-  fail_picture(
-      std::string(error.what()).substr(error.path.size() + 2));  // the failure has the name
+  fail_picture(error.reason());  // the failure has the name
 }
 
 void make_gray(Image* image, Image* scratch) {

@@ -36,9 +36,7 @@ std::shared_ptr<const RecordFile> open_records(const std::string& path) {
 
 std::string reason(const Error& error) {
   if (error.system_code != 0) return std::strerror(error.system_code);
-  const std::string message = error.what();
-  const std::string start = error.path + ": ";
-  return message.compare(0, start.size(), start) == 0 ? message.substr(start.size()) : message;
+  return error.reason();
 }
 
 ImageSource::ImageSource(std::vector<std::string> names, bool standard_input)
