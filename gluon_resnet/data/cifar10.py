@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gluon_resnet.data.sources import Picture
 from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import read_regular
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXELS = 3 * 32 * 32
@@ -114,10 +115,19 @@ def _load(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
 def _load_pickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     try:
         batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        planes, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+        planes, labels = batch[b"data"], batch[b"labels"]
+        if not isinstance(planes, np.ndarray):
+            raise TypeError(f"expected an array of images, found {shown(planes)}")
+        if isinstance(labels, list) and all(type(label) is int for label in labels):
+            labels = np.array(labels)
+        elif not isinstance(labels, np.ndarray):
+            raise TypeError(f"expected a list of labels, found {shown(labels)}")
     except Exception as error:  # whatever a damaged pickle leads to
-        raise DataError(f"{name}: not a Python batch of CIFAR-10: {error}", path=name) from error
-    whole = planes.dtype == np.uint8 and planes.ndim == 2 and planes.shape[1] == _PIXELS and len(planes) > 0
+        reason = printable(str(error) or type(error).__name__, 4 * MOST_OF_A_NAME)
+        raise DataError(f"{name}: not a Python batch of CIFAR-10: {reason}", path=name) from error
+    # A pickle can ask for an array without saying what is in it.
+    whole = planes.dtype == np.uint8 and planes.ndim == 2 and 0 < planes.nbytes <= len(data)
+    whole = whole and planes.shape[1] == _PIXELS
     if not whole or labels.shape != (len(planes),) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise DataError(
             f"{name}: expected uint8 data of shape (n, {_PIXELS}) and n labels, "
@@ -127,8 +137,45 @@ def _load_pickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return planes, labels
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays and plain containers, and looks up nothing else: no pickle can make it run code."""
+# What makes objects, sets, or as many bytes as it says.
+_NOT_NEEDED = frozenset(
+    code[0]
+    for code in (
+        *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.LONG4, pickle.LONG),
+        *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.INST, pickle.OBJ, pickle.NEWOBJ),
+        *(pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.BINPERSID),
+    )
+)
+_PAIRS = (pickle.DICT[0], pickle.SETITEMS[0], pickle.SETITEM[0])
+
+
+def _of_plain_keys(load: Callable[..., None]) -> Callable[..., None]:
+    """The operation for keys that are no tuples: the hash of one of tuples of tuples can take for ever."""
+
+    def checked(unpickler: Any) -> None:
+        keys = (
+            unpickler.stack[-2::2]
+            if load is pickle._Unpickler.dispatch[pickle.SETITEM[0]]
+            else unpickler.stack[::2]
+        )
+        if not all(isinstance(key, (bytes, str, int)) for key in keys):
+            raise pickle.UnpicklingError("it has keys that are neither names nor numbers")
+        load(unpickler)
+
+    return checked
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """Unpickles arrays and plain containers, and looks up nothing else: no pickle can make it run code.
+
+    It is the one in Python: to the one in C five bytes, a memo's high index, are a reason to ask for 64 GiB.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        code: _of_plain_keys(load) if code in _PAIRS else load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code not in _NOT_NEEDED
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         found = _PICKLED.get((module, name))
