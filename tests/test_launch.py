@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 from launched import TOOL
@@ -20,6 +21,7 @@ from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.hosts import Host, check_ssh, own_address, read_hosts
 from gluon_resnet.launch.member import Member, number
 from gluon_resnet.launch.messages import End, Introduction, Line, read_message
+from gluon_resnet.launch.strangers import Strangers
 
 COMMAND = ["--", "python", "-c", "pass"]
 
@@ -211,6 +213,21 @@ def test_messages_are_what_agents_send():
 def test_what_no_agent_sends_is_refused(line):
     with pytest.raises(ValueError):
         read_message(line)
+
+
+def test_strangers_are_told_of_once_in_a_while_and_none_is_left_out():
+    door = types.SimpleNamespace(refused=0, name=("127.0.0.1", 7))
+    said = []
+    strangers = Strangers(door, said.append)
+    for _ in range(1000):
+        strangers.tell()
+        door.refused += 1
+    strangers.tell(last=True)
+    strangers.tell(last=True)
+    assert said == [
+        "a connection was closed that does not know the token of this run, at 127.0.0.1:7",
+        "999 connections were closed that do not know the token of this run, at 127.0.0.1:7",
+    ]
 
 
 def test_a_signal_without_a_name_is_told_by_its_number():
