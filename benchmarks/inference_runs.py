@@ -62,9 +62,12 @@ def _batches(job: Job, read: Callable[[str], Any]) -> Iterator[list[Any]]:
 def mxnet(job: Job, fused: bool) -> Iterator[None]:
     """The exported files as MXNet's documentation has it: SymbolBlock, hybridized; or with oneDNN's fusion."""
     from gluon_resnet._mxnet import gluon, mx
+    from gluon_resnet.deploy.symbol_file import SymbolFile
 
     # As SymbolBlock.imports, which warns that it does not know the input's dtype.
-    net = gluon.SymbolBlock(mx.sym.load(f"{job.prefix}-symbol.json"), mx.sym.var("data", dtype="float32"))
+    net = gluon.SymbolBlock(
+        SymbolFile(f"{job.prefix}-symbol.json").symbol, mx.sym.var("data", dtype="float32")
+    )
     net.collect_params().load(f"{job.prefix}-0000.params")
     array = _array(job)
     net.hybridize(static_alloc=True, static_shape=True)

@@ -216,7 +216,11 @@ DAMAGES = {
     "no params": (lambda p: pathlib.Path(f"{p}-0000.params").unlink(), "-0000.params", "No such file"),
     "empty graph": (lambda p: truncate(f"{p}-symbol.json", 0), "-symbol.json", "not JSON"),
     "graph cut": (lambda p: truncate(f"{p}-symbol.json", 9000), "-symbol.json", "not JSON"),
-    "graph without nodes": (lambda p: change_json(f"{p}-symbol.json", {"nodes": 3}), "-symbol.json", "Error"),
+    "graph without nodes": (
+        lambda p: change_json(f"{p}-symbol.json", {"nodes": 3}),
+        "-symbol.json",
+        "a list of nodes",
+    ),
     "graph without head": (
         lambda p: change_json(f"{p}-symbol.json", {"heads": []}),
         "-symbol.json",
@@ -225,7 +229,7 @@ DAMAGES = {
     "graph with a wild head": (
         lambda p: change_json(f"{p}-symbol.json", {"heads": [[99999, 0, 0]]}),
         "-symbol.json",
-        "node_id",
+        "a head is of node 99999",
     ),
     "graph of another network": (
         lambda p: mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=12, name="other").save(

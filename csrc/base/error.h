@@ -12,7 +12,7 @@
 
 namespace gluon_resnet {
 
-enum class ErrorKind { kUsage, kRecord, kImage, kSystem };
+enum class ErrorKind { kUsage, kRecord, kImage, kModel, kSystem };
 
 // `text` with "\u0000" in the place of each NUL, at which what() would end: a name in a file may
 // have one.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "graph/checked_graph.h"
 #include "predict/predict_error.h"
 #include "predict/predictor.h"
 #include "predict/processors.h"
@@ -86,10 +87,10 @@ PredictApi load() {
   find(&api.MXPredSetInput, "MXPredSetInput");
   find(&api.MXSymbolCreateFromJSON, "MXSymbolCreateFromJSON");
   find(&api.MXSymbolFree, "MXSymbolFree");
-  find(&api.MXSymbolInferShapePartialEx, "MXSymbolInferShapePartialEx");
+  find(&api.MXSymbolGetInternals, "MXSymbolGetInternals");
+  find(&api.MXSymbolInferShapePartialEx64, "MXSymbolInferShapePartialEx64");
   find(&api.MXSymbolListArguments, "MXSymbolListArguments");
   find(&api.MXSymbolListAuxiliaryStates, "MXSymbolListAuxiliaryStates");
-  find(&api.MXSymbolListOutputs, "MXSymbolListOutputs");
   // Registers the older operators, Pad among them; before, no shape passes through them.
   decltype(&::MXListAllOpNames) list_all_op_names;
   find(&list_all_op_names, "MXListAllOpNames");
@@ -99,24 +100,13 @@ PredictApi load() {
   return api;
 }
 
-// The cause in a message like "Error: Check failed: a == b (1 vs. 2) : CAUSE\nStack trace: ...".
-std::string cause(const std::string& message) {
-  const auto behind = [&](const std::string& mark, size_t end) {
-    const size_t at = message.rfind(mark, end);
-    return at == std::string::npos ? 0 : at + mark.size();
-  };
-  const size_t stack = message.find("\nStack trace");
-  const size_t begin = std::max(behind("Error: ", 16), behind("Check failed: ", stack));
-  const std::string line = message.substr(begin, message.find('\n', begin) - begin);
-  const size_t condition = line.find(": ");
-  return condition < line.size() - 2 ? line.substr(condition + 2) : line;
-}
-
 }  // namespace
 
 void PredictApi::check(int status, const std::string& path) const {
-  if (status != 0) fail_model(path, "MXNet says: " + cause(MXGetLastError()));
+  if (status != 0) fail_model(path, says());
 }
+
+std::string PredictApi::says() const { return "MXNet says: " + mxnet_cause(MXGetLastError()); }
 
 void share_processors(int predictors, int threads_each) {
   if (predictors < 1 || threads_each < 1) {

@@ -28,13 +28,16 @@ struct PredictApi {
   decltype(&::MXPredSetInput) MXPredSetInput;
   decltype(&::MXSymbolCreateFromJSON) MXSymbolCreateFromJSON;
   decltype(&::MXSymbolFree) MXSymbolFree;
-  decltype(&::MXSymbolInferShapePartialEx) MXSymbolInferShapePartialEx;
+  decltype(&::MXSymbolGetInternals) MXSymbolGetInternals;
+  decltype(&::MXSymbolInferShapePartialEx64) MXSymbolInferShapePartialEx64;
   decltype(&::MXSymbolListArguments) MXSymbolListArguments;
   decltype(&::MXSymbolListAuxiliaryStates) MXSymbolListAuxiliaryStates;
-  decltype(&::MXSymbolListOutputs) MXSymbolListOutputs;
 
   // Throws Error(kSystem) with `path` and what MXNet says, unless `status` is 0.
   void check(int status, const std::string& path) const;
+
+  // "MXNet says: " and the cause of its last error in this thread.
+  std::string says() const;
 };
 
 // Loads the library where that has not been done: the one that was there at build time, or that of

@@ -1,11 +1,12 @@
 #include "predict/predict_graph.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <vector>
 
+#include "base/read_file.h"
+#include "graph/shown.h"
 #include "predict/predict_api.h"
 #include "predict/predict_error.h"
 
@@ -14,75 +15,115 @@ namespace {
 
 // A list of shapes in MXNet's own memory, which stays until its next call in this thread.
 struct ShapeList {
-  uint32_t size = 0;
+  size_t size = 0;
   const int* dimensions = nullptr;
-  const int** lengths = nullptr;
+  const int64_t** lengths = nullptr;
 
   Shape operator[](size_t i) const { return {lengths[i], lengths[i] + std::max(dimensions[i], 0)}; }
 };
 
-}  // namespace
+class Symbol {
+ public:
+  Symbol(const std::string& path, const std::string& json) : path_(path) {
+    void* symbol = nullptr;
+    api_.check(api_.MXSymbolCreateFromJSON(json.c_str(), &symbol), path);
+    symbol_.reset(symbol);
+  }
 
-GraphShapes infer_shapes(const std::string& path, const std::string& json, int size) {
-  const PredictApi& api = predict_api();
-  if (!nlohmann::json::accept(json)) fail_model(path, "this is not JSON");
-  SymbolHandle symbol = nullptr;
-  api.check(api.MXSymbolCreateFromJSON(json.c_str(), &symbol), path);
-  const std::unique_ptr<void, decltype(api.MXSymbolFree)> owner(symbol, api.MXSymbolFree);
+  // Makes of it the symbol of all results in between.
+  void add_internals() {
+    void* symbol = nullptr;
+    api_.check(api_.MXSymbolGetInternals(symbol_.get(), &symbol), path_);
+    symbol_.reset(symbol);
+  }
 
-  const auto names = [&](auto* list_names) {
+  std::vector<std::string> arguments() const { return names(api_.MXSymbolListArguments); }
+  std::vector<std::string> states() const { return names(api_.MXSymbolListAuxiliaryStates); }
+
+  // Of arguments, outputs and states, for an image of size x size pixels, where the shapes of
+  // these parameters are known.
+  void infer(int size, const Shapes& parameters, ShapeList lists[3]) const {
+    std::vector<const char*> names{kGraphInput};
+    std::vector<int64_t> offsets{0, 4}, lengths{1, 3, size, size};
+    for (const auto& [name, shape] : parameters) {
+      names.push_back(name.c_str() + kPrefix);
+      lengths.insert(lengths.end(), shape.begin(), shape.end());
+      offsets.push_back(static_cast<int64_t>(lengths.size()));
+    }
+    int complete = 0;
+    const int status = api_.MXSymbolInferShapePartialEx64(
+        symbol_.get(), static_cast<uint32_t>(names.size()), names.data(), offsets.data(),
+        lengths.data(), &lists[0].size, &lists[0].dimensions, &lists[0].lengths, &lists[1].size,
+        &lists[1].dimensions, &lists[1].lengths, &lists[2].size, &lists[2].dimensions,
+        &lists[2].lengths, &complete);
+    if (status == 0) return;
+    fail_model(path_, concat("not a graph for ", size, "x", size, " images: ", api_.says()));
+  }
+
+ private:
+  static constexpr size_t kPrefix = 4;  // "arg:"
+
+  template <typename List>
+  std::vector<std::string> names(List* list_names) const {
     uint32_t count = 0;
     const char** list = nullptr;
-    api.check(list_names(symbol, &count, &list), path);
-    return std::vector<std::string>(list, list + count);
-  };
-  const auto arguments = names(api.MXSymbolListArguments);
-  const auto states = names(api.MXSymbolListAuxiliaryStates);
-  if (names(api.MXSymbolListOutputs).size() != 1 ||
-      std::count(arguments.begin(), arguments.end(), kGraphInput) != 1) {
-    fail_model(path, concat("expected a graph with the input '", kGraphInput, "' and one output"));
+    api_.check(list_names(symbol_.get(), &count, &list), path_);
+    return {list, list + count};
   }
 
-  const char* input = kGraphInput;
-  const std::array<uint32_t, 2> offsets{0, 4};
-  const std::array<int, 4> shape{1, 3, size, size};
-  ShapeList inputs, outputs, auxiliary;
-  int complete = 0;
-  const int status = api.MXSymbolInferShapePartialEx(
-      symbol, 1, &input, offsets.data(), shape.data(), &inputs.size, &inputs.dimensions,
-      &inputs.lengths, &outputs.size, &outputs.dimensions, &outputs.lengths, &auxiliary.size,
-      &auxiliary.dimensions, &auxiliary.lengths, &complete);
-  api.check(status, path);
-  GraphShapes result;
-  result.output = outputs[0];
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] != kGraphInput) result.parameters["arg:" + arguments[i]] = inputs[i];
+  const PredictApi& api_ = predict_api();
+  const std::string& path_;
+  std::unique_ptr<void, decltype(PredictApi::MXSymbolFree)> symbol_{nullptr, api_.MXSymbolFree};
+};
+
+}  // namespace
+
+Graph read_graph_file(const std::string& path) {
+  const std::string json = read_file(path, kMostGraphBytes);
+  try {
+    return checked_graph(json);
+  } catch (const Error& error) {
+    fail_model(path, error.what(), error.offset);
   }
-  for (size_t i = 0; i < states.size(); ++i) result.parameters["aux:" + states[i]] = auxiliary[i];
+}
+
+GraphShapes infer_shapes(const std::string& path, const std::string& json, int size) {
+  const Symbol symbol(path, json);
+  const auto arguments = symbol.arguments(), states = symbol.states();
+  ShapeList lists[3];
+  symbol.infer(size, {}, lists);
+  GraphShapes result;
+  result.output = lists[1][0];
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] != kGraphInput) result.parameters["arg:" + arguments[i]] = lists[0][i];
+  }
+  for (size_t i = 0; i < states.size(); ++i) result.parameters["aux:" + states[i]] = lists[2][i];
   return result;
 }
 
-void check_fusion(const std::string& path, const std::string& json) {
+void check_memory(const std::string& path, const Graph& graph, const std::string& json, int size,
+                  const Shapes& parameters) {
+  Symbol symbol(path, json);
+  symbol.add_internals();
+  ShapeList lists[3];
+  symbol.infer(size, parameters, lists);
+  std::vector<Shape> shapes;
+  for (size_t i = 0; i < lists[1].size; ++i) shapes.push_back(lists[1][i]);
+  try {
+    check_results(graph, shapes, size_t{3} * size * size);
+  } catch (const Error& error) {
+    fail_model(path, error.what());
+  }
+}
+
+void check_fusion(const std::string& path, const Graph& graph) {
   const char* const chosen = std::getenv("MXNET_SUBGRAPH_BACKEND");
   if (chosen != nullptr && std::string(chosen) != "MKLDNN") return;
-  const nlohmann::json nodes = nlohmann::json::parse(json).value("nodes", nlohmann::json::array());
-  std::vector<int> readers(nodes.size());
-  std::vector<bool> normalized(nodes.size());
-  for (const auto& node : nodes) {
-    for (const auto& input : node.at("inputs")) {
-      const auto source = input.at(0).get<size_t>();
-      ++readers.at(source);
-      if (node.at("op") == "BatchNorm") normalized.at(source) = true;
-    }
-  }
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    if (nodes[i].at("op") == "Convolution" && normalized[i] && readers[i] > 1) {
-      fail_model(path,
-                 concat("MXNet would fuse the convolution ", nodes[i].at("name").get<std::string>(),
-                        ", which is read twice, and compute something else; set "
-                        "MXNET_SUBGRAPH_BACKEND=default, or export the network again"));
-    }
-  }
+  const std::string convolution = misfused_convolution(graph);
+  if (convolution.empty()) return;
+  fail_model(path, concat("MXNet would fuse the convolution ", shown(convolution),
+                          ", which is read twice, and compute something else; set "
+                          "MXNET_SUBGRAPH_BACKEND=default, or export the network again"));
 }
 
 }  // namespace gluon_resnet

@@ -1,29 +1,37 @@
-// What MXPredCreate does not check in a graph: it leaves missing parameters 0, ignores others, and
-// ends the program when there is no output.
+// What MXNet makes of a checked graph, and what MXPredCreate does not check: it leaves missing
+// parameters 0, and ignores others.
 #ifndef GLUON_RESNET_PREDICT_GRAPH_H_
 #define GLUON_RESNET_PREDICT_GRAPH_H_
 
 #include <string>
 
+#include "graph/checked_graph.h"
 #include "predict/predict_params.h"
 
 namespace gluon_resnet {
-
-constexpr const char* kGraphInput = "data";
 
 struct GraphShapes {
   Shapes parameters;  // named as in a .params file
   Shape output;
 };
 
-// Of the graph `json`, from the file `path`, for one RGB image of size x size pixels. An unknown
-// shape is (). Throws Error(kSystem) unless it is a graph with that input and one output.
+// Reads the file `path`. Throws Error(kSystem) with the path for anything but a graph that is
+// known.
+Graph read_graph_file(const std::string& path);
+
+// Of the graph from the file `path`, which is `json`, for one RGB image of size x size pixels. An
+// unknown shape is (). Throws Error(kSystem) where it is none for such images.
 GraphShapes infer_shapes(const std::string& path, const std::string& json, int size);
+
+// Throws Error(kSystem) where it would take an absurd amount of memory for one image, with
+// parameters of these shapes.
+void check_memory(const std::string& path, const Graph& graph, const std::string& json, int size,
+                  const Shapes& parameters);
 
 // MXNet fuses a batch normalization into the convolution before it also where something else reads
 // that convolution, and then computes something else. Throws Error(kSystem) for a graph with such a
 // place, unless the environment's MXNET_SUBGRAPH_BACKEND says that nothing is to be fused.
-void check_fusion(const std::string& path, const std::string& json);
+void check_fusion(const std::string& path, const Graph& graph);
 
 }  // namespace gluon_resnet
 

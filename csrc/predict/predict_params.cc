@@ -1,8 +1,11 @@
 #include "predict/predict_params.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
+#include "graph/json_reader.h"
+#include "graph/shown.h"
 #include "predict/predict_error.h"
 
 namespace gluon_resnet {
@@ -17,7 +20,7 @@ class Reader {
     fail_model(path_, concat(message, " (at byte ", offset, ")"), static_cast<int64_t>(offset));
   }
 
-  const char* take(uint64_t size, const char* what) {
+  const char* take(uint64_t size, const std::string& what) {
     const uint64_t left = bytes_.size() - offset_;
     if (size > left) {
       fail(concat("expected ", size, " bytes of ", what, ", found ", left), offset_);
@@ -28,7 +31,7 @@ class Reader {
   }
 
   template <typename T>
-  T number(const char* what) {
+  T number(const std::string& what) {
     T value;
     std::memcpy(&value, take(sizeof(T), what), sizeof(T));
     return value;
@@ -37,45 +40,58 @@ class Reader {
   Shape array() {
     const size_t start = offset_;
     const auto magic = number<uint32_t>("an array's header");
-    const auto storage = number<int32_t>("an array's header");
+    const auto storage = magic == kOldMagic ? 0 : number<int32_t>("an array's header");
     const auto dimensions = number<int32_t>("an array's header");
-    // The second magic is that of MXNet's numpy semantics.
-    const bool known = magic == 0xF993FAC9 || magic == 0xF993FACA;
+    // The last magic is that of MXNet's numpy semantics.
+    const bool known = magic == kOldMagic || magic == 0xF993FAC9 || magic == 0xF993FACA;
     if (!known || storage != 0 || dimensions < 1 || dimensions > 32) {
-      fail("expected a dense array as MXNet 1.5 or later writes it, found something else", start);
+      fail("expected a dense array as MXNet writes it, found something else", start);
     }
-    Shape shape;
+    Shape shape(static_cast<size_t>(dimensions));
+    const size_t size = shape.size() * sizeof(int64_t);
+    std::memcpy(shape.data(), take(size, "an array's shape"), size);
+    // What comes of none is none, but not of any number of others, which has to be a number.
     uint64_t elements = 1;
-    for (int i = 0; i < dimensions; ++i) {
-      shape.push_back(number<int64_t>("an array's shape"));
-      // More elements than bytes in the file: take() will say so; the product must not overflow.
-      if (shape.back() < 0) fail("impossible array of shape " + to_string(shape), start);
-      if (__builtin_mul_overflow(elements, shape.back(), &elements)) elements = kTooMany;
-      if (elements > kTooMany) elements = kTooMany;
+    for (const int64_t length : shape) {
+      const bool overflows =
+          length < 0 || __builtin_mul_overflow(elements, std::max<uint64_t>(length, 1), &elements);
+      if (overflows || elements > kTooMany) {
+        fail("impossible array of shape " + to_string(shape), start);
+      }
     }
+    if (std::count(shape.begin(), shape.end(), 0) > 0) elements = 0;
     take(2 * sizeof(int32_t), "an array's device");
     const auto type = number<int32_t>("an array's data type");
     if (type < 0 || type > 6) fail(concat("impossible data type ", type, " of an array"), start);
-    take(elements * kElementSizes[type], "an array's values");
+    take(elements * kElementSizes[type], "values of an array of shape " + to_string(shape));
     return shape;
   }
 
   std::string name() {
     const auto length = number<uint64_t>("a name's length");
-    return std::string(take(length, "a name"), length);
+    const size_t start = offset_;
+    const std::string name(take(length, "a name"), length);
+    for (size_t i = 0, step = 0; i < name.size(); i += step) {
+      step = utf8_length(std::string_view(name).substr(i, 4));
+      if (step == 0) fail("a name is not UTF-8", start);
+    }
+    return name;
   }
 
-  // Of things that take at least a byte each.
-  uint64_t count(const char* what) {
-    const auto count = number<uint64_t>(what);
-    if (count > bytes_.size()) fail(concat("impossible ", what, ": ", count), offset_ - 8);
+  // Of arrays, which take at least 24 bytes each, or names, which take 8.
+  uint64_t count(const char* what, size_t least) {
+    const auto count = number<uint64_t>(concat("the number of ", what));
+    if (count > bytes_.size() / least) {
+      fail(concat("impossible number of ", what, ": ", count), offset_ - 8);
+    }
     return count;
   }
 
   size_t offset() const { return offset_; }
 
  private:
-  static constexpr uint64_t kTooMany = uint64_t{1} << 60;
+  static constexpr uint32_t kOldMagic = 0xF993FAC8;  // from before there were sparse arrays
+  static constexpr uint64_t kTooMany = uint64_t{1} << 48;
   // float32, float64, float16, uint8, int32, int8, int64
   static constexpr uint64_t kElementSizes[] = {4, 8, 2, 1, 4, 1, 8};
 
@@ -89,24 +105,26 @@ class Reader {
 std::string to_string(const Shape& shape) {
   std::string text;
   for (const int64_t length : shape) text += (text.empty() ? "" : ", ") + std::to_string(length);
-  return "(" + text + ")";
+  return "(" + text + (shape.size() == 1 ? ",)" : ")");
 }
 
 Shapes read_shapes(const std::string& path, const std::string& bytes) {
   Reader reader(path, bytes);
-  const auto magic = reader.number<uint64_t>("the header");
-  if (magic != 0x112 || reader.number<uint64_t>("the header") != 0) {
+  uint64_t header[2];
+  std::memcpy(header, reader.take(sizeof(header), "the header"), sizeof(header));
+  if (header[0] != 0x112 || header[1] != 0) {
     reader.fail("this is not an MXNet parameter file", 0);
   }
-  std::vector<Shape> arrays(reader.count("number of arrays"));
+  std::vector<Shape> arrays(reader.count("arrays", 24));
   for (Shape& shape : arrays) shape = reader.array();
-  if (reader.count("number of names") != arrays.size()) {
-    reader.fail(concat("expected ", arrays.size(), " names"), reader.offset() - 8);
+  if (const uint64_t names = reader.count("names", 8); names != arrays.size()) {
+    reader.fail(concat("expected ", arrays.size(), " names, found ", names), reader.offset() - 8);
   }
   Shapes shapes;
   for (const Shape& shape : arrays) {
+    const size_t start = reader.offset();
     if (const std::string name = reader.name(); !shapes.emplace(name, shape).second) {
-      reader.fail("there are two parameters " + name, reader.offset());
+      reader.fail("there are two parameters " + shown(name), start);
     }
   }
   if (reader.offset() != bytes.size()) {
@@ -117,18 +135,26 @@ Shapes read_shapes(const std::string& path, const std::string& bytes) {
 
 void check_shapes(const std::string& path, const Shapes& expected, const Shapes& found) {
   const auto fail = [&](const std::string& name, const std::string& message) {
-    fail_model(path, concat("parameter ", name, message));
+    fail_model(path, concat("parameter ", shown(name), message));
   };
   for (const auto& [name, shape] : expected) {
     const auto at = found.find(name);
     if (at == found.end()) fail(name, " is missing, expected with shape " + to_string(shape));
-    if (at->second != shape) {
-      fail(name, ": expected shape " + to_string(shape) + ", found " + to_string(at->second));
+    const Shape& other = at->second;
+    const bool fits = shape.size() == other.size() &&
+                      std::equal(shape.begin(), shape.end(), other.begin(),
+                                 [](int64_t a, int64_t b) { return a == b || a == 0 || a == -1; });
+    if (!fits) {
+      fail(name, ": expected shape " + to_string(shape) + ", found " + to_string(other));
     }
   }
-  for (const auto& [name, shape] : found) {
-    if (expected.count(name) == 0) fail(name, " does not belong to this network");
+  const std::string* extra = nullptr;
+  size_t extras = 0;
+  for (const auto& entry : found) {
+    if (expected.count(entry.first) > 0) continue;
+    if (extras++ == 0) extra = &entry.first;
   }
+  if (extras > 0) fail(*extra, concat(" (one of ", extras, ") does not belong to this network"));
 }
 
 }  // namespace gluon_resnet

@@ -3,6 +3,7 @@
 //   uint64 0x112, uint64 0, uint64 number of arrays, the arrays, uint64 number of names, the names
 //   array: uint32 0xF993FAC9, int32 storage type (0: dense), int32 ndim, int64 shape[ndim],
 //          int32 device type, int32 device id, int32 data type, the values in C order
+//          (in older files: uint32 0xF993FAC8, and no storage type)
 //   name:  uint64 length, bytes
 //
 // All little-endian. MXNet's own reader says of a damaged file neither where nor what.
@@ -19,7 +20,7 @@ namespace gluon_resnet {
 using Shape = std::vector<int64_t>;
 using Shapes = std::map<std::string, Shape>;
 
-// "(16, 3, 3, 3)"
+// "(16, 3, 3, 3)", "(16,)"
 std::string to_string(const Shape& shape);
 
 // Of the file `path`, whose content is `bytes`; names begin with "arg:" or "aux:".

@@ -37,6 +37,7 @@ class PipelinePool {
   std::vector<std::unique_ptr<ImagePipeline>> idle_;
 };
 
+constexpr int64_t kMostClasses = 1 << 22;  // of a graph without a card; as in deploy/graph.py
 constexpr size_t kMostImageBytes = size_t{1} << 29;  // as of a record
 
 }  // namespace
@@ -74,20 +75,25 @@ class Predictor::Impl {
  private:
   BoundGraph bind(const std::string& symbol_path, const std::string& params_path,
                   size_t batch_size) {
-    const std::string symbol = read_file(symbol_path);
-    const std::string params = read_file(params_path);
+    const Graph graph = read_graph_file(symbol_path);
+    const std::string symbol = to_json(graph);
     const GraphShapes shapes = infer_shapes(symbol_path, symbol, card_.size);
-    check_fusion(symbol_path, symbol);
+    check_fusion(symbol_path, graph);
     std::vector<std::string>& classes = card_.classes;
-    if (classes.empty() && shapes.output.size() == 2) {
-      for (int64_t i = 0; i < shapes.output[1]; ++i) classes.push_back(std::to_string(i));
+    const bool named = !classes.empty();
+    const bool is_row = shapes.output.size() == 2 && shapes.output[0] == 1;
+    const int64_t outputs = is_row ? shapes.output[1] : 0;
+    if (outputs < 1 || outputs > (named ? static_cast<int64_t>(classes.size()) : kMostClasses) ||
+        (named && outputs < static_cast<int64_t>(classes.size()))) {
+      const std::string expected = named ? std::to_string(classes.size()) : "classes";
+      fail_model(symbol_path, concat("expected an output of shape (1, ", expected, "), found ",
+                                     to_string(shapes.output)));
     }
-    const Shape expected{1, static_cast<int64_t>(classes.size())};
-    if (classes.empty() || shapes.output != expected) {
-      fail_model(symbol_path, concat("expected shape ", to_string(expected),
-                                     " of the output, found ", to_string(shapes.output)));
-    }
-    check_shapes(params_path, shapes.parameters, read_shapes(params_path, params));
+    const std::string params = read_file(params_path);
+    const Shapes found = read_shapes(params_path, params);
+    check_shapes(params_path, shapes.parameters, found);
+    check_memory(symbol_path, graph, symbol, card_.size, found);
+    for (int64_t i = 0; !named && i < outputs; ++i) classes.push_back(std::to_string(i));
     return BoundGraph({symbol_path, symbol}, {params_path, params}, card_.size, classes.size(),
                       batch_size);
   }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
 
-from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.told_sizes import add_size_options
 from gluon_resnet.data.class_names import read_class_names
-from gluon_resnet.deploy.backend import INPUT
+from gluon_resnet.deploy.graph import count_classes
+from gluon_resnet.deploy.symbol_file import SymbolFile
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models.build import describe_network
 from gluon_resnet.models.parameters import read_arrays
@@ -45,15 +44,9 @@ class ToldCard:
 
     def of_graph(self, path: str) -> ModelCard:
         """The card of an exported graph; ModelError where it is none, or has not an output for each name."""
-        with open(path, "rb") as stream:
-            text = stream.read()
-        try:
-            json.loads(text)  # MXNet may not survive what is no JSON
-            graph = mx.sym.load_json(text.decode())
-            _, ((_, outputs),), _ = graph.infer_shape_partial(**{INPUT: (1, 3, self.size, self.size)})
-        except (ValueError, RecursionError, mx.base.MXNetError):
-            raise ModelError(f"{path}: not a graph for {self.size}x{self.size} images", path) from None
-        return ModelCard.of_graph(self._names(outputs), self.size, self.resize)
+        return ModelCard.of_graph(
+            self._names(count_classes(SymbolFile(path), self.size)), self.size, self.resize
+        )
 
     def of_checkpoint(self, path: str) -> ModelCard:
         """The card of a checkpoint, whose parameters at `path` have its mean and standard deviation.

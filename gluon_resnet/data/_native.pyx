@@ -17,7 +17,7 @@ from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
-from gluon_resnet.errors import ImageError, RecordError, UsageError
+from gluon_resnet.errors import ImageError, ModelError, RecordError, UsageError
 
 
 cdef extern from *:
@@ -35,7 +35,7 @@ LIBJPEG_TURBO = (
 
 cdef extern from "base/error.h" namespace "gluon_resnet" nogil:
     cdef enum class CErrorKind "gluon_resnet::ErrorKind":
-        kUsage, kRecord, kImage, kSystem
+        kUsage, kRecord, kImage, kModel, kSystem
 
     cdef struct ErrorReport:
         CErrorKind kind
@@ -66,6 +66,8 @@ cdef int raise_error() except *:
         "offset": report.offset if report.offset >= 0 else None,
         "key": report.key if report.key >= 0 else None,
     }
+    if report.kind == CErrorKind.kModel:
+        raise ModelError(message, **details)
     raise (ImageError if report.kind == CErrorKind.kImage else RecordError)(message, **details)
 
 
@@ -963,3 +965,48 @@ cdef class NativeChecker:
     def failures(self):
         """[(key, offset, reason)] so far, in the order of the index."""
         return [(f.key, f.offset, f.reason.decode("utf-8", "replace")) for f in self.checker.get().failures()]
+
+
+cdef extern from "graph/checked_graph.h" namespace "gluon_resnet" nogil:
+    cdef cppclass CGraph "gluon_resnet::Graph":
+        pass
+
+    CGraph checked_graph(const string& json) except +raise_error
+    string to_json(const CGraph& graph) except +raise_error
+    void check_results_of "gluon_resnet::check_results"(
+        const CGraph& graph, const vector[vector[int64_t]]& shapes, size_t values) except +raise_error
+    string mxnet_cause_of "gluon_resnet::mxnet_cause"(const string& message) except +raise_error
+
+
+cdef extern from "graph/operator_table.h" namespace "gluon_resnet" nogil:
+    vector[string] operator_names() except +raise_error
+
+
+cdef class NativeGraph:
+    """The graph of a -symbol.json file, checked before MXNet sees it; see gluon_resnet.deploy.graph."""
+
+    cdef CGraph graph
+
+    def __cinit__(self, bytes text):
+        cdef string json = text
+        with nogil:
+            self.graph = checked_graph(json)
+
+    def json(self):
+        """What MXNet is given instead of the text."""
+        return to_json(self.graph).decode()
+
+    def check_results(self, shapes, size_t values):
+        """ModelError where the shapes that MXNet infers would take an absurd amount of memory."""
+        cdef vector[vector[int64_t]] lengths = shapes
+        check_results_of(self.graph, lengths, values)
+
+
+def mxnet_cause(str message):
+    """The cause in a message of MXNet's, in one line."""
+    return mxnet_cause_of(message.encode("utf-8", "replace")).decode()
+
+
+def graph_operators():
+    """The names of the operators that a graph may have."""
+    return [name.decode() for name in operator_names()]

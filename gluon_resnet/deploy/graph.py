@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -11,8 +10,11 @@ import numpy as np
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
+from gluon_resnet.deploy.symbol_file import SymbolFile
 from gluon_resnet.errors import ModelError
 from gluon_resnet.models.parameters import check_arrays, read_arrays
+
+_MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predict/predictor.cc
 
 
 class Graph(NamedTuple):
@@ -35,25 +37,14 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
     ModelError, with the path, where a file is damaged, the two do not belong together, or the graph has another
     number of outputs than `classes`. OSError where a file cannot be read.
     """
-    with open(graph_path, "rb") as stream:
-        text = stream.read()
-    try:
-        json.loads(text)  # says better than MXNet what is wrong
-        symbol = mx.sym.load_json(text.decode())
-        arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
-        if INPUT not in arguments or len(symbol.list_outputs()) != 1:
-            raise _error(graph_path, f"expected a graph with the input {INPUT!r} and one output")
-        shapes, outputs, state_shapes = symbol.infer_shape_partial(**{INPUT: (1, 3, size, size)})
-        dtypes, _, state_dtypes = symbol.infer_type_partial(**{INPUT: "float32"})
-    except (ValueError, RecursionError) as error:
-        raise _error(graph_path, f"this is not JSON: {error}") from None
-    except mx.base.MXNetError as error:
-        raise _error(graph_path, f"not a graph for {size}x{size} images: {_reason(error)}") from None
-    if len(outputs[0]) != 2 or outputs[0] != (1, classes or outputs[0][1]):
-        expected = (1, classes or "classes")
-        raise _error(graph_path, f"expected an output of shape {expected}, found {outputs[0]}")
+    file = SymbolFile(graph_path)
+    symbol = file.symbol
+    arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
+    outputs = count_classes(file, size, classes)
+    shapes = file.shapes(size)
+    dtypes, _, state_dtypes = symbol.infer_type_partial(**{INPUT: "float32"})
     names = [f"arg:{name}" for name in arguments] + [f"aux:{name}" for name in states]
-    expected_shapes = dict(zip(names, [*shapes, *state_shapes]))
+    expected_shapes = dict(zip(names, [*shapes.arguments, *shapes.states]))
     expected_dtypes = dict(zip(names, [*dtypes, *state_dtypes]))
     del expected_shapes[f"arg:{INPUT}"]
     arrays = read_arrays(parameters_path)
@@ -63,7 +54,17 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
         if dtype not in (None, array.dtype):
             message = f"parameter {name}: expected {np.dtype(dtype)}, found {array.dtype}"
             raise _error(parameters_path, message)
-    return Graph(symbol, {name[4:]: array for name, array in arrays.items()}, outputs[0][1])
+    file.check_results(size, {name[4:]: array.shape for name, array in arrays.items()})
+    return Graph(symbol, {name[4:]: array for name, array in arrays.items()}, outputs)
+
+
+def count_classes(file: SymbolFile, size: int, classes: Optional[int] = None) -> int:
+    """The outputs for an image of `size` pixels; ModelError for no row of them, or another number than `classes`."""
+    (output,) = file.shapes(size).outputs
+    found = output[1] if len(output) == 2 and output[0] == 1 else 0
+    if found != classes and (classes is not None or not 0 < found <= _MOST_CLASSES):
+        raise _error(file.path, f"expected an output of shape (1, {classes or 'classes'}), found {output}")
+    return found
 
 
 def load_graph(
@@ -72,16 +73,12 @@ def load_graph(
     """The network of these files as a Gluon block on `contexts` (default: the CPU); raises as `read_graph`."""
     graph = read_graph(graph_path, parameters_path, card.size, len(card.classes))
     net = gluon.SymbolBlock(graph.symbol, mx.sym.var(INPUT, dtype="float32"))
-    net.collect_params().load(parameters_path, ctx=contexts, cast_dtype=True, dtype_source="saved")
+    for name, parameter in net.collect_params().items():  # what has been checked, not the file again
+        array = graph.arrays[name]
+        value = mx.nd.array(array, dtype=array.dtype)
+        parameter._load_init(value, contexts or [mx.cpu()], cast_dtype=True, dtype_source="saved")
     net.hybridize(static_alloc=True)
     return net
-
-
-def _reason(error: Exception) -> str:
-    """CAUSE in a message with lines like "MXNetError: Check failed: a == b (1 vs. 2) : CAUSE"."""
-    lines = [line for line in str(error).splitlines() if "Error: " in line or "Check failed: " in line]
-    line = lines[-1].split("Check failed: ")[-1] if lines else str(error)
-    return line.partition(": ")[2] or line
 
 
 def _error(path: str, message: str) -> ModelError:

@@ -14,6 +14,7 @@ import numpy as np
 from gluon_resnet._mxnet import mx
 from gluon_resnet.deploy.backend import FEATURES, INPUT, LOGITS
 from gluon_resnet.deploy.graph import read_graph
+from gluon_resnet.deploy.symbol_file import says
 from gluon_resnet.errors import ModelError
 
 _FULLY_CONNECTED = ("FullyConnected", "_sg_mkldnn_fully_connected")  # in a file; fused in that of INT8
@@ -52,9 +53,12 @@ class MXNetBackend:
         begin = 0
         while begin < len(inputs):
             count = max(size for size in self._sizes if size <= len(inputs) - begin)
-            executor = self._executor(count)
-            executor.arg_dict[INPUT][:] = inputs[begin : begin + count]
-            rows.append(executor.forward(is_train=False)[self._outputs[output]].asnumpy())
+            try:
+                executor = self._executor(count)
+                executor.arg_dict[INPUT][:] = inputs[begin : begin + count]
+                rows.append(executor.forward(is_train=False)[self._outputs[output]].asnumpy())
+            except mx.base.MXNetError as error:
+                raise ModelError(f"{self._path}: {says(error)}", path=self._path) from None
             begin += count
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
@@ -64,14 +68,9 @@ class MXNetBackend:
             arguments = {name: self._arrays[name] for name in symbol.list_arguments() if name != INPUT}
             arguments[INPUT] = mx.nd.empty((count, 3, self._size, self._size))
             states = {name: self._arrays[name] for name in symbol.list_auxiliary_states()}
-            try:
-                # MXNet fuses the operators here, unless the user's MXNET_SUBGRAPH_BACKEND says otherwise.
-                with _without_fusion() if self._misfused else contextlib.nullcontext():
-                    executor = symbol.bind(mx.cpu(), arguments, grad_req="null", aux_states=states)
-            except mx.base.MXNetError as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise ModelError(f"{self._path}: MXNet says: {reason}", path=self._path) from None
-            self._executors[count] = executor
+            # MXNet fuses the operators here, unless the user's MXNET_SUBGRAPH_BACKEND says otherwise.
+            with _without_fusion() if self._misfused else contextlib.nullcontext():
+                self._executors[count] = symbol.bind(mx.cpu(), arguments, grad_req="null", aux_states=states)
         return self._executors[count]
 
 

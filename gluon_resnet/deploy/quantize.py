@@ -20,6 +20,7 @@ from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.calibration import Calibration
 from gluon_resnet.deploy.graph import Graph, read_graph
 from gluon_resnet.deploy.predictor import Sizes
+from gluon_resnet.deploy.symbol_file import says
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import require_prefix, temporary_names
 from gluon_resnet.models.parameters import write_arrays
@@ -113,8 +114,7 @@ def quantize(
     try:
         symbol, arrays, result = _quantized(graph, known.size, mode, calibration, exclude)
     except mx.base.MXNetError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ModelError(f"{path}: MXNet cannot quantize it: {reason}", path=path) from None
+        raise ModelError(f"{path}: this network cannot become INT8: {says(error)}", path=path) from None
     if not result.layers:
         raise ModelError(f"{path}: no layer of this network could become INT8", path=path)
     how: dict[str, Any] = {

@@ -21,9 +21,8 @@ from typing import Any, Union
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import ModelError
-from gluon_resnet.files import read_regular, whole_file
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
+from gluon_resnet.errors import ModelError, printable
+from gluon_resnet.files import regular_only, whole_file
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -32,6 +31,7 @@ _OLD_ARRAY_MAGIC = 0xF993FAC8  # from before there were sparse arrays
 _ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # the second one: saved under MXNet's numpy semantics
 _DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 _DTYPE_FLAGS = {np.dtype(name): flag for flag, name in _DTYPES.items()}
+_MOST_ELEMENTS = 1 << 48
 _CPU = 1
 
 
@@ -53,16 +53,24 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read a file of named dense arrays; ModelError with path and offset when it is anything else."""
     path = os.fspath(path)
-    reader = _Reader(path, read_regular(path))
+    with open(path, "rb", opener=regular_only) as stream:
+        reader = _Reader(path, stream.read())
     if reader.numbers("2Q", "the header") != (_LIST_MAGIC, 0):
         raise reader.error("this is not an MXNet parameter file", 0)
-    arrays = [reader.array() for _ in range(reader.count("arrays"))]
-    names = [reader.name() for _ in range(reader.count("names"))]
-    if len(names) != len(arrays) or len(set(names)) != len(names):
-        raise reader.error(f"expected {len(arrays)} different names, found {len(set(names))}", reader.offset)
+    arrays = [reader.array() for _ in range(reader.count("arrays", 24))]
+    names = reader.count("names", 8)
+    if names != len(arrays):
+        raise reader.error(f"expected {len(arrays)} names, found {names}", reader.offset - 8)
+    named: dict[str, np.ndarray] = {}
+    for array in arrays:
+        start = reader.offset
+        name = reader.name()
+        if name in named:
+            raise reader.error(f"there are two parameters {printable(name)}", start)
+        named[name] = array
     if reader.offset != len(reader.data):
         raise reader.error(f"{len(reader.data) - reader.offset} bytes follow the end", reader.offset)
-    return dict(zip(names, arrays))
+    return named
 
 
 def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Sequence[int]]) -> None:
@@ -71,19 +79,18 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping
     A dimension that is expected to be 0 or less is not known yet and fits anything.
     """
 
-    def fail(message: str) -> ModelError:
-        return ModelError(f"{os.fspath(path)}: {message}", path=os.fspath(path))
+    def fail(name: str, message: str) -> ModelError:
+        return ModelError(f"{os.fspath(path)}: parameter {printable(name)}{message}", path=os.fspath(path))
 
-    for name, shape in expected.items():
+    for name, shape in sorted(expected.items()):
         if name not in arrays:
-            raise fail(f"parameter {name} is missing, expected with shape {tuple(shape)}")
+            raise fail(name, f" is missing, expected with shape {tuple(shape)}")
         found = arrays[name].shape
         if len(found) != len(shape) or any(e not in (f, 0, -1) for e, f in zip(shape, found)):
-            raise fail(f"parameter {name}: expected shape {tuple(shape)}, found {shown(found)}")
-    extra = [name for name in arrays if name not in expected]
+            raise fail(name, f": expected shape {tuple(shape)}, found {found}")
+    extra = sorted(name for name in arrays if name not in expected)
     if extra:
-        name = printable(extra[0], MOST_OF_A_NAME)
-        raise fail(f"parameter {name} (one of {len(extra)}) does not belong to this network")
+        raise fail(extra[0], f" (one of {len(extra)}) does not belong to this network")
 
 
 def save_parameters(net: Any, path: Path) -> None:
@@ -145,23 +152,28 @@ class _Reader:
     def numbers(self, layout: str, what: str) -> tuple[int, ...]:
         return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout), what))
 
-    def count(self, what: str) -> int:
+    def count(self, what: str, least: int) -> int:
+        """How many there are of what takes so many bytes at least."""
         (count,) = self.numbers("Q", f"the number of {what}")
-        if count > len(self.data):  # each takes at least a byte
+        if count > len(self.data) // least:
             raise self.error(f"impossible number of {what}: {count}", self.offset - 8)
         return count
 
     def array(self) -> np.ndarray:
         start = self.offset
         (magic,) = self.numbers("I", "an array's header")
-        storage = 0 if magic == _OLD_ARRAY_MAGIC else self.numbers("i", "an array's storage type")[0]
-        (dimensions,) = self.numbers("i", "an array's number of dimensions")
+        storage = 0 if magic == _OLD_ARRAY_MAGIC else self.numbers("i", "an array's header")[0]
+        (dimensions,) = self.numbers("i", "an array's header")
         if magic not in (_OLD_ARRAY_MAGIC, *_ARRAY_MAGICS) or storage != 0 or not 1 <= dimensions <= 32:
             raise self.error("expected a dense array as MXNet writes it, found something else", start)
         shape = self.numbers(f"{dimensions}q", "an array's shape")
-        _, _, flag = self.numbers("3i", "an array's device and data type")
-        if flag not in _DTYPES or min(shape) < 0:
-            raise self.error(f"impossible array: data type {flag}, shape {shown(shape)}", start)
+        # NumPy has no array without elements that would have too many but for a length of 0.
+        if min(shape) < 0 or math.prod(max(length, 1) for length in shape) > _MOST_ELEMENTS:
+            raise self.error(f"impossible array of shape {shape}", start)
+        self.take(8, "an array's device")
+        (flag,) = self.numbers("i", "an array's data type")
+        if flag not in _DTYPES:
+            raise self.error(f"impossible data type {flag} of an array", start)
         dtype = np.dtype(_DTYPES[flag])
         values = self.take(math.prod(shape) * dtype.itemsize, f"values of an array of shape {shown(shape)}")
         try:

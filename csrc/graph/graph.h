@@ -1,0 +1,63 @@
+// A graph as MXNet's -symbol.json files hold it: nodes in the order of execution.
+#ifndef GLUON_RESNET_GRAPH_H_
+#define GLUON_RESNET_GRAPH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gluon_resnet {
+
+struct Graph;
+
+// An output of a node.
+struct Entry {
+  size_t node = 0;
+  size_t output = 0;
+  size_t version = 0;  // how often it had been changed in place; MXNet counts states so
+};
+
+struct Node {
+  bool is_variable() const { return op == "null"; }
+
+  // The value of an attribute; nullptr where it is missing.
+  const std::string* find(const std::string& attribute) const {
+    const auto found = attributes.find(attribute);
+    return found == attributes.end() ? nullptr : &found->second;
+  }
+
+  std::string op;
+  std::string name;
+  std::map<std::string, std::string> attributes;
+  std::vector<Entry> inputs;
+  std::vector<Graph> subgraphs;  // of an operator that oneDNN has fused of others
+};
+
+struct Graph {
+  std::vector<Node> nodes;
+  std::vector<Entry> heads;
+  int64_t version = 0;  // MXNet's that wrote it; 0: not known, from before 0.9
+};
+
+// ResNet-1202 has 10,226.
+constexpr size_t kMostNodes = 32768;
+
+// The graph in a file. Inputs are of nodes before, so that there is no circle; whether their
+// outputs and their operators exist, check_operators() says. Throws Error(kModel).
+Graph read_graph(std::string_view json);
+
+// What is reached from the heads, in the order in which MXNet visits it, which is that of its own
+// files.
+Graph in_order(Graph graph);
+
+// As MXNet reads it; nothing else of the file that it came from is left.
+std::string to_json(const Graph& graph);
+
+}  // namespace gluon_resnet
+
+#endif  // GLUON_RESNET_GRAPH_H_

@@ -1,0 +1,150 @@
+#include "graph/operators.h"
+
+#include <algorithm>
+#include <set>
+
+#include "graph/attribute_value.h"
+#include "graph/operator_table.h"
+#include "graph/shown.h"
+
+namespace gluon_resnet {
+namespace {
+
+[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kModel, message); }
+
+std::string title(const Node& node) {
+  return concat(shown(node.op), ", the node '", shown(node.name), "'");
+}
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// What a training or a placement on devices reads, and no prediction.
+bool is_of_training(const std::string& attribute) {
+  static const std::set<std::string> names = {"ctx_group", "force_mirroring", "mirror_stage"};
+  return (attribute.size() > 4 && attribute.compare(0, 2, "__") == 0 &&
+          ends_with(attribute, "__")) ||
+         ends_with(attribute, "lr_mult") || ends_with(attribute, "wd_mult") ||
+         names.count(attribute) > 0;
+}
+
+void check_variable(Node* node) {
+  static const Attribute kShape = {"__shape__", Kind::kTuple, -1, 1 << 30, 0, 8};
+  static const Attribute kType = {"__dtype__", Kind::kWhole, -1, 12};
+  static const Attribute kStorage = {"__storage_type__", Kind::kWhole, -1, 0};  // not sparse
+  if (!node->inputs.empty() || !node->subgraphs.empty()) fail(title(*node) + ", has inputs");
+  std::map<std::string, std::string> kept;
+  for (const Attribute& attribute : {kShape, kType, kStorage}) {
+    if (const std::string* const value = node->find(attribute.name)) {
+      kept[attribute.name] = checked_value(attribute, *value);
+    }
+  }
+  node->attributes = std::move(kept);
+}
+
+void check_attributes(const Operator& known, Node* node) {
+  std::map<std::string, std::string> kept;
+  for (const auto& [name, value] : node->attributes) {
+    const auto found = std::find_if(known.attributes.begin(), known.attributes.end(),
+                                    [&](const Attribute& known) { return name == known.name; });
+    if (found != known.attributes.end()) {
+      const std::string checked = checked_value(*found, value);
+      if (!checked.empty()) kept[name] = checked;
+    } else if (!is_of_training(name)) {
+      fail(concat("there is no attribute '", shown(name), "'"));
+    }
+  }
+  for (const char* const name : known.required) {
+    if (kept.count(name) == 0) fail(concat("the attribute '", name, "' is missing"));
+  }
+  node->attributes = std::move(kept);
+}
+
+std::vector<int64_t> numbers(const Node& node, const char* attribute) {
+  const std::string* const text = node.find(attribute);
+  return text == nullptr ? std::vector<int64_t>{} : *parse_tuple(*text);
+}
+
+// What no single attribute shows.
+void check_together(const Node& node) {
+  std::vector<int64_t> axes = numbers(node, node.op == "transpose" ? "axes" : "axis");
+  std::sort(axes.begin(), axes.end());
+  const bool twice = std::adjacent_find(axes.begin(), axes.end()) != axes.end();
+  const bool both =
+      axes.size() > 1 && axes.front() < 0 && axes.back() >= 0;  // perhaps the same one
+  if (twice || both) fail("an axis comes twice");
+  if (node.op == "transpose" && !axes.empty() &&
+      axes.back() + 1 != static_cast<int64_t>(axes.size())) {
+    fail("axes: expected each axis once");
+  }
+  if ((node.op == "Pooling" || node.op == "_contrib_quantized_pooling") &&
+      !is_true(node, "global_pool")) {
+    const std::vector<int64_t> kernel = numbers(node, "kernel");
+    const std::vector<int64_t> pad = numbers(node, "pad");
+    if (kernel.size() != 2) fail("kernel: expected two numbers");
+    for (size_t i = 0; i < pad.size(); ++i) {
+      if (pad[i] >= kernel[i]) fail("pad: expected less than the kernel");
+    }
+  }
+  for (const char* const name : {"stride", "dilate", "pad"}) {
+    if (numbers(node, name).size() == 1) fail(concat(name, ": expected two numbers"));
+  }
+}
+
+void check_operator(const Graph& graph, Node* node) {
+  const auto found = operator_table().find(node->op);
+  if (found == operator_table().end()) {
+    fail(
+        "this operator is not one of those of image classification that are known here "
+        "(docs/model_card.md has the list)");
+  }
+  const Operator& known = found->second;
+  check_attributes(known, node);
+  check_together(*node);
+  if (node->subgraphs.empty() == (node->op.compare(0, 4, "_sg_") == 0)) {
+    fail("a graph inside it is missing, or does not belong there");
+  }
+  for (Graph& inner : node->subgraphs) {
+    check_operators(&inner);
+    inner = in_order(std::move(inner));
+  }
+  if (!node->subgraphs.empty()) check_fused(*node);
+  const size_t inputs = node->inputs.size(), expected = known.inputs(*node);
+  // MXNet adds the states of a graph from before version 0.9.
+  const bool stateless = node->op == "BatchNorm" && graph.version < 900 && inputs == 3;
+  if (inputs != expected && !stateless)
+    fail(concat("expected ", expected, " inputs, found ", inputs));
+}
+
+void check_entry(const Graph& graph, const Entry& entry) {
+  const Node& node = graph.nodes[entry.node];
+  const size_t outputs = node.is_variable() ? 1 : operator_table().at(node.op).outputs(node);
+  if (entry.output < outputs) return;
+  fail(concat(title(node), ", has no output ", entry.output, ": there ",
+              outputs == 1 ? "is " : "are ", outputs));
+}
+
+}  // namespace
+
+void check_operators(Graph* graph) {
+  std::set<std::string> variables;
+  for (Node& node : graph->nodes) {
+    if (node.is_variable()) {
+      check_variable(&node);
+      if (!variables.insert(node.name).second) {
+        fail(concat("two inputs are named '", shown(node.name), "'"));
+      }
+      continue;
+    }
+    try {
+      check_operator(*graph, &node);
+    } catch (const Error& error) {
+      throw Error(ErrorKind::kModel, concat(title(node), ": ", error.what()));
+    }
+    for (const Entry& input : node.inputs) check_entry(*graph, input);
+  }
+  for (const Entry& head : graph->heads) check_entry(*graph, head);
+}
+
+}  // namespace gluon_resnet
