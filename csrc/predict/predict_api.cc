@@ -89,6 +89,7 @@ PredictApi load() {
   find(&api.MXSymbolFree, "MXSymbolFree");
   find(&api.MXSymbolGetInternals, "MXSymbolGetInternals");
   find(&api.MXSymbolInferShapePartialEx64, "MXSymbolInferShapePartialEx64");
+  find(&api.MXSymbolInferTypePartial, "MXSymbolInferTypePartial");
   find(&api.MXSymbolListArguments, "MXSymbolListArguments");
   find(&api.MXSymbolListAuxiliaryStates, "MXSymbolListAuxiliaryStates");
   // Registers the older operators, Pad among them; before, no shape passes through them.

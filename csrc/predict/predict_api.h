@@ -30,6 +30,7 @@ struct PredictApi {
   decltype(&::MXSymbolFree) MXSymbolFree;
   decltype(&::MXSymbolGetInternals) MXSymbolGetInternals;
   decltype(&::MXSymbolInferShapePartialEx64) MXSymbolInferShapePartialEx64;
+  decltype(&::MXSymbolInferTypePartial) MXSymbolInferTypePartial;
   decltype(&::MXSymbolListArguments) MXSymbolListArguments;
   decltype(&::MXSymbolListAuxiliaryStates) MXSymbolListAuxiliaryStates;
 

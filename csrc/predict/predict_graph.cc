@@ -22,6 +22,11 @@ struct ShapeList {
   Shape operator[](size_t i) const { return {lengths[i], lengths[i] + std::max(dimensions[i], 0)}; }
 };
 
+struct TypeList {
+  uint32_t size = 0;
+  const int* types = nullptr;
+};
+
 class Symbol {
  public:
   Symbol(const std::string& path, const std::string& json) : path_(path) {
@@ -42,12 +47,12 @@ class Symbol {
 
   // Of arguments, outputs and states, for an image of size x size pixels, where the shapes of
   // these parameters are known.
-  void infer(int size, const Shapes& parameters, ShapeList lists[3]) const {
+  void infer_shapes(int size, const Arrays& parameters, ShapeList lists[3]) const {
     std::vector<const char*> names{kGraphInput};
     std::vector<int64_t> offsets{0, 4}, lengths{1, 3, size, size};
-    for (const auto& [name, shape] : parameters) {
+    for (const auto& [name, array] : parameters) {
       names.push_back(name.c_str() + kPrefix);
-      lengths.insert(lengths.end(), shape.begin(), shape.end());
+      lengths.insert(lengths.end(), array.shape.begin(), array.shape.end());
       offsets.push_back(static_cast<int64_t>(lengths.size()));
     }
     int complete = 0;
@@ -56,12 +61,28 @@ class Symbol {
         lengths.data(), &lists[0].size, &lists[0].dimensions, &lists[0].lengths, &lists[1].size,
         &lists[1].dimensions, &lists[1].lengths, &lists[2].size, &lists[2].dimensions,
         &lists[2].lengths, &complete);
-    if (status == 0) return;
-    fail_model(path_, concat("not a graph for ", size, "x", size, " images: ", api_.says()));
+    require(status, size);
+  }
+
+  // The types of arguments and states; -1 is not known.
+  void infer_types(int size, TypeList lists[3]) const {
+    const char* const names[] = {kGraphInput};
+    const char** list = const_cast<const char**>(names);
+    const int float32 = 0;
+    int complete = 0;
+    const int status = api_.MXSymbolInferTypePartial(
+        symbol_.get(), 1, list, &float32, &lists[0].size, &lists[0].types, &lists[1].size,
+        &lists[1].types, &lists[2].size, &lists[2].types, &complete);
+    require(status, size);
   }
 
  private:
   static constexpr size_t kPrefix = 4;  // "arg:"
+
+  void require(int status, int size) const {
+    if (status == 0) return;
+    fail_model(path_, concat("not a graph for ", size, "x", size, " images: ", api_.says()));
+  }
 
   template <typename List>
   std::vector<std::string> names(List* list_names) const {
@@ -87,26 +108,37 @@ Graph read_graph_file(const std::string& path) {
   }
 }
 
-GraphShapes infer_shapes(const std::string& path, const std::string& json, int size) {
+GraphForm infer_form(const std::string& path, const std::string& json, int size) {
   const Symbol symbol(path, json);
+  GraphForm result;
+  const auto add = [&](const std::string& kind, const std::vector<std::string>& names,
+                       const ShapeList& shapes) {
+    for (size_t i = 0; i < names.size(); ++i) result.parameters[kind + names[i]].shape = shapes[i];
+  };
   const auto arguments = symbol.arguments(), states = symbol.states();
-  ShapeList lists[3];
-  symbol.infer(size, {}, lists);
-  GraphShapes result;
-  result.output = lists[1][0];
+  ShapeList shapes[3];
+  symbol.infer_shapes(size, {}, shapes);
+  result.output = shapes[1][0];
+  add("arg:", arguments, shapes[0]);
+  add("aux:", states, shapes[2]);
+  TypeList types[3];
+  symbol.infer_types(size, types);
   for (size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] != kGraphInput) result.parameters["arg:" + arguments[i]] = lists[0][i];
+    result.parameters["arg:" + arguments[i]].type = types[0].types[i];
   }
-  for (size_t i = 0; i < states.size(); ++i) result.parameters["aux:" + states[i]] = lists[2][i];
+  for (size_t i = 0; i < states.size(); ++i) {
+    result.parameters["aux:" + states[i]].type = types[2].types[i];
+  }
+  result.parameters.erase(std::string("arg:") + kGraphInput);
   return result;
 }
 
 void check_memory(const std::string& path, const Graph& graph, const std::string& json, int size,
-                  const Shapes& parameters) {
+                  const Arrays& parameters) {
   Symbol symbol(path, json);
   symbol.add_internals();
   ShapeList lists[3];
-  symbol.infer(size, parameters, lists);
+  symbol.infer_shapes(size, parameters, lists);
   std::vector<Shape> shapes;
   for (size_t i = 0; i < lists[1].size; ++i) shapes.push_back(lists[1][i]);
   try {

@@ -10,8 +10,8 @@
 
 namespace gluon_resnet {
 
-struct GraphShapes {
-  Shapes parameters;  // named as in a .params file
+struct GraphForm {
+  Arrays parameters;  // named as in a .params file
   Shape output;
 };
 
@@ -19,14 +19,14 @@ struct GraphShapes {
 // known.
 Graph read_graph_file(const std::string& path);
 
-// Of the graph from the file `path`, which is `json`, for one RGB image of size x size pixels. An
-// unknown shape is (). Throws Error(kSystem) where it is none for such images.
-GraphShapes infer_shapes(const std::string& path, const std::string& json, int size);
+// Of the graph from the file `path`, which is `json`, for one RGB image of size x size pixels, in
+// float32. An unknown shape is (). Throws Error(kSystem) where it is none for such images.
+GraphForm infer_form(const std::string& path, const std::string& json, int size);
 
 // Throws Error(kSystem) where it would take an absurd amount of memory for one image, with
 // parameters of these shapes.
 void check_memory(const std::string& path, const Graph& graph, const std::string& json, int size,
-                  const Shapes& parameters);
+                  const Arrays& parameters);
 
 // MXNet fuses a batch normalization into the convolution before it also where something else reads
 // that convolution, and then computes something else. Throws Error(kSystem) for a graph with such a

@@ -11,6 +11,13 @@
 namespace gluon_resnet {
 namespace {
 
+constexpr const char* kTypeNames[] = {"float32", "float64", "float16", "uint8",
+                                      "int32",   "int8",    "int64"};
+
+std::string type_name(int type) {
+  return type < 7 ? kTypeNames[type] : concat("the data type ", type);
+}
+
 // A position in the bytes of a file; every step is checked against the end.
 class Reader {
  public:
@@ -37,7 +44,7 @@ class Reader {
     return value;
   }
 
-  Shape array() {
+  Array array() {
     const size_t start = offset_;
     const auto magic = number<uint32_t>("an array's header");
     const auto storage = magic == kOldMagic ? 0 : number<int32_t>("an array's header");
@@ -64,7 +71,7 @@ class Reader {
     const auto type = number<int32_t>("an array's data type");
     if (type < 0 || type > 6) fail(concat("impossible data type ", type, " of an array"), start);
     take(elements * kElementSizes[type], "values of an array of shape " + to_string(shape));
-    return shape;
+    return {shape, type};
   }
 
   std::string name() {
@@ -92,8 +99,7 @@ class Reader {
  private:
   static constexpr uint32_t kOldMagic = 0xF993FAC8;  // from before there were sparse arrays
   static constexpr uint64_t kTooMany = uint64_t{1} << 48;
-  // float32, float64, float16, uint8, int32, int8, int64
-  static constexpr uint64_t kElementSizes[] = {4, 8, 2, 1, 4, 1, 8};
+  static constexpr uint64_t kElementSizes[] = {4, 8, 2, 1, 4, 1, 8};  // of kTypeNames
 
   const std::string& path_;
   const std::string& bytes_;
@@ -108,44 +114,43 @@ std::string to_string(const Shape& shape) {
   return "(" + text + (shape.size() == 1 ? ",)" : ")");
 }
 
-Shapes read_shapes(const std::string& path, const std::string& bytes) {
+Arrays read_arrays(const std::string& path, const std::string& bytes) {
   Reader reader(path, bytes);
   uint64_t header[2];
   std::memcpy(header, reader.take(sizeof(header), "the header"), sizeof(header));
   if (header[0] != 0x112 || header[1] != 0) {
     reader.fail("this is not an MXNet parameter file", 0);
   }
-  std::vector<Shape> arrays(reader.count("arrays", 24));
-  for (Shape& shape : arrays) shape = reader.array();
+  std::vector<Array> arrays(reader.count("arrays", 24));
+  for (Array& array : arrays) array = reader.array();
   if (const uint64_t names = reader.count("names", 8); names != arrays.size()) {
     reader.fail(concat("expected ", arrays.size(), " names, found ", names), reader.offset() - 8);
   }
-  Shapes shapes;
-  for (const Shape& shape : arrays) {
+  Arrays named;
+  for (const Array& array : arrays) {
     const size_t start = reader.offset();
-    if (const std::string name = reader.name(); !shapes.emplace(name, shape).second) {
+    if (const std::string name = reader.name(); !named.emplace(name, array).second) {
       reader.fail("there are two parameters " + shown(name), start);
     }
   }
   if (reader.offset() != bytes.size()) {
     reader.fail(concat(bytes.size() - reader.offset(), " bytes follow the end"), reader.offset());
   }
-  return shapes;
+  return named;
 }
 
-void check_shapes(const std::string& path, const Shapes& expected, const Shapes& found) {
+void check_arrays(const std::string& path, const Arrays& expected, const Arrays& found) {
   const auto fail = [&](const std::string& name, const std::string& message) {
     fail_model(path, concat("parameter ", shown(name), message));
   };
-  for (const auto& [name, shape] : expected) {
+  const auto fits = [](int64_t a, int64_t b) { return a == b || a == 0 || a == -1; };
+  for (const auto& [name, array] : expected) {
     const auto at = found.find(name);
-    if (at == found.end()) fail(name, " is missing, expected with shape " + to_string(shape));
-    const Shape& other = at->second;
-    const bool fits = shape.size() == other.size() &&
-                      std::equal(shape.begin(), shape.end(), other.begin(),
-                                 [](int64_t a, int64_t b) { return a == b || a == 0 || a == -1; });
-    if (!fits) {
-      fail(name, ": expected shape " + to_string(shape) + ", found " + to_string(other));
+    const std::string shape = to_string(array.shape);
+    if (at == found.end()) fail(name, " is missing, expected with shape " + shape);
+    const Shape& other = at->second.shape;
+    if (!std::equal(array.shape.begin(), array.shape.end(), other.begin(), other.end(), fits)) {
+      fail(name, ": expected shape " + shape + ", found " + to_string(other));
     }
   }
   const std::string* extra = nullptr;
@@ -155,6 +160,11 @@ void check_shapes(const std::string& path, const Shapes& expected, const Shapes&
     if (extras++ == 0) extra = &entry.first;
   }
   if (extras > 0) fail(*extra, concat(" (one of ", extras, ") does not belong to this network"));
+  for (const auto& [name, array] : expected) {
+    const int type = found.at(name).type;
+    if (array.type < 0 || array.type == type) continue;
+    fail(name, concat(": expected ", type_name(array.type), ", found ", type_name(type)));
+  }
 }
 
 }  // namespace gluon_resnet

@@ -1,4 +1,4 @@
-// The names and shapes in MXNet's .params files.
+// The names, shapes and types in MXNet's .params files.
 //
 //   uint64 0x112, uint64 0, uint64 number of arrays, the arrays, uint64 number of names, the names
 //   array: uint32 0xF993FAC9, int32 storage type (0: dense), int32 ndim, int64 shape[ndim],
@@ -18,18 +18,23 @@
 namespace gluon_resnet {
 
 using Shape = std::vector<int64_t>;
-using Shapes = std::map<std::string, Shape>;
+
+struct Array {
+  Shape shape;
+  int type = -1;  // MXNet's number of it; -1: not known
+};
+using Arrays = std::map<std::string, Array>;
 
 // "(16, 3, 3, 3)", "(16,)"
 std::string to_string(const Shape& shape);
 
 // Of the file `path`, whose content is `bytes`; names begin with "arg:" or "aux:".
 // Throws Error(kSystem) with path and offset for anything but a whole file of dense arrays.
-Shapes read_shapes(const std::string& path, const std::string& bytes);
+Arrays read_arrays(const std::string& path, const std::string& bytes);
 
-// Throws Error(kSystem), naming the array, unless `found`, read from `path`, has the names and
-// shapes of `expected` and no others.
-void check_shapes(const std::string& path, const Shapes& expected, const Shapes& found);
+// Throws Error(kSystem), naming the array, unless `found`, read from `path`, has the names, shapes
+// and types of `expected` and no others. A length of 0 or -1 is not known and fits any.
+void check_arrays(const std::string& path, const Arrays& expected, const Arrays& found);
 
 }  // namespace gluon_resnet
 

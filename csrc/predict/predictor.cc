@@ -77,21 +77,21 @@ class Predictor::Impl {
                   size_t batch_size) {
     const Graph graph = read_graph_file(symbol_path);
     const std::string symbol = to_json(graph);
-    const GraphShapes shapes = infer_shapes(symbol_path, symbol, card_.size);
+    const GraphForm form = infer_form(symbol_path, symbol, card_.size);
     check_fusion(symbol_path, graph);
     std::vector<std::string>& classes = card_.classes;
     const bool named = !classes.empty();
-    const bool is_row = shapes.output.size() == 2 && shapes.output[0] == 1;
-    const int64_t outputs = is_row ? shapes.output[1] : 0;
+    const bool is_row = form.output.size() == 2 && form.output[0] == 1;
+    const int64_t outputs = is_row ? form.output[1] : 0;
     if (outputs < 1 || outputs > (named ? static_cast<int64_t>(classes.size()) : kMostClasses) ||
         (named && outputs < static_cast<int64_t>(classes.size()))) {
       const std::string expected = named ? std::to_string(classes.size()) : "classes";
       fail_model(symbol_path, concat("expected an output of shape (1, ", expected, "), found ",
-                                     to_string(shapes.output)));
+                                     to_string(form.output)));
     }
     const std::string params = read_file(params_path);
-    const Shapes found = read_shapes(params_path, params);
-    check_shapes(params_path, shapes.parameters, found);
+    const Arrays found = read_arrays(params_path, params);
+    check_arrays(params_path, form.parameters, found);
     check_memory(symbol_path, graph, symbol, card_.size, found);
     for (int64_t i = 0; !named && i < outputs; ++i) classes.push_back(std::to_string(i));
     return BoundGraph({symbol_path, symbol}, {params_path, params}, card_.size, classes.size(),

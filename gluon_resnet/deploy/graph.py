@@ -11,7 +11,7 @@ from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.symbol_file import SymbolFile
-from gluon_resnet.errors import ModelError
+from gluon_resnet.errors import ModelError, printable
 from gluon_resnet.models.parameters import check_arrays, read_arrays
 
 _MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predict/predictor.cc
@@ -42,17 +42,17 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
     arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
     outputs = count_classes(file, size, classes)
     shapes = file.shapes(size)
-    dtypes, _, state_dtypes = symbol.infer_type_partial(**{INPUT: "float32"})
+    dtypes, state_dtypes = file.dtypes(size)
     names = [f"arg:{name}" for name in arguments] + [f"aux:{name}" for name in states]
     expected_shapes = dict(zip(names, [*shapes.arguments, *shapes.states]))
     expected_dtypes = dict(zip(names, [*dtypes, *state_dtypes]))
     del expected_shapes[f"arg:{INPUT}"]
     arrays = read_arrays(parameters_path)
     check_arrays(parameters_path, arrays, expected_shapes)
-    for name, array in arrays.items():
+    for name, array in sorted(arrays.items()):
         dtype = expected_dtypes[name]
         if dtype not in (None, array.dtype):
-            message = f"parameter {name}: expected {np.dtype(dtype)}, found {array.dtype}"
+            message = f"parameter {printable(name)}: expected {np.dtype(dtype)}, found {array.dtype}"
             raise _error(parameters_path, message)
     file.check_results(size, {name[4:]: array.shape for name, array in arrays.items()})
     return Graph(symbol, {name[4:]: array for name, array in arrays.items()}, outputs)

@@ -55,6 +55,14 @@ class SymbolFile:
         """For one image of `size` pixels; ModelError where the graph is for others."""
         return self._inferred(self.symbol, size, {})
 
+    def dtypes(self, size: int) -> tuple[list[Any], list[Any]]:
+        """Of the arguments and the states for float32 images; None is not known. Raises as `shapes`."""
+        try:
+            arguments, _, states = self.symbol.infer_type_partial(**{INPUT: "float32"})
+        except mx.base.MXNetError as error:
+            raise self._error(f"not a graph for {size}x{size} images: {says(error)}") from None
+        return arguments, states
+
     def check_results(self, size: int, parameters: Mapping[str, Shape]) -> None:
         """ModelError where it would take an absurd amount of memory for one image of `size` pixels.
 
