@@ -103,7 +103,7 @@ def bad_images_in_the_middle_are_told_and_counted(setting: Setting) -> None:
     assert reasons[-1] == f"predict: {bad[-1]}: No such file or directory"
     nothing = "expected a JPEG or PNG image, found no bytes: the file is empty"
     assert reasons[1] == f"predict: {bad[1]}: {nothing}"
-    assert count == "predict: 5 of 7 images could not be read"
+    assert count == "predict: 5 of 7 images could not be predicted"
 
     done = setting.predict("--json", *mixed)
     assert status(done) == 1
@@ -138,7 +138,7 @@ def a_folder_without_images_is_told(setting: Setting) -> None:
     reason = "there are no images (.jpg, .jpeg, .png) in this folder"
     assert done.stderr.splitlines() == [
         f"predict: {setting.folder}: {reason}",
-        "predict: 1 of 2 images could not be read",
+        "predict: 1 of 2 images could not be predicted",
     ]
 
 
@@ -169,7 +169,7 @@ def records_have_keys_and_labels_and_a_broken_one_does_not_end_it(setting: Setti
     assert "error" in lines[3]
     np.testing.assert_allclose(lines[0]["logits"], lines[5]["logits"], rtol=0, atol=TOLERANCE)
     assert done.stderr == (
-        f"predict: {path}:3: {lines[3]['error']}\npredict: 1 of 6 images could not be read\n"
+        f"predict: {path}:3: {lines[3]['error']}\npredict: 1 of 6 images could not be predicted\n"
     )
     assert f"{path}: " not in lines[3]["error"]
 
@@ -183,7 +183,7 @@ def a_record_file_that_is_none_is_told(setting: Setting) -> None:
     first, second, count = done.stderr.splitlines()
     assert first == f"predict: {missing}: No such file or directory"
     assert second.startswith(f"predict: {text}: ")
-    assert count == "predict: 2 of 3 images could not be read"
+    assert count == "predict: 2 of 3 images could not be predicted"
 
 
 def standard_input_is_a_list_of_names(setting: Setting) -> None:

@@ -100,7 +100,7 @@ def test_bad_images_anywhere_in_ten_crops(
     output = capsys.readouterr()
     assert output.out.splitlines()[::2] == images
     assert [line.split(": ")[1] for line in output.err.splitlines()[:2]] == [mixed[0], mixed[-1]]
-    assert output.err.endswith("predict: 2 of 12 images could not be read\n")
+    assert output.err.endswith("predict: 2 of 12 images could not be predicted\n")
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ Graph checked_graph(std::string_view json);
 // MXNet fuses these two and then computes something else. Empty: none.
 std::string misfused_convolution(const Graph& graph);
 
-// Throws Error(kModel) where the network would take an absurd amount of memory for an image of
-// `pixels` values. `shapes` are those that MXNet infers: of each output that others may read, node
-// by node; () or a negative length is not known.
+// Throws Error(kModel) where parameters do not fit, or the network would take an absurd amount of
+// memory for an image of so many values. `shapes` are those that MXNet infers: of each output that
+// others may read, node by node; () or a negative length is not known.
 void check_results(const Graph& graph, const std::vector<std::vector<int64_t>>& shapes,
                    size_t values);
 

@@ -41,7 +41,7 @@ struct Node {
 struct Graph {
   std::vector<Node> nodes;
   std::vector<Entry> heads;
-  int64_t version = 0;  // MXNet's that wrote it; 0: not known, from before 0.9
+  int64_t version = 0;  // MXNet's that wrote it; 0: not known
 };
 
 // ResNet-1202 has 10,226.

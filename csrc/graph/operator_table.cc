@@ -98,12 +98,6 @@ void add_layers(Table* table) {
                      real("lower_bound"), real("upper_bound")},
                     {}};
   t["Pooling"] = {count<1>, count<1>, pooling, {}};
-  t["SoftmaxOutput"] = {count<2>,
-                        count<1>,
-                        {truth("multi_output"), truth("preserve_shape"), nothing("grad_scale"),
-                         nothing("ignore_label"), nothing("use_ignore"), nothing("normalization"),
-                         nothing("out_grad"), nothing("smooth_alpha")},
-                        {}};
   t["UpSampling"] = {count<1>,
                      count<1>,
                      {whole("scale", 1, 64), word("sample_type", "nearest"),
@@ -165,7 +159,7 @@ void add_shapes(Table* table) {
                {}};
   }
   t["_contrib_quantized_concat"] = {
-      thrice_listed, count<3>, {whole("num_args", 1, 1024), whole("dim", -4, 3)}, {"num_args"}};
+      thrice_listed, count<3>, {whole("num_args", 1, 1024), whole("dim", 1, 3)}, {"num_args"}};
   t["_contrib_quantized_flatten"] = {count<3>, count<3>, {}, {}};
 }
 

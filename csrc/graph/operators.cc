@@ -4,6 +4,7 @@
 #include <set>
 
 #include "graph/attribute_value.h"
+#include "graph/checked_graph.h"
 #include "graph/operator_table.h"
 #include "graph/shown.h"
 
@@ -92,7 +93,7 @@ void check_together(const Node& node) {
   }
 }
 
-void check_operator(const Graph& graph, Node* node) {
+void check_operator(Node* node) {
   const auto found = operator_table().find(node->op);
   if (found == operator_table().end()) {
     fail(
@@ -111,10 +112,19 @@ void check_operator(const Graph& graph, Node* node) {
   }
   if (!node->subgraphs.empty()) check_fused(*node);
   const size_t inputs = node->inputs.size(), expected = known.inputs(*node);
-  // MXNet adds the states of a graph from before version 0.9.
-  const bool stateless = node->op == "BatchNorm" && graph.version < 900 && inputs == 3;
-  if (inputs != expected && !stateless)
-    fail(concat("expected ", expected, " inputs, found ", inputs));
+  if (inputs != expected) fail(concat("expected ", expected, " inputs, found ", inputs));
+}
+
+// MXNet gives an entry the shape that such an input has to have, also where it is another node's
+// result, and has another.
+void check_parameters(const Graph& graph, const Node& node) {
+  const auto [first, end] = parameters_by_channel(node);
+  for (size_t i = first; i < end; ++i) {
+    const Node& input = graph.nodes[node.inputs[i].node];
+    if (!input.is_variable() || input.name == kGraphInput) {
+      fail(concat("expected a parameter as its input ", i, ", found ", title(input)));
+    }
+  }
 }
 
 void check_entry(const Graph& graph, const Entry& entry) {
@@ -127,6 +137,18 @@ void check_entry(const Graph& graph, const Entry& entry) {
 
 }  // namespace
 
+std::pair<size_t, size_t> parameters_by_channel(const Node& node) {
+  if (node.op == "BatchNorm" || node.op == "_contrib_quantized_batch_norm") return {1, 5};
+  if (node.op == "InstanceNorm") return {1, 3};
+  if (node.op == "LeakyReLU") return {1, node.inputs.size()};
+  if (node.op == "_sg_mkldnn_conv" && is_true(node, "with_bn")) {
+    for (const Node& inner : node.subgraphs[0].nodes) {
+      if (inner.op == "Convolution") return {inner.inputs.size(), inner.inputs.size() + 4};
+    }
+  }
+  return {0, 0};
+}
+
 void check_operators(Graph* graph) {
   std::set<std::string> variables;
   for (Node& node : graph->nodes) {
@@ -138,7 +160,8 @@ void check_operators(Graph* graph) {
       continue;
     }
     try {
-      check_operator(*graph, &node);
+      check_operator(&node);
+      check_parameters(*graph, node);
     } catch (const Error& error) {
       throw Error(ErrorKind::kModel, concat(title(node), ": ", error.what()));
     }

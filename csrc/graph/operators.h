@@ -2,6 +2,9 @@
 #ifndef GLUON_RESNET_OPERATORS_H_
 #define GLUON_RESNET_OPERATORS_H_
 
+#include <cstddef>
+#include <utility>
+
 #include "graph/graph.h"
 
 namespace gluon_resnet {
@@ -14,6 +17,10 @@ void check_operators(Graph* graph);
 // The same for a node that oneDNN has fused of others, whose own graphs have been checked: MXNet
 // takes it at its word for what is in them, and reads inputs that are not there.
 void check_fused(const Node& node);
+
+// Which inputs of a node, from the first up to the second, are parameters of which MXNet takes the
+// shape for granted: one value for each channel.
+std::pair<size_t, size_t> parameters_by_channel(const Node& node);
 
 }  // namespace gluon_resnet
 

@@ -1,20 +1,17 @@
-// Text from a file, as a message shows it.
+// Text from a file in a sentence.
 #ifndef GLUON_RESNET_SHOWN_H_
 #define GLUON_RESNET_SHOWN_H_
 
 #include <string>
 #include <string_view>
 
+#include "base/printable.h"
+
 namespace gluon_resnet {
 
-// The first 80 bytes of it, with '?' in the place of each that is no printable ASCII.
+// One line, of the length of a name; as `printable` of Python with MOST_OF_A_NAME.
 inline std::string shown(std::string_view text) {
-  constexpr size_t kMost = 80;
-  std::string result;
-  for (const char letter : text.substr(0, kMost)) {
-    result += letter >= ' ' && letter <= '~' ? letter : '?';
-  }
-  return text.size() > kMost ? result + "..." : result;
+  return printable(std::string(text), kMostOfAName);
 }
 
 }  // namespace gluon_resnet

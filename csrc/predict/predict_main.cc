@@ -72,7 +72,7 @@ int predict(const CommandLine& line) {
     complain(concat(prediction->name, ": ", prediction->error));
   }
   if (bad == 0) return 0;
-  complain(concat(bad, " of ", images, " images could not be read"));
+  complain(concat(bad, " of ", images, " images could not be predicted"));
   return 1;
 }
 

@@ -1,6 +1,7 @@
 #include "predict/prediction_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/error.h"
@@ -178,7 +179,12 @@ void PredictionRun::compute(Lock* lock) {
   const size_t classes = card().classes.size();
   for (size_t i = 0; i < batch.size(); ++i) {
     const float* const row = logits.data() + i * classes;
-    batch[i]->prediction.logits.assign(row, row + classes);
+    Prediction& prediction = batch[i]->prediction;
+    if (std::all_of(row, row + classes, [](float logit) { return std::isfinite(logit); })) {
+      prediction.logits.assign(row, row + classes);
+    } else {
+      prediction.error = "the network's outputs for it are not finite";
+    }
   }
 
   lock->lock();

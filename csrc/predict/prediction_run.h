@@ -22,7 +22,7 @@ namespace gluon_resnet {
 struct Prediction {
   std::string name;
   std::vector<float> labels;  // a record's own
-  std::string error;          // not empty: why the image could not be read
+  std::string error;          // not empty: why there is no prediction
   std::vector<float> logits;
 };
 

@@ -36,6 +36,8 @@ _EPILOG = """\
 IMAGE is a JPEG or PNG file, a folder (searched through for *.jpg, *.jpeg and *.png) or a record file (*.rec).
 Bad images are reported and the rest goes on; the exit status is then 1."""
 
+_NOT_FINITE = "the network's outputs for it are not finite"
+
 # As in csrc/predict/command_line.cc.
 _MOST_CLASSES, _MOST_IMAGES, _MOST_THREADS = 1 << 30, 1 << 16, 1 << 10
 
@@ -68,10 +70,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             inputs = [future.result() for (_, future), error in zip(batch, errors) if not _is_bad(error)]
             rows = iter(run(np.stack(inputs)) if inputs else ())
             for (item, _), error in zip(batch, errors):
-                if error is None:
-                    print(_line(item, next(rows), predictor.card.classes, args))
+                row = next(rows) if error is None else None
+                if row is not None and np.isfinite(row).all():
+                    print(_line(item, row, predictor.card.classes, args))
                     continue
-                cause = reason(error, item.name)
+                cause = reason(error, item.name) if error else _NOT_FINITE
                 tell(f"predict: {item.name}: {cause}")
                 if args.json:
                     print(json_of_error(item.name, item.labels, cause))
@@ -79,7 +82,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             images += len(batch)
             sys.stdout.flush()
     if bad:
-        tell(f"predict: {bad} of {images} images could not be read")
+        tell(f"predict: {bad} of {images} images could not be predicted")
     return 1 if bad else None
 
 

@@ -11,8 +11,9 @@ from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.symbol_file import SymbolFile
-from gluon_resnet.errors import ModelError, printable
+from gluon_resnet.errors import ModelError
 from gluon_resnet.models.parameters import check_arrays, read_arrays
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 
 _MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predict/predictor.cc
 
@@ -52,7 +53,7 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
     for name, array in sorted(arrays.items()):
         dtype = expected_dtypes[name]
         if dtype not in (None, array.dtype):
-            message = f"parameter {printable(name)}: expected {np.dtype(dtype)}, found {array.dtype}"
+            message = f"parameter {printable(name, MOST_OF_A_NAME)}: expected {np.dtype(dtype)}, found {array.dtype}"
             raise _error(parameters_path, message)
     file.check_results(size, {name[4:]: array.shape for name, array in arrays.items()})
     return Graph(symbol, {name[4:]: array for name, array in arrays.items()}, outputs)

@@ -264,6 +264,7 @@ def _itself(image: Any) -> Any:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    """Over the last axis, in float64; NaN where a logit is not finite."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

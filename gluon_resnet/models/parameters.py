@@ -21,8 +21,9 @@ from typing import Any, Union
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.errors import ModelError, printable
+from gluon_resnet.errors import ModelError
 from gluon_resnet.files import regular_only, whole_file
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -66,7 +67,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         start = reader.offset
         name = reader.name()
         if name in named:
-            raise reader.error(f"there are two parameters {printable(name)}", start)
+            raise reader.error(f"there are two parameters {printable(name, MOST_OF_A_NAME)}", start)
         named[name] = array
     if reader.offset != len(reader.data):
         raise reader.error(f"{len(reader.data) - reader.offset} bytes follow the end", reader.offset)
@@ -80,7 +81,9 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping
     """
 
     def fail(name: str, message: str) -> ModelError:
-        return ModelError(f"{os.fspath(path)}: parameter {printable(name)}{message}", path=os.fspath(path))
+        return ModelError(
+            f"{os.fspath(path)}: parameter {printable(name, MOST_OF_A_NAME)}{message}", path=os.fspath(path)
+        )
 
     for name, shape in sorted(expected.items()):
         if name not in arrays:

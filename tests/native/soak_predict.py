@@ -94,7 +94,7 @@ def main() -> int:
         errors.seek(0)
         said = errors.read().splitlines()
     bad = predictions // ROUND * sum(name in names[-2:] for name in asked)
-    expected = f"predict: {bad} of {predictions} images could not be read"
+    expected = f"predict: {bad} of {predictions} images could not be predicted"
     others = [line for line in said if not line.startswith(f"predict: {folder}")]
     print("".join(f"{line}\n" for line in others if line != expected), end="")
     print(f"resident after {predictions // 10} and {predictions} predictions: {tenth} and {resident} KiB")
