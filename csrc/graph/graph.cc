@@ -40,12 +40,9 @@ class GraphReader {
       } else if (key == "heads") {
         heads = true;
         graph.heads = read_entries();
-      } else if (key == "attrs") {
-        json_.object("attributes", [&](const std::string& name) {
-          name == "mxnet_version" ? read_version(&graph) : json_.skip();
-        });
       } else {
-        json_.skip();  // arg_nodes and node_row_ptr follow from the nodes
+        json_
+            .skip();  // arg_nodes and node_row_ptr follow from the nodes, attrs has MXNet's version
       }
     });
     if (!nodes || !heads) fail("expected a graph with 'nodes' and 'heads'");
@@ -56,14 +53,6 @@ class GraphReader {
       }
     }
     return graph;
-  }
-
-  void read_version(Graph* graph) {  // ["int", 10901]
-    json_.array("a version", [&](size_t index) {
-      if (index != 1) return json_.skip();
-      graph->version = json_.integer("a version");
-      if (graph->version < 0 || graph->version > 99999) fail("impossible version of MXNet");
-    });
   }
 
   Node read_node(int level) {
@@ -191,7 +180,6 @@ Graph read_graph(std::string_view json) { return GraphReader(json).read(); }
 Graph in_order(Graph graph) {
   std::vector<size_t> places(graph.nodes.size(), SIZE_MAX);  // of the nodes that have been placed
   Graph result;
-  result.version = graph.version;
   std::vector<std::pair<size_t, size_t>> path;  // nodes, and how many of their inputs are done
   for (const Entry& head : graph.heads) {
     path.emplace_back(head.node, 0);
@@ -225,10 +213,8 @@ std::string to_json(const Graph& graph) {
   }
   json += "], \"arg_nodes\": [" + variables + "], \"heads\": ";
   append(graph.heads, &json);
-  if (graph.version > 0) {
-    json += concat(", \"attrs\": {\"mxnet_version\": [\"int\", ", graph.version, "]}");
-  }
-  return json + '}';
+  // Of an older one MXNet would say that it has changed the graph, and there is nothing to change.
+  return json + ", \"attrs\": {\"mxnet_version\": [\"int\", 10901]}}";
 }
 
 }  // namespace gluon_resnet

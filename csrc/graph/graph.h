@@ -3,7 +3,6 @@
 #define GLUON_RESNET_GRAPH_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -41,11 +40,10 @@ struct Node {
 struct Graph {
   std::vector<Node> nodes;
   std::vector<Entry> heads;
-  int64_t version = 0;  // MXNet's that wrote it; 0: not known
 };
 
 // ResNet-1202 has 10,226.
-constexpr size_t kMostNodes = 32768;
+constexpr size_t kMostNodes = 16384;
 
 // The graph in a file. Inputs are of nodes before, so that there is no circle; whether their
 // outputs and their operators exist, check_operators() says. Throws Error(kModel).
@@ -55,7 +53,7 @@ Graph read_graph(std::string_view json);
 // files.
 Graph in_order(Graph graph);
 
-// As MXNet reads it; nothing else of the file that it came from is left.
+// As MXNet 1.9.1 reads it; nothing else of the file that it came from is left.
 std::string to_json(const Graph& graph);
 
 }  // namespace gluon_resnet

@@ -127,6 +127,52 @@ void check_parameters(const Graph& graph, const Node& node) {
   }
 }
 
+// Division by 0 ends the process where the numbers are whole. So those of INT8 are for operators of
+// INT8 alone, and so are parameters that one of these reads.
+class WholeNumbers {
+ public:
+  explicit WholeNumbers(const Graph& graph) : graph_(graph), readers_(graph.nodes.size()) {}
+
+  void check(const Node& node) {
+    const bool both = node.op == "_contrib_quantize_v2";  // takes either
+    const bool whole = is_int8(node);
+    for (const Entry& input : node.inputs) {
+      const Node& source = graph_.nodes[input.node];
+      if (source.is_variable()) {
+        const size_t type = whole_number(source, "__dtype__", 0);
+        if (!whole && type >= kFirstWholeType) fail(title(source) + ", is of whole numbers");
+        const char reader = both ? 0 : whole ? 1 : 2;
+        char& before = readers_[input.node];
+        if (before != 0 && reader != 0 && before != reader) {
+          fail(title(source) + ", is read by an operator of INT8 and another");
+        }
+        if (reader != 0) before = reader;
+      } else if (!whole && !both && input.output == 0 && gives_int8(source)) {
+        fail(title(source) + ", is of INT8, which this operator does not read");
+      }
+    }
+  }
+
+ private:
+  static constexpr size_t kFirstWholeType = 3;  // of MXNet's numbers of types: uint8
+
+  static bool gives_int8(const Node& node) {
+    return node.op == "_contrib_quantize_v2" ||
+           (is_int8(node) && operator_table().at(node.op).outputs(node) == 3);
+  }
+
+  static bool is_int8(const Node& node) {
+    for (const char* const start :
+         {"_contrib_dequantize", "_contrib_quantized_", "_contrib_requ"}) {
+      if (node.op.compare(0, std::string(start).size(), start) == 0) return true;
+    }
+    return is_true(node, "quantized");  // a fused one
+  }
+
+  const Graph& graph_;
+  std::vector<char> readers_;  // of variables: 1: INT8, 2: others
+};
+
 void check_entry(const Graph& graph, const Entry& entry) {
   const Node& node = graph.nodes[entry.node];
   const size_t outputs = node.is_variable() ? 1 : operator_table().at(node.op).outputs(node);
@@ -151,6 +197,7 @@ std::pair<size_t, size_t> parameters_by_channel(const Node& node) {
 
 void check_operators(Graph* graph) {
   std::set<std::string> variables;
+  WholeNumbers whole_numbers(*graph);
   for (Node& node : graph->nodes) {
     if (node.is_variable()) {
       check_variable(&node);
@@ -162,6 +209,7 @@ void check_operators(Graph* graph) {
     try {
       check_operator(&node);
       check_parameters(*graph, node);
+      whole_numbers.check(node);
     } catch (const Error& error) {
       throw Error(ErrorKind::kModel, concat(title(node), ": ", error.what()));
     }

@@ -56,7 +56,7 @@ BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t 
   api.check(api.MXPredCreate(symbol.content.c_str(), params.content.data(),
                              static_cast<int>(params.content.size()), kCpu, 0, 1, &input.name,
                              input.offsets.data(), input.shape.data(), &handle),
-            params.path);
+            path_);
   handle_.reset(handle);
   ++bound;
 }

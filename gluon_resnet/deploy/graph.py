@@ -51,9 +51,9 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
     arrays = read_arrays(parameters_path)
     check_arrays(parameters_path, arrays, expected_shapes)
     for name, array in sorted(arrays.items()):
-        dtype = expected_dtypes[name]
-        if dtype not in (None, array.dtype):
-            message = f"parameter {printable(name, MOST_OF_A_NAME)}: expected {np.dtype(dtype)}, found {array.dtype}"
+        dtype = np.dtype(expected_dtypes[name] or "float32")
+        if dtype != array.dtype:
+            message = f"parameter {printable(name, MOST_OF_A_NAME)}: expected {dtype}, found {array.dtype}"
             raise _error(parameters_path, message)
     file.check_results(size, {name[4:]: array.shape for name, array in arrays.items()})
     return Graph(symbol, {name[4:]: array for name, array in arrays.items()}, outputs)

@@ -7,7 +7,10 @@ from typing import Optional
 import numpy as np
 
 from gluon_resnet.deploy.backend import INPUT, LOGITS, in_parts
+from gluon_resnet.deploy.onnx_check import check_model
 from gluon_resnet.errors import EnvironmentProblem, ModelError
+from gluon_resnet.files import regular_only
+from gluon_resnet.terminal import printable
 
 try:
     import onnxruntime
@@ -17,21 +20,34 @@ except ImportError:
     ) from None
 
 
+_MOST_BYTES = (1 << 31) - 1
+_MOST_LETTERS = 300  # of what onnxruntime says
+
+
 class OnnxBackend:
     """PREFIX.onnx; see `Backend`. One session runs batches of any size."""
 
     def __init__(self, prefix: str, size: int, classes: Optional[int], batch_size: int, threads: int) -> None:
         self._path, self._batch_size = f"{prefix}.onnx", batch_size
-        open(self._path, "rb").close()  # says better than onnxruntime why a file cannot be read
+        with open(self._path, "rb", opener=regular_only) as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise self._error("expected at most 2 GiB, which is protobuf's limit")
+        try:
+            check_model(content, size)
+        except ModelError as error:
+            raise self._error(str(error)) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4  # what else it would print comes as an exception, too
         try:
             self._session = onnxruntime.InferenceSession(
-                self._path, options, providers=["CPUExecutionProvider"]
+                content,
+                options,
+                providers=["CPUExecutionProvider"],  # and not the file again
             )
         except Exception as error:  # onnxruntime's exceptions have no base class of their own
-            raise self._error(f"onnxruntime says: {' '.join(str(error).split())}") from None
+            raise self._says(error) from None
         inputs = {value.name: value.shape for value in self._session.get_inputs()}
         self._outputs = {value.name: value.shape for value in self._session.get_outputs()}
         free, *fixed = inputs.get(INPUT, (1,))
@@ -48,7 +64,16 @@ class OnnxBackend:
         """See `Backend.run`."""
         if output not in self._outputs:
             raise self._error(f"it has no output {output!r}")
-        return in_parts(inputs, self._batch_size, lambda part: self._session.run([output], {INPUT: part})[0])
+        return in_parts(inputs, self._batch_size, lambda part: self._run(part, output))
+
+    def _run(self, part: np.ndarray, output: str) -> np.ndarray:
+        try:
+            return self._session.run([output], {INPUT: part})[0]
+        except Exception as error:
+            raise self._says(error) from None
+
+    def _says(self, error: Exception) -> ModelError:
+        return self._error(f"onnxruntime says: {printable(' '.join(str(error).split()), _MOST_LETTERS)}")
 
     def _error(self, message: str) -> ModelError:
         return ModelError(f"{self._path}: {message}", path=self._path)
