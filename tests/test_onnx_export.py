@@ -21,6 +21,8 @@ from gluon_resnet import __version__
 from gluon_resnet._mxnet import mx
 from gluon_resnet.deploy import onnx_export
 from gluon_resnet.deploy.export import export
+from gluon_resnet.deploy.graph import read_graph
+from gluon_resnet.deploy.onnx_check import check_model
 from gluon_resnet.deploy.onnx_export import write_onnx
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import model_names
@@ -141,6 +143,9 @@ def assert_same_in_onnxruntime(
     model = make_model(folder, network, size, size, together=together, prepare=prepare, **options)
     export(model.checkpoint, 3, model.prefix, "onnx")
     onnx.checker.check_model(f"{model.prefix}.onnx", full_check=True)
+    # Both are files that predictors read.
+    check_model(pathlib.Path(f"{model.prefix}.onnx").read_bytes(), size)
+    read_graph(f"{model.prefix}-symbol.json", f"{model.prefix}-0000.params", size, len(model.card.classes))
     # MXNet takes 6 GiB for two images of a PReLU-net.
     batches = [pictures(count, size) for count in ((1,) if network.startswith("prelu_net") else (1, 3))]
     found = [run(f"{model.prefix}.onnx", inputs) for inputs in batches]

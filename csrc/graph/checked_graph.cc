@@ -55,11 +55,15 @@ std::string mxnet_cause(const std::string& message) {
   };
   const size_t stack = message.find("\nStack trace");
   const size_t begin = std::max(behind("Error: ", 16), behind("Check failed: ", stack));
-  const std::string line = message.substr(begin, message.find('\n', begin) - begin);
-  const size_t condition = line.find(": ");
-  const bool named = condition != std::string::npos && condition + 2 < line.size();
+  std::string line = message.substr(begin, message.find('\n', begin) - begin);
+  const auto drop_to = [&](const std::string& mark, size_t from) {
+    const size_t at = line.find(mark, from);
+    if (at != std::string::npos && at + mark.size() < line.size()) line.erase(0, at + mark.size());
+  };
+  drop_to(": ", 0);
+  if (line[0] == '[') drop_to(": ", line.find("] "));  // "[19:46:52] ../src/pad-inl.h:221: CAUSE"
   constexpr size_t kMost = 200;
-  return printable(named ? line.substr(condition + 2) : line, kMost);
+  return printable(line, kMost);
 }
 
 }  // namespace gluon_resnet

@@ -85,10 +85,10 @@ class Reader {
     return name;
   }
 
-  // Of arrays, which take at least 24 bytes each, or names, which take 8.
-  uint64_t count(const char* what, size_t least) {
+  // Of things that take at least a byte each.
+  uint64_t count(const char* what) {
     const auto count = number<uint64_t>(concat("the number of ", what));
-    if (count > bytes_.size() / least) {
+    if (count > bytes_.size()) {
       fail(concat("impossible number of ", what, ": ", count), offset_ - 8);
     }
     return count;
@@ -121,9 +121,9 @@ Arrays read_arrays(const std::string& path, const std::string& bytes) {
   if (header[0] != 0x112 || header[1] != 0) {
     reader.fail("this is not an MXNet parameter file", 0);
   }
-  std::vector<Array> arrays(reader.count("arrays", 24));
-  for (Array& array : arrays) array = reader.array();
-  if (const uint64_t names = reader.count("names", 8); names != arrays.size()) {
+  std::vector<Array> arrays;  // grows with what is read
+  for (uint64_t left = reader.count("arrays"); left > 0; --left) arrays.push_back(reader.array());
+  if (const uint64_t names = reader.count("names"); names != arrays.size()) {
     reader.fail(concat("expected ", arrays.size(), " names, found ", names), reader.offset() - 8);
   }
   Arrays named;

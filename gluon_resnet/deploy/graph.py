@@ -45,7 +45,7 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
     shapes = file.shapes(size)
     dtypes, state_dtypes = file.dtypes(size)
     names = [f"arg:{name}" for name in arguments] + [f"aux:{name}" for name in states]
-    expected_shapes = dict(zip(names, [*shapes.arguments, *shapes.states]))
+    expected_shapes = dict(sorted(zip(names, [*shapes.arguments, *shapes.states])))
     expected_dtypes = dict(zip(names, [*dtypes, *state_dtypes]))
     del expected_shapes[f"arg:{INPUT}"]
     arrays = read_arrays(parameters_path)
