@@ -15,7 +15,7 @@ from gluon_resnet.data.records import Path, RecordFile
 from gluon_resnet.data.transforms import EvalTransform, Triple
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
-from gluon_resnet.numpy_file import read_arrays
+from gluon_resnet.npz import read_npz
 
 _FIELDS = ("mean_image", "mean", "std", "images")
 _COUNTABLE = 1 << 24  # cv2.calcHist counts in float32
@@ -45,10 +45,7 @@ class PixelStatistics:
     def load(cls, path: Path) -> PixelStatistics:
         """Read what `save` wrote; DataError, naming the path, for anything else."""
         path = os.fspath(path)
-        try:
-            mean_image, mean, std, images = read_arrays(path, _FIELDS)
-        except ValueError as error:
-            raise DataError(f"{path}: not a file of tools/mean.py: {error}", path=path) from None
+        mean_image, mean, std, images = read_npz(path, _FIELDS, "tools/mean.py").values()
         side = mean_image.shape[-1] if mean_image.ndim else 0
         shapes = (mean_image.shape, mean.shape, std.shape, images.shape)
         numbers = all(array.dtype.kind in "fiu" for array in (mean_image, mean, std, images))

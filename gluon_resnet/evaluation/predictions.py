@@ -11,7 +11,7 @@ import numpy as np
 from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import DataError
 from gluon_resnet.evaluation.tally import Tally
-from gluon_resnet.numpy_file import read_arrays
+from gluon_resnet.npz import read_npz
 
 _TYPES = {"files": "i4", "keys": "i8", "labels": "i4", "classes": "i4", "probabilities": "f4"}
 
@@ -67,10 +67,7 @@ class Predictions:
     @staticmethod
     def load(path: str) -> Predictions:
         """Read what `to_bytes` gives; DataError for anything else, OSError where it cannot be read."""
-        try:
-            arrays = dict(zip(_TYPES, read_arrays(path, _TYPES)))
-        except ValueError as error:
-            raise DataError(f"{path} is not what evaluate.py --predictions writes: {error}", path) from None
+        arrays = read_npz(path, _TYPES, "evaluate.py --predictions")
         for name, array in arrays.items():
             if array.dtype != _TYPES[name] or array.ndim != 1 or len(array) != len(arrays["keys"]):
                 found = f"{array.dtype} {array.shape}"

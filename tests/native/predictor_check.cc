@@ -124,7 +124,7 @@ void misuse(const std::string& prefix, const std::string& image) {
   expect_throw([&] { Predictor(prefix, card); }, "no evaluation transform");
   card.resize = 0;
   card.classes = {"one"};
-  expect_throw([&] { Predictor(prefix, card); }, "expected shape (1, 1) of the output");
+  expect_throw([&] { Predictor(prefix, card); }, "expected an output of shape (1, 1)");
   card.classes.clear();
   Predictor predictor(prefix, card);
   if (predictor.card().classes.back() != "11") fail("classes without names are numbers");
