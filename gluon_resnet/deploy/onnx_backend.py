@@ -9,7 +9,7 @@ import numpy as np
 from gluon_resnet.deploy.backend import INPUT, LOGITS, in_parts
 from gluon_resnet.deploy.onnx_check import check_model
 from gluon_resnet.errors import EnvironmentProblem, ModelError
-from gluon_resnet.files import regular_only
+from gluon_resnet.files import read_regular
 from gluon_resnet.terminal import printable
 
 try:
@@ -20,7 +20,7 @@ except ImportError:
     ) from None
 
 
-_MOST_BYTES = (1 << 31) - 1
+_MOST_BYTES = (1 << 31) - 1  # protobuf's limit
 _MOST_LETTERS = 300  # of what onnxruntime says
 
 
@@ -29,10 +29,7 @@ class OnnxBackend:
 
     def __init__(self, prefix: str, size: int, classes: Optional[int], batch_size: int, threads: int) -> None:
         self._path, self._batch_size = f"{prefix}.onnx", batch_size
-        with open(self._path, "rb", opener=regular_only) as stream:
-            content = stream.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise self._error("expected at most 2 GiB, which is protobuf's limit")
+        content = read_regular(self._path, _MOST_BYTES)
         try:
             check_model(content, size)
         except ModelError as error:

@@ -11,9 +11,9 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.data._native import NativeGraph, mxnet_cause
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError
-from gluon_resnet.files import regular_only
+from gluon_resnet.files import read_regular
 
-_MOST_BYTES = 1 << 26  # as in csrc/graph/checked_graph.h, which says so
+_MOST_BYTES = 1 << 26  # as in csrc/graph/checked_graph.h
 
 Shape = tuple[int, ...]
 
@@ -40,8 +40,7 @@ class SymbolFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with open(path, "rb", opener=regular_only) as stream:
-            text = stream.read(_MOST_BYTES + 1)
+        text = read_regular(path, _MOST_BYTES)
         try:
             self._graph = NativeGraph(text)
         except ModelError as error:

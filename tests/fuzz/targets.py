@@ -228,10 +228,9 @@ def _connection() -> Target:
 
 
 def _symbol() -> Target:
-    from gluon_resnet.deploy.symbol_file import SymbolFile
-
     from gluon_resnet._mxnet import mx
     from gluon_resnet.deploy.graph import count_classes
+    from gluon_resnet.deploy.symbol_file import SymbolFile
 
     most = 1 << 16  # values that are computed
 

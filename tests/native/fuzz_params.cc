@@ -11,9 +11,9 @@ namespace gluon_resnet {
 namespace {
 
 void run(const std::string& bytes) {
-  Shapes shapes;
+  Arrays arrays;
   try {
-    shapes = read_shapes("a.params", bytes);
+    arrays = read_arrays("a.params", bytes);
   } catch (const Error& error) {
     require_refusal(error, ErrorKind::kSystem);
     require(error.path == "a.params", "an error has the path");
@@ -22,14 +22,14 @@ void run(const std::string& bytes) {
     return;
   }
   size_t least = 32;  // two magics, two counts
-  for (const auto& [name, shape] : shapes) {
+  for (const auto& [name, array] : arrays) {
     size_t elements = 1;
-    for (const int64_t length : shape) {
+    for (const int64_t length : array.shape) {
       require(length >= 0, "a length is not negative");
       elements = length == 0 ? 0 : elements * static_cast<size_t>(length);
       if (elements == 0) break;
     }
-    least += 8 + name.size() + 24 + 8 * shape.size() + elements;
+    least += 8 + name.size() + 24 + 8 * array.shape.size() + elements;
   }
   require(least <= bytes.size(), "names and values are in the file");
 }
