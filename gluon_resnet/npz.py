@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection
 
 import numpy as np
@@ -16,7 +18,10 @@ from gluon_resnet.terminal import MOST_OF_A_NAME, printable
 _MOST_TIMES, _ALWAYS = 64, 1 << 26
 
 # What zipfile and NumPy raise for what is no archive of arrays, or not a whole one.
-_DAMAGES = (ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
+_DAMAGES = (
+    *(ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, NotImplementedError),
+    *(RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 def read_npz(path: str, names: Collection[str], writer: str) -> dict[str, np.ndarray]:
