@@ -216,12 +216,12 @@ def test_what_no_agent_sends_is_refused(line):
 
 
 def test_strangers_are_told_of_once_in_a_while_and_none_is_left_out():
-    door = types.SimpleNamespace(refused=0, name=("127.0.0.1", 7))
+    listener = types.SimpleNamespace(refused=0, name=("127.0.0.1", 7))
     said = []
-    strangers = Strangers(door, said.append)
+    strangers = Strangers(listener, said.append)
     for _ in range(1000):
         strangers.tell()
-        door.refused += 1
+        listener.refused += 1
     strangers.tell(last=True)
     strangers.tell(last=True)
     assert said == [

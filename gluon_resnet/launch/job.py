@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from gluon_resnet.door import Door
 from gluon_resnet.launch.agent import GRACE
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.member import Member, number
@@ -22,6 +21,7 @@ from gluon_resnet.launch.messages import Introduction, Line
 from gluon_resnet.launch.stops import Stops
 from gluon_resnet.launch.strangers import Strangers, check_descriptors
 from gluon_resnet.launch.tracker import Tracker
+from gluon_resnet.listener import AuthenticatedListener
 
 _START = 120.0  # seconds for all agents to connect
 _SAVE = 120.0  # seconds for the workers to save their state after a signal,
@@ -81,15 +81,18 @@ class Job:
     def run(self) -> Outcome:
         plan, token = self._plan, secrets.token_hex(16)
         check_descriptors(plan.workers + plan.servers + 1)
-        with Door(plan.address, token.encode()) as door, selectors.DefaultSelector() as selector:
-            self._selector, self._door = selector, door
-            self._strangers = Strangers(door, self._console.say)
-            address, port = door.name
+        with (
+            AuthenticatedListener(plan.address, token.encode()) as listener,
+            selectors.DefaultSelector() as selector,
+        ):
+            self._selector, self._listener = selector, listener
+            self._strangers = Strangers(listener, self._console.say)
+            address, port = listener.name
             tracker = Tracker(
                 plan.launcher, plan.workers, plan.servers, f"{address}:{port}", token, plan.hosts, plan.nodes
             )
             try:
-                self._register(door, lambda: None)  # it is looked through in each turn
+                self._register(listener, lambda: None)  # it is looked through in each turn
                 self._register(self._stops.bell, self._stops.hush)
                 self._register(tracker.reports, functools.partial(self._hear_report, tracker.reports))
                 self._register(tracker.noise, functools.partial(self._hear_noise, tracker.noise))
@@ -126,7 +129,7 @@ class Job:
     # What comes.
 
     def _admit(self) -> None:
-        for connection, address in self._door.admit():
+        for connection, address in self._listener.admit():
             self._connections.add(connection)
             self._register(connection, functools.partial(self._hear, Member(connection, address)))
         self._strangers.tell()

@@ -6,29 +6,29 @@ import resource
 import time
 from typing import Callable
 
-from gluon_resnet.door import Door
 from gluon_resnet.errors import EnvironmentProblem
+from gluon_resnet.listener import AuthenticatedListener
 
 _SILENCE = 60.0  # seconds between two lines about strangers
 _OTHERS = 48  # descriptors that a launcher needs beside those of its agents
 
 
 class Strangers:
-    """Tells of connections that `door` has refused, by `say`: a line a minute, whatever their number."""
+    """Tells of connections that `listener` has refused, by `say`: a line a minute, whatever their number."""
 
-    def __init__(self, door: Door, say: Callable[[str], None]) -> None:
-        self._door = door
+    def __init__(self, listener: AuthenticatedListener, say: Callable[[str], None]) -> None:
+        self._listener = listener
         self._say = say
         self._told = 0
         self._next = 0.0
 
     def tell(self, last: bool = False) -> None:
         """Of those since the line before; `last`: now, if there are any."""
-        refused = self._door.refused - self._told
+        refused = self._listener.refused - self._told
         if not refused or (time.monotonic() < self._next and not last):
             return
-        self._told, self._next = self._door.refused, time.monotonic() + _SILENCE
-        address, port = self._door.name
+        self._told, self._next = self._listener.refused, time.monotonic() + _SILENCE
+        address, port = self._listener.name
         many = f"{refused} connections were closed that do"
         which = many if refused > 1 else "a connection was closed that does"
         self._say(f"{which} not know the token of this run, at {address}:{port}")

@@ -22,7 +22,7 @@ from gluon_resnet.serving.batcher import SMALL, Batcher, Measured, TooManyPixels
 from gluon_resnet.serving.bodies import Bodies
 from gluon_resnet.serving.clients import client_of
 from gluon_resnet.serving.direct import Direct
-from gluon_resnet.serving.door import Door, asked, refused
+from gluon_resnet.serving.guard import Guard, asked, refused
 from gluon_resnet.serving.hosts import Hosts
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.log import log
@@ -122,7 +122,7 @@ class Service:
         return await handle(request, error)
 
     async def internal_error(self, _request: Request, _error: Exception) -> Response:
-        self._metrics.refused("internal")  # Starlette raises it again, and the door logs it
+        self._metrics.refused("internal")  # Starlette raises it again, and the guard logs it
         return JSONResponse({"error": "the server failed; its log says why"}, 500)
 
 
@@ -160,4 +160,4 @@ def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher
     app.router.redirect_slashes = False
     # Starlette's own way to a route and back takes as long as all else that Python does for a request.
     direct = app if origins else Direct(app, "/predict", service.predict, service.failed)
-    return Watched(Door(direct, hosts, metrics), {route.path for route in routes}, metrics)
+    return Watched(Guard(direct, hosts, metrics), {route.path for route in routes}, metrics)

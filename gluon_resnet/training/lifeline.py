@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Callable
 
-from gluon_resnet.door import Door
 from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.listener import AuthenticatedListener
 
 _TOKEN, _RANK = struct.Struct(">Q"), struct.Struct(">I")  # what a worker sends to worker 0
 _DONE, _STOP = b".", b"s"
@@ -123,8 +123,8 @@ def _accept(
     """Worker 0's side: the connections of all others, with their ranks."""
     token = secrets.randbits(48)
     peers: dict[socket.socket, int] = {}
-    with Door(address, _TOKEN.pack(token)) as door:
-        host, port = door.name
+    with AuthenticatedListener(address, _TOKEN.pack(token)) as listener:
+        host, port = listener.name
         share([*socket.inet_aton(host), port, token])
         end = time.monotonic() + _PATIENCE
         while len(peers) < count - 1:
@@ -136,8 +136,8 @@ def _accept(
                     f"only {len(peers)} of {count - 1} workers reached worker 0 at {host}:{port}: "
                     "is a firewall between them?"
                 )
-            door.wait(min(left, 1.0))
-            for peer, _ in door.admit():
+            listener.wait(min(left, 1.0))
+            for peer, _ in listener.admit():
                 rank = _rank(peer)
                 if 0 < rank < count and rank not in peers.values():
                     peers[peer] = rank

@@ -1,4 +1,4 @@
-"""The door of a run: a port at which a connection counts for nothing, and costs little, before it says a secret."""
+"""A port of a run, at which a connection counts for nothing, and costs little, before it says a secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAUSE = 0.5  # seconds without accepting, where no descriptor is left
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Door:
+class AuthenticatedListener:
     """A listening TCP socket whose newcomers have to begin with `secret`, byte for byte.
 
     Nothing else of a stranger is read, and nothing is parsed. Of strangers there are at most 128, and 32 of one
@@ -54,7 +54,7 @@ class Door:
         self._knock.register(self._server, select.POLLIN)
         self._selector.register(self._server, selectors.EVENT_READ)
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> AuthenticatedListener:
         return self
 
     def __exit__(

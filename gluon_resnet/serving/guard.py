@@ -19,7 +19,7 @@ _MOST_DIGITS = 18  # of a Content-Length
 _FOR_BROWSERS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
 
 
-class Door:
+class Guard:
     """An ASGI application around another one."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, metrics: Metrics) -> None:
