@@ -108,6 +108,15 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "NUL in a name": (change("nodes.1.name", "a\0b"), "has a control character"),
     "axis twice": (with_a_last("transpose", axes="(0,0,0,0)"), "an axis comes twice"),
+    "axes left out": (
+        lambda g: [
+            in_front(g, "_contrib_BilinearResize2D", {"height": "4", "width": "4"}),
+            in_front(g, "Reshape", {"shape": "(-3, 0)"}),
+            in_front(g, "mean", {"axis": "(1,)"}),
+            in_front(g, "Reshape", {"shape": "(1, -1)"}),
+        ],
+        "expected as many values as it reads, found the shape (64, 4)",
+    ),
     "axes with a gap": (with_a_last("transpose", axes="(0,2)"), "expected each axis once"),
     "negative kernel": (
         attribute("Convolution", "kernel", "(-2,-2)"),

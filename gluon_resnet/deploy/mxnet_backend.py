@@ -57,6 +57,9 @@ class MXNetBackend:
                 executor = self._executor(count)
                 executor.arg_dict[INPUT][:] = inputs[begin : begin + count]
                 rows.append(executor.forward(is_train=False)[self._outputs[output]].asnumpy())
+                if len(rows[-1]) != count:
+                    message = f"{self._path}: expected {count} rows for as many images, found {len(rows[-1])}"
+                    raise ModelError(message, path=self._path)
             except mx.base.MXNetError as error:
                 raise ModelError(f"{self._path}: {says(error)}", path=self._path) from None
             begin += count
