@@ -5,7 +5,7 @@
 #   scripts/fuzz.sh PYTHON SECONDS [TARGET ...]     of each target (default: all); PYTHON has this package and what
 #                                                   makes the first inputs; CLANG names a compiler other than clang++
 #
-# In C++ the targets are image, record, index, params and card; in Python, with py- before their names, those of
+# In C++ the targets are image, record, index, params, card and symbol; in Python, with py- before their names, those of
 # tests/fuzz/targets.py. The inputs found so far stay in build/fuzz/corpus, and the next run goes on with them. Inputs
 # that once failed stand in tests/fuzz/regressions and run first. build/fuzz/executions.txt has how often each target
 # has run, over all runs.
@@ -18,7 +18,7 @@ shift 2
 cd "$(dirname "$0")/.."
 build=build/fuzz
 regressions=tests/fuzz/regressions
-native=(image record index params card)
+native=(image record index params card symbol)
 mapfile -t in_python < <(sed -n 's/^    "\([a-z]*\)": _.*/py-\1/p' tests/fuzz/targets.py)
 "$python" -c 'import atheris' 2>/dev/null || {
     echo "The targets in Python are left out: they need atheris, for Python 3.11 or later (pip install 'gluon-resnet[fuzz]')"
@@ -34,7 +34,7 @@ done
 
 mkdir -p "$build"
 touch "$build/executions.txt"
-if [[ " $* " =~ \ (image|record|index|params|card)\  ]]; then
+if [[ " $* " =~ \ (image|record|index|params|card|symbol)\  ]]; then
     { cmake -S tests/native -B "$build" -DFUZZ=ON -DCMAKE_CXX_COMPILER="${CLANG:-clang++}" \
         && cmake --build "$build" --parallel; } >"$build/build.log" 2>&1 || { cat "$build/build.log" >&2; exit 1; }
     [[ ! " $* " =~ \ (image|record)\  ]] || "$python" tests/native/fuzz_seeds.py "$build/seeds"

@@ -21,6 +21,7 @@ NATIVE = {  # beside base/, what of csrc/ a target needs
     "params": ["predict/predict_params.cc", "graph/*.cc"],
     "card": ["predict/predict_card.cc", "graph/*.cc"],
     "index": ["records/record_*.cc"],
+    "symbol": ["graph/*.cc"],
 }
 
 

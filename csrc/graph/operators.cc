@@ -46,9 +46,11 @@ void check_variable(Node* node) {
 
 void check_attributes(const Operator& known, Node* node) {
   std::map<std::string, std::string> kept;
-  for (const auto& [name, value] : node->attributes) {
-    const auto found = std::find_if(known.attributes.begin(), known.attributes.end(),
-                                    [&](const Attribute& known) { return name == known.name; });
+  for (const auto& attribute : node->attributes) {
+    const auto& [name, value] = attribute;
+    const auto found =
+        std::find_if(known.attributes.begin(), known.attributes.end(),
+                     [&](const Attribute& known) { return attribute.first == known.name; });
     if (found != known.attributes.end()) {
       const std::string checked = checked_value(*found, value);
       if (!checked.empty()) kept[name] = checked;
