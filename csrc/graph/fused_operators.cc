@@ -14,7 +14,7 @@ namespace {
 // are the inputs of the whole, one after the other.
 class Chain {
  public:
-  explicit Chain(const Graph& graph) : graph_(graph) {
+  explicit Chain(const Graph& graph) {
     size_t next = 0;  // of the nodes
     const auto take_variable = [&](const Entry& input) {
       while (next < graph.nodes.size() && !graph.nodes[next].is_variable()) ++next;
@@ -55,7 +55,6 @@ class Chain {
   bool ends() const { return next_ == operators_.size(); }
 
  private:
-  const Graph& graph_;
   std::vector<const Node*> operators_;
   size_t variables_ = 0;
   size_t next_ = 0;
