@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional
 
 import httptools
 
@@ -226,9 +226,9 @@ def _target(url: bytes) -> tuple[bytes, bytes]:
     if url == b"*":
         return url, b""
     try:
-        parsed: Union[httptools.URL, None] = httptools.parse_url(url)
+        parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
-        parsed = None
-    if parsed is None or not url.isascii() or not (url.startswith(b"/") or parsed.schema):
+        raise malformed("the URL makes no sense") from None
+    if not url.isascii() or not (url.startswith(b"/") or parsed.schema):
         raise malformed("the URL makes no sense")
     return parsed.path or b"/", parsed.query or b""

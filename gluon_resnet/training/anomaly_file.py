@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Callable, Optional, Union
@@ -116,7 +117,7 @@ def _to_json(value: Optional[float]) -> Union[float, str, None]:
 def _check(file: AnomalyFile) -> None:
     kinds: Mapping[str, Callable[[Any], bool]] = {
         "int": lambda value: is_integer(value, -_MOST, _MOST),
-        "float": lambda value: is_number(value, -_MOST, _MOST),
+        "float": lambda value: is_number(value, -sys.float_info.max, sys.float_info.max),
         "str": lambda value: isinstance(value, str),
         "Optional[float]": lambda value: value is None or kinds["float"](value),
         "Union[float, str, None]": lambda value: kinds["Optional[float]"](value) or isinstance(value, str),
