@@ -72,7 +72,7 @@ done
     || { echo "ssh: connect to host $host port 22: No route to host" >&2; exit 255; }
 # What runs there outlives this client, as with ssh.
 setsid ip netns exec "$host" unshare --uts env -i HOME=/ PATH=/usr/bin:/bin \
-    sh -c 'hostname "$0"; exec sh -c "$*"' "$host" "$@" &
+    sh -c 'hostname "$0"; exec sh -c "$*"' "$host" "$@" <&0 &  # which would read /dev/null, and not the token
 wait $!
 SSH
 chmod +x "$work/bin/ssh"
