@@ -25,8 +25,15 @@ class Failures(logging.Handler):
         super().__init__()
         self.texts: list[str] = []
         self.setLevel(logging.ERROR)  # below are what clients are refused for
+
+    def __enter__(self) -> None:
+        """Instead of the log's own way: other tests of this process have it back afterwards."""
+        self._propagate, log.propagate = log.propagate, False
         log.addHandler(self)
-        log.propagate = False
+
+    def __exit__(self, *error: object) -> None:
+        log.removeHandler(self)
+        log.propagate = self._propagate
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(self.format(record))
@@ -97,7 +104,8 @@ class Client:
 
     def talk(self, pieces: list[bytes]) -> bytes:
         """What a server answers; RuntimeError where it fails."""
-        answer = self._loop.run_until_complete(self._talk(pieces))
+        with self._failures:
+            answer = self._loop.run_until_complete(self._talk(pieces))
         if self._failures.texts:
             raise RuntimeError(self._failures.texts.pop())
         return answer
