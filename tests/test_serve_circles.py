@@ -8,9 +8,9 @@ import types
 from typing import Any
 
 import pytest
+from hostile_clients import one_bit
 from served import FakeNetwork, make_parts
 from test_serve_fuzz import Asked, post, started, status_of
-from test_serve_turns import one_bit
 
 from gluon_resnet.serving.limits import Limits
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 import threading
-import zlib
 from typing import Any
 
 import numpy as np
 import pytest
+from hostile_clients import one_bit
 from hypothesis import given
 from hypothesis import strategies as st
 from serve_clients import form, labels, shade
@@ -24,17 +23,6 @@ from gluon_resnet.serving.refusal import Refusal
 from gluon_resnet.serving.turns import Owner, Turns
 
 HOG, GOOD = Owner("hog", 1), Owner("good", 2)
-
-
-def one_bit(side: int) -> bytes:
-    """A black PNG, a few kB for many millions of pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((side + 7) // 8 + 1) * side, 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
