@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # keep_study.sh STUDY KEPT: a copy of the folder of a study (tools/reproduce.py), running or not, from which it can be
-# gone on with: logs, reports and tests, and of each network the last state and the last and the best parameters.
+# gone on with: logs, the report in Markdown and tests, and of each network the last state and the last and the best parameters.
 set -euo pipefail
 if [ $# -ne 2 ] || [ ! -f "$1/study.json" ]; then
     echo "usage: keep_study.sh STUDY KEPT, where STUDY has a study.json" >&2
@@ -26,8 +26,10 @@ for _ in 1 2 3 4 5; do
     done
     find "$kept" -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -r {} +
     if cp -a -- "${wanted[@]}" "$kept" 2>/dev/null; then
-        # What is written beside them: everything but other states and parameters, and what is not whole.
-        find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name '*.params' ! -name '*-resume*.json' -exec cp -a -t "$kept" {} +
+        # What is written beside them: everything but other states and parameters, what is not whole, and pages, which
+        # are written anew from the rest.
+        find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name '*.params' ! -name '*-resume*.json' ! -name '*.html' \
+            -exec cp -a -t "$kept" {} +
         du -sh "$kept"
         exit 0
     fi

@@ -21,6 +21,8 @@ def write_study(folder: pathlib.Path, iterations: tuple[int, ...]) -> None:
         "net-log.jsonl",
         "net-1-crop.json",
         "net-mean.npz",
+        "net-report.html",
+        "report.html",
         ".lock",
         ".net-log.jsonl.x.tmp",
     ):
