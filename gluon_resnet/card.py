@@ -26,7 +26,7 @@ from gluon_resnet.json_values import (
     require_keys,
 )
 from gluon_resnet.provenance import Exported, MeasuredError, Source, TrainedBy, TrainedOn, require_named_texts
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
+from gluon_resnet.terminal import printable_name, shown
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -132,7 +132,7 @@ class ModelCard:
         Such files may be there all the same, from an earlier export of another network.
         """
         if self.exported is not None and name not in self.exported.formats:
-            found = printable(", ".join(self.exported.formats) or "none", MOST_OF_A_NAME)
+            found = printable_name(", ".join(self.exported.formats) or "none")
             raise ModelError(f"{path}: exported: expected the format {name}, found {found}", path=path)
 
     def with_error(self, error: MeasuredError) -> ModelCard:

@@ -17,6 +17,8 @@ from gluon_resnet.terminal import shown
 
 _Record = TypeVar("_Record")
 
+INT64_MAX = (1 << 63) - 1  # a bound for numbers of which nothing else is known
+
 _MOST_BYTES = 1 << 24  # of a file: the names of 20,000 classes take a tenth
 _MOST_LEVELS = 100  # copying and writing takes a function call for each
 _MOST_DIGITS = 1000  # of a whole number: reading one takes quadratic time in older versions of Python

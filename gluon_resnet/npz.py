@@ -12,7 +12,7 @@ import numpy as np
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import regular_only
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import printable_name
 
 # How many times as large as the file its arrays may be; small files may be of many equal values.
 _MOST_TIMES, _ALWAYS = 64, 1 << 26
@@ -43,7 +43,7 @@ def read_npz(path: str, names: Collection[str], writer: str) -> dict[str, np.nda
                     raise ValueError(f"its arrays are more than {_MOST_TIMES} times as large")
                 return {name: _array(archive, member) for name, member in members.items()}
         except _DAMAGES as error:
-            reason = printable(str(error), MOST_OF_A_NAME)
+            reason = printable_name(str(error))
             raise DataError(f"{path}: not a file of {writer}: {reason}", path) from None
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from gluon_resnet.json_values import is_integer, is_json, is_number, is_text, require
+from gluon_resnet.json_values import INT64_MAX, is_integer, is_json, is_number, is_text, require
 
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
-_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class DataSet:
 
     def __post_init__(self) -> None:
         _require_texts(self.files, "files", "names of files")
-        require(is_integer(self.images, 1, _MOST), "images", "how many", self.images)
+        require(is_integer(self.images, 1, INT64_MAX), "images", "how many", self.images)
         _require_digits(self.fingerprint, "fingerprint", 16)
 
 
@@ -70,9 +69,9 @@ class MeasuredError:
 
     def __post_init__(self) -> None:
         _require_text(self.protocol, "protocol")
-        require(is_integer(self.epoch, 0, _MOST), "epoch", "a number from 0", self.epoch)
+        require(is_integer(self.epoch, 0, INT64_MAX), "epoch", "a number from 0", self.epoch)
         require(_is_date(self.date), "date", "a time like 2026-11-21T18:30:00Z", self.date)
-        require(is_integer(self.top_k, 1, _MOST), "top_k", "a number from 1", self.top_k)
+        require(is_integer(self.top_k, 1, INT64_MAX), "top_k", "a number from 1", self.top_k)
         for name in ("top1_error", "topk_error"):
             require(_is_percentage(getattr(self, name)), name, "per cent", getattr(self, name))
         for name in ("top1_interval", "topk_interval"):

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Optional, TextIO
 
-# No path is longer. Whoever puts a name from a file into a sentence has a lower bound: MOST_OF_A_NAME.
-MOST = 4096
-MOST_OF_A_NAME = 80
+MOST = 4096  # no path is longer
+MOST_OF_A_NAME = 80  # from a file, in a sentence
+MOST_OF_A_REASON = 4 * MOST_OF_A_NAME  # which may quote what stands in a file
 
 # Controls (C0, DEL, C1), separators of lines, and what has no shape of its own but moves or hides others: Unicode 15's
 # categories Cc, Cf, Cs, Zl and Zp, and the blocks where it has room for more. csrc/base/printable.cc has the same.
@@ -44,9 +44,19 @@ def printable(text: str, most: Optional[int] = MOST) -> str:
     return escaped[:first] + _CUT + escaped[len(escaped) - (most - len(_CUT) - first) :]
 
 
+def printable_name(name: str) -> str:
+    """A name out of a file for a sentence."""
+    return printable(name, MOST_OF_A_NAME)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says of a file, for a sentence about that file."""
+    return printable(str(error) or type(error).__name__, MOST_OF_A_REASON)
+
+
 def shown(value: Any) -> str:
     """A value out of a file for a sentence, as Python writes it, but short: a small file can describe a large one."""
-    return printable(_shown(value, _DEPTH), MOST_OF_A_NAME)
+    return printable_name(_shown(value, _DEPTH))
 
 
 def say(sentence: str) -> None:

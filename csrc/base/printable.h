@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace gluon_resnet {
 
@@ -15,6 +16,11 @@ constexpr size_t kMostOfAName = 80;    // in a sentence
 // same JSON. Of more than `most` letters the middle is left out. To the byte as
 // gluon_resnet/terminal.py does.
 std::string printable(const std::string& text, size_t most = kMostPrinted);
+
+// A name out of a file for a sentence.
+inline std::string printable_name(std::string_view name) {
+  return printable(std::string(name), kMostOfAName);
+}
 
 }  // namespace gluon_resnet
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "graph/shown.h"
+#include "base/printable.h"
 
 namespace gluon_resnet {
 namespace {
@@ -144,7 +144,7 @@ std::string checked_value(const Attribute& attribute, const std::string& text) {
   const std::string expected = check(attribute, &value);
   if (!expected.empty()) {
     throw Error(ErrorKind::kModel,
-                concat(attribute.name, ": expected ", expected, ", found ", shown(text)));
+                concat(attribute.name, ": expected ", expected, ", found ", printable_name(text)));
   }
   return value;
 }

@@ -6,7 +6,6 @@
 #include "base/printable.h"
 #include "graph/operator_table.h"
 #include "graph/operators.h"
-#include "graph/shown.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,9 +1,9 @@
 // What is inside the nodes that oneDNN has fused of others; see operators.h.
 #include <set>
 
+#include "base/printable.h"
 #include "graph/operator_table.h"
 #include "graph/operators.h"
-#include "graph/shown.h"
 
 namespace gluon_resnet {
 namespace {

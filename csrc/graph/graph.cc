@@ -3,8 +3,8 @@
 #include <set>
 #include <utility>
 
+#include "base/printable.h"
 #include "graph/json_reader.h"
-#include "graph/shown.h"
 
 namespace gluon_resnet {
 namespace {
@@ -80,7 +80,7 @@ class GraphReader {
       } else if (key == "backward_source_id") {
         json_.skip();
       } else {
-        fail(concat("a node has the unknown key '", shown(key), "'"));
+        fail(concat("a node has the unknown key '", printable_name(key), "'"));
       }
     });
     if (!op || !name || !inputs) fail("expected nodes with 'op', 'name' and 'inputs'");
@@ -90,7 +90,7 @@ class GraphReader {
   void read_attributes(Node* node) {
     json_.object("attributes", [&](const std::string& key) {
       if (!node->attributes.emplace(key, json_.string("an attribute in quotes")).second) {
-        fail(concat("there are two values of '", shown(key), "'"));
+        fail(concat("there are two values of '", printable_name(key), "'"));
       }
     });
   }
@@ -102,7 +102,7 @@ class GraphReader {
     }
     for (const char letter : name) {
       if (static_cast<unsigned char>(letter) < ' ' || letter == '\x7f') {
-        fail(concat("the name '", shown(name), "' has a control character"));
+        fail(concat("the name '", printable_name(name), "' has a control character"));
       }
     }
     return name;
@@ -131,7 +131,7 @@ class GraphReader {
   void check_node(const Node& node, size_t index) const {
     for (const Entry& input : node.inputs) {
       if (input.node >= index) {
-        fail(concat("node ", index, ", '", shown(node.name), "', reads node ", input.node,
+        fail(concat("node ", index, ", '", printable_name(node.name), "', reads node ", input.node,
                     ", which does not come before it"));
       }
     }

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "graph/shown.h"
+#include "base/printable.h"
 
 namespace gluon_resnet {
 namespace {
@@ -35,7 +35,7 @@ void JsonReader::fail(const std::string& message, size_t offset) const {
 }
 
 void JsonReader::refuse_second(const std::string& key, size_t offset) const {
-  fail(concat("there are two values of '", shown(key), "'"), offset);
+  fail(concat("there are two values of '", printable_name(key), "'"), offset);
 }
 
 void JsonReader::refuse(const char* what) {
@@ -177,7 +177,7 @@ int64_t JsonReader::integer(const char* what) {
   const std::string_view digits = number();
   const bool whole = digits.find_first_of(".eE") == std::string_view::npos;
   if (!whole || digits.size() > kMostDigits) {
-    fail(concat("expected ", what, ", found ", shown(digits)), start);
+    fail(concat("expected ", what, ", found ", printable_name(digits)), start);
   }
   return std::stoll(std::string(digits));
 }

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <set>
 
+#include "base/printable.h"
 #include "graph/attribute_value.h"
 #include "graph/checked_graph.h"
 #include "graph/operator_table.h"
-#include "graph/shown.h"
 
 namespace gluon_resnet {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kModel, message); }
 
 std::string title(const Node& node) {
-  return concat(shown(node.op), ", the node '", shown(node.name), "'");
+  return concat(printable_name(node.op), ", the node '", printable_name(node.name), "'");
 }
 
 bool ends_with(const std::string& text, const std::string& end) {
@@ -55,7 +55,7 @@ void check_attributes(const Operator& known, Node* node) {
       const std::string checked = checked_value(*found, value);
       if (!checked.empty()) kept[name] = checked;
     } else if (!is_of_training(name)) {
-      fail(concat("there is no attribute '", shown(name), "'"));
+      fail(concat("there is no attribute '", printable_name(name), "'"));
     }
   }
   for (const char* const name : known.required) {
@@ -204,7 +204,7 @@ void check_operators(Graph* graph) {
     if (node.is_variable()) {
       check_variable(&node);
       if (!variables.insert(node.name).second) {
-        fail(concat("two inputs are named '", shown(node.name), "'"));
+        fail(concat("two inputs are named '", printable_name(node.name), "'"));
       }
       continue;
     }

@@ -6,7 +6,6 @@
 #include "graph/checked_graph.h"
 #include "graph/operator_table.h"
 #include "graph/operators.h"
-#include "graph/shown.h"
 
 namespace gluon_resnet {
 namespace {
@@ -22,7 +21,7 @@ constexpr uint64_t kAlwaysInAll = 1 << 30;
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kModel, message); }
 
 [[noreturn]] void fail(const Node& node, const std::string& message) {
-  fail(concat(shown(node.op), ", the node '", shown(node.name), "': ", message));
+  fail(concat(printable_name(node.op), ", the node '", printable_name(node.name), "': ", message));
 }
 
 std::string text(const Shape& shape) {

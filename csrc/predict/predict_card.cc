@@ -72,7 +72,7 @@ class Parser {
  private:
   void expect(bool condition, const char* key, const char* expected, const json& found) const {
     if (!condition) {
-      const std::string shown = printable(found.dump(), kMostOfAName);
+      const std::string shown = printable_name(found.dump());
       fail_model(path_, concat(key, ": expected ", expected, ", found ", shown));
     }
   }

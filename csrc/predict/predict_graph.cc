@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/printable.h"
 #include "base/read_file.h"
-#include "graph/shown.h"
 #include "predict/predict_api.h"
 #include "predict/predict_error.h"
 
@@ -153,7 +153,7 @@ void check_fusion(const std::string& path, const Graph& graph) {
   if (chosen != nullptr && std::string(chosen) != "MKLDNN") return;
   const std::string convolution = misfused_convolution(graph);
   if (convolution.empty()) return;
-  fail_model(path, concat("MXNet would fuse the convolution ", shown(convolution),
+  fail_model(path, concat("MXNet would fuse the convolution ", printable_name(convolution),
                           ", which is read twice, and compute something else; set "
                           "MXNET_SUBGRAPH_BACKEND=default, or export the network again"));
 }

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/printable.h"
 #include "graph/json_reader.h"
-#include "graph/shown.h"
 #include "predict/predict_error.h"
 
 namespace gluon_resnet {
@@ -130,7 +130,7 @@ Arrays read_arrays(const std::string& path, const std::string& bytes) {
   for (const Array& array : arrays) {
     const size_t start = reader.offset();
     if (const std::string name = reader.name(); !named.emplace(name, array).second) {
-      reader.fail("there are two parameters " + shown(name), start);
+      reader.fail("there are two parameters " + printable_name(name), start);
     }
   }
   if (reader.offset() != bytes.size()) {
@@ -141,7 +141,7 @@ Arrays read_arrays(const std::string& path, const std::string& bytes) {
 
 void check_arrays(const std::string& path, const Arrays& expected, const Arrays& found) {
   const auto fail = [&](const std::string& name, const std::string& message) {
-    fail_model(path, concat("parameter ", shown(name), message));
+    fail_model(path, concat("parameter ", printable_name(name), message));
   };
   const auto fits = [](int64_t a, int64_t b) { return a == b || a == 0 || a == -1; };
   for (const auto& [name, array] : expected) {

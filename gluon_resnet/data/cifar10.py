@@ -17,7 +17,7 @@ from gluon_resnet.data.sources import Picture
 from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import read_regular
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
+from gluon_resnet.terminal import reason_of, shown
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXELS = 3 * 32 * 32
@@ -83,16 +83,12 @@ def cifar10_sources(root: str) -> dict[str, Cifar10Source]:
 def _folder_files(root: str) -> dict[str, Read]:
     folders = [root, *(os.path.join(root, f"cifar-10-batches-{kind}") for kind in ("bin", "py"))]
     paths = [os.path.join(f, name) for f in folders if os.path.isdir(f) for name in sorted(os.listdir(f))]
-    return {path: partial(_read_file, path) for path in paths if os.path.isfile(path)}
+    return {path: partial(read_regular, path) for path in paths if os.path.isfile(path)}
 
 
 def _archive_files(root: str) -> dict[str, Read]:
     archive = TarArchive(root)
     return {path: partial(archive.read, path) for path in archive.survey(("", ".bin")).paths}
-
-
-def _read_file(path: str) -> bytes:
-    return read_regular(path)
 
 
 def _load(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +119,7 @@ def _load_pickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         elif not isinstance(labels, np.ndarray):
             raise TypeError(f"expected a list of labels, found {shown(labels)}")
     except Exception as error:  # whatever a damaged pickle leads to
-        reason = printable(str(error) or type(error).__name__, 4 * MOST_OF_A_NAME)
+        reason = reason_of(error)
         raise DataError(f"{name}: not a Python batch of CIFAR-10: {reason}", path=name) from error
     # A pickle can ask for an array without saying what is in it.
     whole = planes.dtype == np.uint8 and planes.ndim == 2 and 0 < planes.nbytes <= len(data)

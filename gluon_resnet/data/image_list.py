@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import regular_only, whole_file
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
+from gluon_resnet.terminal import printable_name, shown
 
 _MOST_CLASS = 1 << 24  # float32 holds every whole number up to it
 
@@ -84,7 +84,7 @@ def _parse(line: str) -> Entry:
     for label, field in zip(labels, fields[1:-1]):
         problem = _label_problem(label)
         if problem is not None:
-            held = printable(field, MOST_OF_A_NAME)
+            held = printable_name(field)
             raise ValueError(f"expected labels that a record can hold, found {held}, {problem}")
     return Entry(key, labels, fields[-1])
 

@@ -19,7 +19,7 @@ from gluon_resnet.data.left_out import Survey, is_hidden, survey
 from gluon_resnet.data.sources import EXTENSIONS, FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError
 from gluon_resnet.files import regular_only
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
+from gluon_resnet.terminal import printable_name, reason_of, shown
 
 _Opener = Callable[[IO[bytes]], IO[bytes]]
 _COMPRESSED: tuple[tuple[bytes, str, _Opener], ...] = (
@@ -113,7 +113,7 @@ class TarArchive:
             if target not in self._links:
                 break
             target = self._links[target]
-        link = f"a link to {printable(target, MOST_OF_A_NAME)}, which is not there"
+        link = f"a link to {printable_name(target)}, which is not there"
         what = "there is no such member" if target == name else link
         return ImageError(f"{what} in {self.path}", path=self.path)
 
@@ -165,9 +165,9 @@ class TarArchive:
                 mark = stream.read(tarfile.BLOCKSIZE)
         except _DAMAGE as error:
             known = isinstance(error, (tarfile.TarError, _HeaderError))
-            reason = printable(str(error), 4 * MOST_OF_A_NAME) if known else "headers that no program writes"
+            reason = reason_of(error) if known else "headers that no program writes"
             what = f"not a whole tar archive, or none: {reason}"
-            after = f" (after the member {printable(last.name, MOST_OF_A_NAME)})" if last else ""
+            after = f" (after the member {printable_name(last.name)})" if last else ""
             raise DataError(f"{self._place(folder)}: {what}{after}", path=self.path) from None
         if mark != bytes(tarfile.BLOCKSIZE):
             what = "expected a member of a tar archive or the mark of its end"
@@ -183,7 +183,7 @@ class TarArchive:
     ) -> None:
         """DataError unless it is a member behind the `last` one, of a size; and one of not too many."""
         self._left -= 1
-        name = printable(info.name, MOST_OF_A_NAME)
+        name = printable_name(info.name)
         if info.size < 0 or (last and info.offset <= last.offset):
             self._fail(
                 start + info.offset, f"the member {name} has a size of {info.size} bytes, which cannot be"
@@ -205,9 +205,7 @@ class TarArchive:
             if full != os.curdir:
                 self._folders.add(full)
         elif info.issparse():
-            what = (
-                f"{printable(info.name, MOST_OF_A_NAME)} is a sparse file; make the archive without --sparse"
-            )
+            what = f"{printable_name(info.name)} is a sparse file; make the archive without --sparse"
             self._fail(start + info.offset, what)
         elif info.isreg() and full.lower().endswith(".tar"):
             if depth == _MOST_NESTED:
@@ -222,7 +220,7 @@ class TarArchive:
             self._special.append(full)
 
     def _place(self, folder: str) -> str:
-        return f"{self.path}: {printable(folder, MOST_OF_A_NAME)}.tar" if folder else self.path
+        return f"{self.path}: {printable_name(folder)}.tar" if folder else self.path
 
     def _fail(self, offset: int, message: str) -> NoReturn:
         raise DataError(f"{self.path}: at offset {offset}: {message}", path=self.path, offset=offset)

@@ -13,7 +13,7 @@ from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.symbol_file import SymbolFile
 from gluon_resnet.errors import ModelError
 from gluon_resnet.models.parameters import check_arrays, read_arrays
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import printable_name
 
 _MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predict/predictor.cc
 
@@ -53,7 +53,7 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
     for name, array in sorted(arrays.items()):
         dtype = np.dtype(expected_dtypes[name] or "float32")
         if dtype != array.dtype:
-            message = f"parameter {printable(name, MOST_OF_A_NAME)}: expected {dtype}, found {array.dtype}"
+            message = f"parameter {printable_name(name)}: expected {dtype}, found {array.dtype}"
             raise _error(parameters_path, message)
     file.check_results(size, {name[4:]: array.shape for name, array in arrays.items()})
     return Graph(symbol, {name[4:]: array for name, array in arrays.items()}, outputs)

@@ -15,7 +15,7 @@ import numpy as np
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.onnx_file import read_model
 from gluon_resnet.errors import ModelError
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import MOST_OF_A_NAME, printable, printable_name
 
 Shape = tuple[int, ...]
 
@@ -71,7 +71,7 @@ def check_model(content: bytes, size: int) -> None:
     for tensor in graph["initializer"]:
         name, array = _array(tensor)
         if name in shapes:
-            raise ModelError(f"two tensors are named {printable(name, MOST_OF_A_NAME)}")
+            raise ModelError(f"two tensors are named {printable_name(name)}")
         shapes[name] = array.shape
         if array.dtype == np.int64:
             numbers[name] = array.reshape(-1).tolist()[:64]
@@ -98,7 +98,7 @@ def check_model(content: bytes, size: int) -> None:
 
 def _array(tensor: dict[str, Any]) -> tuple[str, np.ndarray]:
     name, shape = tensor.get("name", ""), tuple(tensor["dims"])
-    shown = printable(name, MOST_OF_A_NAME)
+    shown = printable_name(name)
     if tensor["external_data"] or tensor.get("data_location", 0) != 0:
         raise ModelError(
             f"the tensor {shown} is in another file, which is not read: export the network again"
@@ -126,7 +126,7 @@ def _result(node: dict[str, Any], shapes: dict[str, Shape], numbers: dict[str, A
         name = attribute.get("name", "")
         kind = kinds.get(name)
         if kind is None or name in attributes or attribute.get("type") != _KINDS[kind]:
-            raise ModelError(f"there is no attribute {printable(name, MOST_OF_A_NAME)} of this kind")
+            raise ModelError(f"there is no attribute {printable_name(name)} of this kind")
         attributes[name] = attribute.get(kind, 0)
         if kind == "f" and not math.isfinite(attributes[name]):
             raise ModelError(f"{name}: expected a number, found {attributes[name]}")

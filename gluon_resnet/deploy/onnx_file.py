@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Union
 
 from gluon_resnet.errors import ModelError
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import printable_name
 
 _MOST_FIELDS = 1_000_000  # of a file; ResNet-1202 has 200,000
 _MOST_NUMBERS = 64  # in a list
@@ -154,7 +154,7 @@ class _Reader:
         try:
             return bytes(content).decode()
         except UnicodeDecodeError:
-            raise ModelError(f"not in UTF-8: {printable(str(bytes(content[:40])), MOST_OF_A_NAME)}") from None
+            raise ModelError(f"not in UTF-8: {printable_name(str(bytes(content[:40])))}") from None
 
     @staticmethod
     def _bytes(wire: int, value: Value) -> memoryview:

@@ -23,7 +23,7 @@ import numpy as np
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import ModelError
 from gluon_resnet.files import read_regular, whole_file
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import printable_name
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -66,7 +66,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         start = reader.offset
         name = reader.name()
         if name in named:
-            raise reader.error(f"there are two parameters {printable(name, MOST_OF_A_NAME)}", start)
+            raise reader.error(f"there are two parameters {printable_name(name)}", start)
         named[name] = array
     if reader.offset != len(reader.data):
         raise reader.error(f"{len(reader.data) - reader.offset} bytes follow the end", reader.offset)
@@ -81,7 +81,7 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping
 
     def fail(name: str, message: str) -> ModelError:
         return ModelError(
-            f"{os.fspath(path)}: parameter {printable(name, MOST_OF_A_NAME)}{message}", path=os.fspath(path)
+            f"{os.fspath(path)}: parameter {printable_name(name)}{message}", path=os.fspath(path)
         )
 
     for name, shape in expected.items():

@@ -20,7 +20,7 @@ from gluon_resnet.reproduction.example import EXAMPLE
 from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 
 def read_run_of(prefix: str) -> Optional[Run]:
@@ -50,7 +50,7 @@ def read_evaluation(path: str) -> Evaluation:
                 f"{result.top1_wrong} and {result.topk_wrong} of {result.images} images are wrong"
             )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = printable(f"{type(error).__name__}: {error}", 4 * MOST_OF_A_NAME)
+        reason = printable(f"{type(error).__name__}: {error}", MOST_OF_A_REASON)
         raise DataError(
             f"{path} is not what evaluate.py writes: {reason}; remove it, and it is made again", path
         ) from None

@@ -19,14 +19,13 @@ from typing import Any, Callable, Optional, Union
 
 from gluon_resnet.errors import ModelError
 from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import is_integer, is_number, read_json, require
+from gluon_resnet.json_values import INT64_MAX, is_integer, is_number, read_json, require
 from gluon_resnet.models.parameters import write_arrays
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import reason_of
 from gluon_resnet.training.anomaly import Anomaly, Place
 from gluon_resnet.training.checkpoint import Checkpoints
 
 _FORMAT = "gluon-resnet anomaly 1"
-_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class AnomalyFile:
             _check(result)
             return result
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = printable(str(error), 4 * MOST_OF_A_NAME)
+            reason = reason_of(error)
             raise ModelError(f"{path} is not the file of an anomaly: {reason}", path) from None
 
 
@@ -116,7 +115,7 @@ def _to_json(value: Optional[float]) -> Union[float, str, None]:
 
 def _check(file: AnomalyFile) -> None:
     kinds: Mapping[str, Callable[[Any], bool]] = {
-        "int": lambda value: is_integer(value, -_MOST, _MOST),
+        "int": lambda value: is_integer(value, -INT64_MAX, INT64_MAX),
         "float": lambda value: is_number(value, -sys.float_info.max, sys.float_info.max),
         "str": lambda value: isinstance(value, str),
         "Optional[float]": lambda value: value is None or kinds["float"](value),

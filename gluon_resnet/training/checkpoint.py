@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models.parameters import parameter_values, write_arrays
 from gluon_resnet.models.saved import parameters_path
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable, warn
+from gluon_resnet.terminal import printable_name, warn
 from gluon_resnet.training.background import BackgroundWriter
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_data import RunData
@@ -151,7 +151,7 @@ class Checkpoints:
         for name in sorted({*state.settings, *self._settings}):
             then, now = state.settings.get(name), self._settings.get(name)
             if then != now:
-                then, now = (printable(str(value), MOST_OF_A_NAME) for value in (then, now))
+                then, now = (printable_name(str(value)) for value in (then, now))
                 raise UsageError(
                     f"{state.path} is of a run with another {name} ({then}, now {now}): "
                     "a run goes on under its own settings, others start from its weights with --load-epoch"

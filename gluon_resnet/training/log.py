@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import own_file, regular_only, whole_file
-from gluon_resnet.json_values import is_integer, parse_json, require
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.json_values import INT64_MAX, is_integer, parse_json, require
+from gluon_resnet.terminal import reason_of
 
 if TYPE_CHECKING:
     from gluon_resnet.training.metrics import Sums  # it imports MXNet
-
-_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -219,7 +217,7 @@ def _read(path: str, kind: type[_Record], whose: str) -> Iterator[_Record]:
             try:
                 yield _parsed(kind, parse_json(line, finite=False))  # a loss may be NaN
             except (ValueError, TypeError) as error:
-                reason = printable(str(error), 4 * MOST_OF_A_NAME)
+                reason = reason_of(error)
                 raise DataError(f"{path}: line {number} is not {whose} record: {reason}", path) from None
 
 
@@ -230,7 +228,7 @@ def _parsed(kind: type[_Record], content: Any) -> _Record:
     record = kind(**content)
     for field in fields(kind):
         value, optional = getattr(record, field.name), "Optional" in str(field.type)
-        number = is_integer(value, -_MOST, _MOST) or (
+        number = is_integer(value, -INT64_MAX, INT64_MAX) or (
             "int" not in str(field.type) and isinstance(value, float)
         )
         require(number or (optional and value is None), field.name, "a number", value)

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from gluon_resnet.json_values import is_integer, require
+from gluon_resnet.json_values import INT64_MAX, is_integer, require
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.schedule import Observed
-
-_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,9 @@ class Position:
 
     def __post_init__(self) -> None:
         for name in ("epoch", "batch", "iteration"):
-            require(is_integer(getattr(self, name), 0, _MOST), name, "a number from 0", getattr(self, name))
+            require(
+                is_integer(getattr(self, name), 0, INT64_MAX), name, "a number from 0", getattr(self, name)
+            )
 
     def done(self, iterations: int) -> bool:
         """Whether a run of so many iterations has nothing left to do, validation included."""
@@ -68,5 +68,5 @@ def _require_numbers(values: Any) -> None:
     """UsageError unless all are numbers; a loss may be NaN."""
     require(isinstance(values, dict), "a part of the position", "an object", values)
     for name, value in values.items():
-        number = isinstance(value, float) or is_integer(value, -_MOST, _MOST)
+        number = isinstance(value, float) or is_integer(value, -INT64_MAX, INT64_MAX)
         require(number, name, "a number", value)

@@ -24,11 +24,10 @@ import numpy as np
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import is_integer, read_json, require
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.json_values import INT64_MAX, is_integer, read_json, require
+from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 _FORMAT = "gluon-resnet run card 1"
-_MOST = (1 << 63) - 1
 _WORST, _RIVALS = 10, 3  # classes, and for each the classes that it is taken for
 
 
@@ -43,7 +42,7 @@ class Event:
     def __post_init__(self) -> None:
         for name in ("time", "text"):
             require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
-        require(is_integer(self.iteration, 0, _MOST), "iteration", "a number from 0", self.iteration)
+        require(is_integer(self.iteration, 0, INT64_MAX), "iteration", "a number from 0", self.iteration)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class WorstClass:
 
     def __post_init__(self) -> None:
         pairs = [(self.name, self.images), (self.name, self.wrong), *self.taken_for]
-        good = all(len(p) == 2 and isinstance(p[0], str) and is_integer(p[1], 0, _MOST) for p in pairs)
+        good = all(len(p) == 2 and isinstance(p[0], str) and is_integer(p[1], 0, INT64_MAX) for p in pairs)
         require(good, "worst_classes", "names with numbers of images", pairs)
 
 
@@ -103,10 +102,10 @@ class RunCard:
                 texts = all(isinstance(text, str) for text in getattr(card, name).values())
                 require(texts, name, "an object of texts", getattr(card, name))
             require(isinstance(card.command, str), "command", "text", card.command)
-            require(is_integer(card.epochs, 0, _MOST), "epochs", "a number from 0", card.epochs)
+            require(is_integer(card.epochs, 0, INT64_MAX), "epochs", "a number from 0", card.epochs)
             return card
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = printable(f"{type(error).__name__}: {error}", 4 * MOST_OF_A_NAME)
+            reason = printable(f"{type(error).__name__}: {error}", MOST_OF_A_REASON)
             raise DataError(f"{path} is not a run card: {reason}", path) from None
 
 

@@ -21,7 +21,7 @@ from gluon_resnet.files import beside, regular_only, temporary_name
 from gluon_resnet.json_values import is_integer, read_json, require
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.models.saved import newest_epoch
-from gluon_resnet.terminal import MOST_OF_A_NAME, printable
+from gluon_resnet.terminal import reason_of
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.run_data import RunData
 
@@ -226,7 +226,7 @@ def _parsed(path: str) -> State:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-        raise ValueError(f"{kind}{printable(str(error), 4 * MOST_OF_A_NAME)}") from None
+        raise ValueError(f"{kind}{reason_of(error)}") from None
 
 
 def _is_whole(path: str) -> bool:
