@@ -38,7 +38,6 @@ def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
             os.fsync(stream.fileno())
         temporary.appear()
     except BaseException as error:
-        temporary.remove()
         temporary.explain(error)
         raise
     finally:

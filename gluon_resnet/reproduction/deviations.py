@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gluon_resnet.data import RecordFile
-from gluon_resnet.reproduction.experiments import FASHION_MNIST, Experiment
+from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.study import StudiedNet
 from gluon_resnet.training.recipes import Recipe, get_recipe
 from gluon_resnet.training.run_card import described_images
@@ -35,7 +35,7 @@ def deviations(
             "The images are JPEG copies of CIFAR-10, which lose detail: errors are some points higher than on the "
             "original images, which the paper has."
         )
-    if experiment is FASHION_MNIST:
+    if experiment.data_set == "fashion-mnist":
         sentences.append(
             "The images are Fashion-MNIST's, gray, of 28x28 pixels with a black border of 2, and not CIFAR-10's: the "
             "paper has no figures for them."

@@ -96,9 +96,7 @@ class Batcher:
         self._waiting: Turns[_Image] = Turns()
         self._is_running = False
         self._is_looking = False
-        self._alarm: Optional[asyncio.TimerHandle] = (
-            None  # when one of those that wait has waited long enough
-        )
+        self._alarm: Optional[asyncio.TimerHandle] = None  # when one has waited long enough
 
     def require_room(self, client: str, images: int = 1) -> None:
         """Refusal, with 503, when there is none for so many images of a client now."""

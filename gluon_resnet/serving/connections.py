@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from gluon_resnet.serving.protocol import Connection
 
 READ = 1 << 16  # bytes of a connection that are looked at before it is another one's turn
-LINGERING = (
-    64  # connections that were answered and wait for their clients to finish; one more ends the oldest
-)
+LINGERING = 64  # connections that wait for clients that were answered to finish; one more ends the oldest
 
 
 class Connections:

@@ -131,9 +131,8 @@ class Exchange:
         status, headers = message["status"], [*self._headers, *message.get("headers", ())]
         names = dict(headers)
         if names.get(b"connection", b"").lower() == b"close" or not self.complete:
-            self.keep_alive = (
-                False  # where the body is not read to its end, nobody knows where the next request begins
-            )
+            # Where the body is not read to its end, nobody knows where the next request begins.
+            self.keep_alive = False
         if b"content-length" in names:
             self._length = int(names[b"content-length"])
         elif self.scope["http_version"] == "1.0":

@@ -17,9 +17,8 @@ from gluon_resnet.serving.parser import Head, RequestParser, malformed
 from gluon_resnet.serving.refusal import Refusal, busy
 from gluon_resnet.serving.timer import Timer
 
-AHEAD = (
-    1 << 16
-)  # bytes of a body that the application has not asked for; what is beyond waits in the client's system
+# Bytes of a body that the application has not asked for; what is beyond waits in the client's system.
+AHEAD = 1 << 16
 KEEP_ALIVE = 5.0  # seconds from an answer to the next request
 
 # A client that was answered before it had sent all may go on for so long. If its connection were closed at once, the
@@ -39,9 +38,7 @@ class Connection(asyncio.BufferedProtocol):
         self._exchange: Optional[Exchange] = None
         self._task: Optional[asyncio.Task[None]] = None
         self._rest = b""  # belongs to requests behind the one that is being answered
-        self._discarded: Optional[int] = (
-            None  # bytes since it was known that no other request will be answered
-        )
+        self._discarded: Optional[int] = None  # bytes since no other request will be answered
         self._half_closed = False
         self._writing_paused = False
         self._stopping = False

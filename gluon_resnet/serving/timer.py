@@ -15,9 +15,7 @@ class Timer:
         self._loop = loop
         self._seconds = seconds
         self._ring = ring
-        self._handle: Optional[asyncio.TimerHandle] = (
-            None  # stays where the timer is stopped, and started again
-        )
+        self._handle: Optional[asyncio.TimerHandle] = None  # stays where the timer is stopped
         self._time: Optional[float] = None
 
     def start(self) -> None:

@@ -59,12 +59,8 @@ class Workers:
                 self._tell(done, function(*arguments), None)
             except Exception as error:
                 self._tell(done, None, error)
-            del (
-                call,
-                function,
-                arguments,
-                done,
-            )  # it waits long for the next; these may hold the body of a request
+            # It may wait long for the next, and these may hold the body of a request.
+            del call, function, arguments, done
 
     def _tell(self, done: Done, value: Any, error: Optional[Exception]) -> None:
         self._done.append((done, value, error))

@@ -11,7 +11,7 @@ from gluon_resnet.analysis.page import percent
 from gluon_resnet.analysis.paper import TABLE_5, TABLE_6, Result, reference
 from gluon_resnet.reproduction.published import FASHION_MNIST_BENCHMARK
 from gluon_resnet.reproduction.reporting.measured import logged_training, tested
-from gluon_resnet.reproduction.reporting.names import SUBJECTS, label
+from gluon_resnet.reproduction.reporting.names import SUBJECTS, Subject, label
 from gluon_resnet.reproduction.reporting.page import Code, Table
 from gluon_resnet.reproduction.reporting.seeds import spread
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
@@ -22,23 +22,23 @@ _TOP_5 = 5
 
 def table_6(study: Study) -> Table:
     """The study's networks on small images, by depth; on CIFAR-10 with the paper's figures, and all of its networks."""
-    printed = SUBJECTS[study.data_set].printed
-    rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net, printed)) for net in study.nets]
-    rows += [((not net.plain, net.depth, math.inf), _row_of(net, printed)) for net in study.converted]
+    subject = SUBJECTS[study.data_set]
+    rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net, subject)) for net in study.nets]
+    rows += [((not net.plain, net.depth, math.inf), _row_of(net, subject)) for net in study.converted]
     for net in study.first_seeds:
-        found = spread(study, net, SUBJECTS["cifar10"].protocol)
+        found = spread(study, net, subject.protocol)
         if found:
             cells = (f"{found.name}, {len(found.errors)} seeds", str(found), *[""] * 6)
             rows.append(((not net.plain, net.depth, math.inf), (*cells, Code(", ".join(found.sources)))))
     ours = {(net.network, net.shortcut) for net in study.shown}
-    for row in TABLE_6 if printed else ():
+    for row in TABLE_6 if subject.printed else ():
         if row.network and row.layers and (row.network, row.shortcut) not in ours:
             cells = (f"{row.method}-{row.layers}", NOT_RUN, "", _printed(row), "", "", str(row.layers))
             rows.append(((True, row.layers, 0), (*cells, f"({row.parameters})", Code(""))))
     rows.sort(key=lambda row: row[0])
     heads = ["", "test error", "95 % interval", "the paper's", "training error", "epochs", "layers"]
-    heads += ["parameters (the paper's)" if printed else "parameters", "from"]
-    kept = [i for i, head in enumerate(heads) if printed or head != "the paper's"]
+    heads += ["parameters (the paper's)" if subject.printed else "parameters", "from"]
+    kept = [i for i, head in enumerate(heads) if subject.printed or head != "the paper's"]
     table = tuple(tuple(cells[i] for i in kept) for _, cells in rows)
     return Table(tuple(heads[i] for i in kept), "".join("lrrrrrrrt"[i] for i in kept), table)
 
@@ -49,10 +49,10 @@ def published_on_fashion_mnist() -> Table:
     return Table(("", "preprocessing", "test error"), "llr", tuple(rows))
 
 
-def _row_of(net: StudiedNet, printed: bool) -> tuple[str, ...]:
+def _row_of(net: StudiedNet, subject: Subject) -> tuple[str, ...]:
     """Of Table 6."""
-    test, training = tested(net, SUBJECTS["cifar10"].protocol), logged_training(net)
-    paper = reference(net.network, net.shortcut, "v1", "cifar10") if printed else None
+    test, training = tested(net, subject.protocol), logged_training(net)
+    paper = reference(net.network, net.shortcut, "v1", "cifar10") if subject.printed else None
     sources = dict.fromkeys(found.source for found in (test, training) if found)
     return (
         label(net),
