@@ -32,6 +32,7 @@ import psutil
 from tabulate import tabulate
 
 from gluon_resnet.deploy import Predictor
+from gluon_resnet.environment.processor import describe_processor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -147,7 +148,7 @@ def main() -> None:
                 rows.setdefault(name, []).extend([] if warm else [result])
     report(network, rows, args.rounds, args.seconds)
     if args.output:
-        machine = {"processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg()}
+        machine = {"processor": describe_processor().model, "cores": os.cpu_count(), "load": os.getloadavg()}
         content = {"network": network.card.network, **machine, "rounds": rows}
         args.output.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -168,17 +169,10 @@ def report(network: Predictor, rows: dict[str, list[dict[str, float]]], rounds: 
         [name, *(statistics.median(r[key] for r in results) for key in columns.values())]
         for name, results in rows.items()
     ]
-    print(f"{network.card.network}, median of {rounds} rounds of {seconds:g} s; {processor()}")
+    print(f"{network.card.network}, median of {rounds} rounds of {seconds:g} s; {describe_processor().model}")
     print(f"{os.cpu_count()} processors, load {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
     formats = ("", ".0f", ".0f", ".0f", ".0f", ".1f", ".1f", ".1f", ".0f")
     print(tabulate(table, ["", *columns], tablefmt="github", floatfmt=formats))
-
-
-def processor() -> str:
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor"
-    )
 
 
 class Server(NamedTuple):

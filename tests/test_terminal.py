@@ -95,7 +95,7 @@ def test_cpp_prints_the_same(tmp_path: pathlib.Path) -> None:
     if compiler is None:
         pytest.skip("there is no g++")
     program = tmp_path / "printable"
-    sources = [str(ROOT / "tests/printable.cc"), str(ROOT / "csrc/base/printable.cc")]
+    sources = [ROOT / "tests/printable.cc", ROOT / "csrc/base/printable.cc", ROOT / "csrc/base/utf8.cc"]
     subprocess.run([compiler, "-std=c++17", f"-I{ROOT / 'csrc'}", *sources, "-o", str(program)], check=True)
 
     generator = random.Random(3)

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <iterator>
 
+#include "base/utf8.h"
+
 namespace gluon_resnet {
 namespace {
 
@@ -34,25 +36,14 @@ bool is_obeyed(char32_t letter) {
 // The letter at `position`, which is moved behind it; for a byte that begins none, the half of a
 // surrogate pair that Python has in its place.
 char32_t next_letter(const std::string& text, size_t* position) {
-  const auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0};
-  };
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const size_t at = *position;
-  const uint8_t first = byte(at);
-  ++*position;
-  if (first < 0x80) return first;
-  const size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
-  char32_t letter = first & (0x3fU >> more);
-  bool good = first >= 0xc2 && first <= 0xf4;
-  for (size_t i = 1; i <= more && good; ++i) {
-    good = (byte(at + i) & 0xc0) == 0x80;
-    letter = letter << 6 | (byte(at + i) & 0x3fU);
-  }
-  constexpr char32_t kLeast[] = {0, 0x80, 0x800, 0x10000};
-  good =
-      good && letter >= kLeast[more] && letter <= 0x10ffff && (letter < 0xd800 || letter > 0xdfff);
-  if (!good) return 0xdc00U + first;
-  *position += more;
+  const size_t length = utf8_length(std::string_view(text).substr(at, 4));
+  *position += std::max<size_t>(length, 1);
+  if (length == 0) return 0xdc00U + byte(at);
+  if (length == 1) return byte(at);
+  char32_t letter = byte(at) & (0x7fU >> length);
+  for (size_t i = 1; i < length; ++i) letter = letter << 6 | (byte(at + i) & 0x3fU);
   return letter;
 }
 
@@ -78,22 +69,6 @@ void append_escaped(char32_t letter, std::u32string* escaped) {
   if (code < 0x10000) return append_unit(code, escaped);
   append_unit(0xd800 + ((code - 0x10000) >> 10), escaped);
   append_unit(0xdc00 + (code & 0x3ff), escaped);
-}
-
-void append_utf8(char32_t letter, std::string* text) {
-  const auto put = [text](char32_t value) { text->push_back(static_cast<char>(value)); };
-  if (letter < 0x80) return put(letter);
-  if (letter < 0x800) {
-    put(0xc0 | letter >> 6);
-  } else if (letter < 0x10000) {
-    put(0xe0 | letter >> 12);
-    put(0x80 | (letter >> 6 & 0x3f));
-  } else {
-    put(0xf0 | letter >> 18);
-    put(0x80 | (letter >> 12 & 0x3f));
-    put(0x80 | (letter >> 6 & 0x3f));
-  }
-  put(0x80 | (letter & 0x3f));
 }
 
 }  // namespace

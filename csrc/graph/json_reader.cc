@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "base/utf8.h"
 
 namespace gluon_resnet {
 namespace {
@@ -13,19 +14,6 @@ constexpr int kMostLevels = 64;
 constexpr size_t kMostDigits = 18;  // more might not fit
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
-
-void append_utf8(uint32_t code, std::string* text) {
-  if (code < 0x80) {
-    *text += static_cast<char>(code);
-    return;
-  }
-  const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-  constexpr uint32_t kFirst[] = {0, 0xC0, 0xE0, 0xF0};
-  *text += static_cast<char>(kFirst[more] | (code >> (6 * more)));
-  for (int i = more - 1; i >= 0; --i) {
-    *text += static_cast<char>(0x80 | ((code >> (6 * i)) & 0x3F));
-  }
-}
 
 }  // namespace
 
@@ -208,23 +196,6 @@ void JsonReader::skip() { skip(1); }
 void JsonReader::end() {
   skip_space();
   if (offset_ < text_.size()) fail("this is not JSON: something follows the end", offset_);
-}
-
-size_t utf8_length(std::string_view text) {
-  if (text.empty()) return 0;
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  // Longer than needed, half of a surrogate pair, or beyond Unicode.
-  const unsigned char second = byte(1);
-  if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F)) return 0;
-  if ((first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F)) return 0;
-  return length;
 }
 
 std::string json_quoted(std::string_view text) {

@@ -73,9 +73,6 @@ class JsonReader {
   size_t offset_ = 0;
 };
 
-// The bytes of the UTF-8 character at the front of `text`, 1 to 4; 0 where there is none.
-size_t utf8_length(std::string_view text);
-
 // As JSON has it, between quotes; `text` is UTF-8.
 std::string json_quoted(std::string_view text);
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/printable.h"
-#include "graph/json_reader.h"
+#include "base/utf8.h"
 #include "predict/predict_error.h"
 
 namespace gluon_resnet {
