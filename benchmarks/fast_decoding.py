@@ -34,7 +34,7 @@ from gluon_resnet.data import (
     decode,
     pack,
 )
-from gluon_resnet.data.sources import Picture
+from gluon_resnet.data.packing.sources import Picture
 
 TRANSFORMS = {"train": TrainTransform(), "eval": EvalTransform()}
 

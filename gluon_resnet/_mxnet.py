@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy
 
-from gluon_resnet._cuda_libraries import is_cuda_build, load_cuda_libraries
+from gluon_resnet.environment.cuda_libraries import is_cuda_build, load_cuda_libraries
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 

@@ -31,8 +31,8 @@ def mapped() -> dict[str, str]:
 
 
 def main() -> None:
-    from gluon_resnet._cuda_libraries import CUDA_LIBRARIES
     from gluon_resnet._mxnet import mx
+    from gluon_resnet.environment.cuda_libraries import CUDA_LIBRARIES
 
     features = mx.runtime.Features()
     for feature in ("CUDA", "CUDNN", "NCCL"):

@@ -82,7 +82,8 @@ cat >"$work/worker.py" <<'WORKER'
 import os, sys, time, zlib
 
 sys.path.insert(0, sys.argv.pop(1))
-from gluon_resnet.cli import train, train_job
+from gluon_resnet.cli import train
+from gluon_resnet.runs import job as train_job
 from gluon_resnet.cli.command import run
 
 nets, build = [], train_job.build_network

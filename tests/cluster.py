@@ -35,7 +35,7 @@ def cluster(
     }
     roles = [("worker", command) for command in commands]
     roles += [
-        (role, ("-m", "gluon_resnet.training.parameter_server"))
+        (role, ("-m", "gluon_resnet.training.distributed.parameter_server"))
         for role in ("scheduler", *["server"] * servers)
     ]
     processes: list[subprocess.Popen] = []

@@ -13,8 +13,8 @@ from conftest import encode, picture
 
 from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile, decode
-from gluon_resnet.data.packing import PackOptions, pack
-from gluon_resnet.data.sources import FilePart, ListedSource, Picture
+from gluon_resnet.data.packing.pack import PackOptions, pack
+from gluon_resnet.data.packing.sources import FilePart, ListedSource, Picture
 
 NAMES = [
     "a.jpg",

@@ -11,13 +11,13 @@ from fakes import FakeLoader, tiny_net
 from shared_training import VALIDATION, Part, learnable
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.training.checkpoint import Checkpoints, Position
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints, Position
 from gluon_resnet.training.devices import open_engine
-from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
-from gluon_resnet.training.workers import Workers
 
 RATES = [0.0, 0.2, 0.2, 0.05, 0.0, 0.1, 0.01, 0.4]
 

@@ -11,8 +11,8 @@ from fakes import FakeBatch, random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.training.devices import open_engine
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.trainer import Trainer
-from gluon_resnet.training.workers import Workers
 
 ROWS = 6  # of a device's part
 

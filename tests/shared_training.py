@@ -12,15 +12,15 @@ import numpy as np
 from fakes import FakeBatch, FakeLoader, random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.training.checkpoint import Checkpoints
+from gluon_resnet.runs.files.history import EpochRecord
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.devices import open_engine
-from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.fit import fit
-from gluon_resnet.training.log import EpochRecord
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.trainer import Trainer
-from gluon_resnet.training.workers import Workers
 
 ROWS = 16  # of a batch, over all workers
 ITERATIONS = 38  # the last of eight epochs is shorter

@@ -12,11 +12,11 @@ from typing import Any, Optional
 from recorded_runs import epoch_record
 
 from gluon_resnet.analysis.responses import LayerResponse, Responses
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.provenance import Source
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
-from gluon_resnet.training.log import EpochLog, StepLog, StepRecord
-from gluon_resnet.training.run_card import RunCard
+from gluon_resnet.runs.files.history import EpochLog, StepLog, StepRecord
+from gluon_resnet.runs.files.run import read_run
+from gluon_resnet.runs.files.run_card import RunCard
 
 IMAGES, BATCHES = 10_000, 390
 NETS = (("plain20", None), ("plain56", None), ("resnet20", "A"), ("resnet56", "A"))

@@ -11,9 +11,9 @@ from fakes import FakeLoader, random_batch, tiny_net
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import ModelError
 from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.runs.anomaly_file import AnomalyFile, state_prefix
 from gluon_resnet.training.anomaly import Anomaly, Place, list_records
-from gluon_resnet.training.anomaly_file import AnomalyFile, state_prefix
-from gluon_resnet.training.checkpoint import Checkpoints
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.position import Position

@@ -13,7 +13,7 @@ from collections_of_pictures import write_tar
 
 from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile, decode
-from gluon_resnet.data.cifar10 import CLASSES, cifar10_sources
+from gluon_resnet.data.packing.cifar10 import CLASSES, cifar10_sources
 from gluon_resnet.errors import DataError
 
 BatchWriter = Callable[[np.ndarray, np.ndarray], bytes]

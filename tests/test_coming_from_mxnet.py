@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import pytest
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.cli import im2rec_options, train_options
-from gluon_resnet.cli.train_foreign import translated
-from gluon_resnet.cli.train_foreign_flags import DATA, FIT, GLUONCV, Flag
+from gluon_resnet.cli.im2rec import options as im2rec_options
+from gluon_resnet.cli.train import options as train_options
+from gluon_resnet.cli.train.foreign import translated
+from gluon_resnet.cli.train.foreign_flags import DATA, FIT, GLUONCV, Flag
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "coming_from_mxnet.md"

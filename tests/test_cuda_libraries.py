@@ -13,7 +13,7 @@ import sys
 import pytest
 from stub_libraries import build_library
 
-from gluon_resnet._cuda_libraries import CUDA_LIBRARIES
+from gluon_resnet.environment.cuda_libraries import CUDA_LIBRARIES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from recorded_runs import BATCHES, epoch_record, write_run
 
-from gluon_resnet.analysis.curves import curves_svg, draw_curves, draw_panels, panels_svg
-from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.errors import DataError, EnvironmentProblem, UsageError
+from gluon_resnet.runs.files.curves import curves_svg, draw_curves, draw_panels, panels_svg
+from gluon_resnet.runs.files.run import Run, read_run
 
 OLD = pathlib.Path(__file__).parent.parent / "results" / "cifar10" / "resnet20" / "log.jsonl"
 FALLING = [70.0 - epoch for epoch in range(30)]

@@ -18,10 +18,10 @@ from deployed import REPOSITORY, Model, change_arrays, make_model, read_json, tr
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.export import main
 from gluon_resnet.deploy.export import export
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
+from gluon_resnet.evaluation.card_entries import measured_error
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.units import VARIANTS
 from gluon_resnet.provenance import DataSet, TrainedBy, TrainedOn

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from gluon_resnet.cli import doctor, doctor_examination
-from gluon_resnet.cli.doctor_examination import examine
-from gluon_resnet.cli.doctor_questions import compute, describe_core, describe_mxnet, import_training
+from gluon_resnet.cli import doctor
+from gluon_resnet.cli.doctor import examination as doctor_examination
+from gluon_resnet.cli.doctor.examination import examine
+from gluon_resnet.cli.doctor.questions import compute, describe_core, describe_mxnet, import_training
 from gluon_resnet.environment.apart import NoAnswer
 from gluon_resnet.environment.driver import driver_cuda, list_gpus
 from gluon_resnet.environment.processor import Processor

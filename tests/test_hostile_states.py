@@ -20,12 +20,12 @@ from gluon_resnet.json_values import is_json, parse_json
 from gluon_resnet.launch.hosts import read_hosts
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.reproduction.results import read_evaluation
+from gluon_resnet.runs.anomaly_file import AnomalyFile
+from gluon_resnet.runs.files.history import StepLog, read_epochs, read_steps
+from gluon_resnet.runs.files.run_card import RunCard
 from gluon_resnet.terminal import MOST
-from gluon_resnet.training.anomaly_file import AnomalyFile
-from gluon_resnet.training.log import StepLog, read_epochs, read_steps
+from gluon_resnet.training.checkpoints.states import States
 from gluon_resnet.training.position import Position
-from gluon_resnet.training.run_card import RunCard
-from gluon_resnet.training.states import States
 
 NO_NAMES = [
     *("/dev/zero", "../a.params", "a/b", "/etc/passwd", "", ".", "..", "a\0b", "\ud800", "/" * 99999),

@@ -13,7 +13,7 @@ import pytest
 
 from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile, decode
-from gluon_resnet.data.idx import idx_sources
+from gluon_resnet.data.packing.idx import idx_sources
 from gluon_resnet.errors import DataError
 
 FASHION = "/usr/share/datasets/fashion-mnist"  # of Debian's package dataset-fashion-mnist

@@ -14,7 +14,7 @@ from conftest import encode, picture
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import RecordFile, decode
-from gluon_resnet.data.image_list import read_list
+from gluon_resnet.data.packing.image_list import read_list
 from gluon_resnet.errors import DataError, UsageError
 
 

@@ -13,7 +13,7 @@ from collections_of_pictures import files, im2rec, write_tar
 
 from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile
-from gluon_resnet.data.image_list import read_list
+from gluon_resnet.data.packing.image_list import read_list
 from gluon_resnet.errors import DataError, RecordError, UsageError
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "im2rec.py"

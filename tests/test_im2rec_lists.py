@@ -13,7 +13,7 @@ from conftest import encode, picture
 
 from gluon_resnet.cli.im2rec import main
 from gluon_resnet.data import RecordFile
-from gluon_resnet.data.image_list import read_list
+from gluon_resnet.data.packing.image_list import read_list
 from gluon_resnet.errors import DataError, UsageError
 
 Capture = pytest.CaptureFixture[str]

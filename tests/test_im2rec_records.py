@@ -15,11 +15,11 @@ from conftest import encode, picture
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.cli.im2rec import main
-from gluon_resnet.cli.im2rec_options import parse
+from gluon_resnet.cli.im2rec.options import parse
 from gluon_resnet.data import RecordFile
-from gluon_resnet.data.image_list import read_list
-from gluon_resnet.data.packing import PackOptions, pack
-from gluon_resnet.data.sources import Picture
+from gluon_resnet.data.packing.image_list import read_list
+from gluon_resnet.data.packing.pack import PackOptions, pack
+from gluon_resnet.data.packing.sources import Picture
 from gluon_resnet.errors import DataError, RecordError, UsageError
 
 Capture = pytest.CaptureFixture[str]

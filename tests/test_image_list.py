@@ -9,7 +9,7 @@ import pytest
 from collections_of_pictures import write_tree
 
 from gluon_resnet.cli.im2rec import main
-from gluon_resnet.data.image_list import Entry, class_names, format_list, list_by_folder, read_list
+from gluon_resnet.data.packing.image_list import Entry, class_names, format_list, list_by_folder, read_list
 from gluon_resnet.errors import DataError
 
 

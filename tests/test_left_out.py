@@ -16,9 +16,9 @@ from collections_of_pictures import im2rec, write_tar, write_tree
 from conftest import encode, picture
 
 from gluon_resnet.data import RecordFile
-from gluon_resnet.data.left_out import LeftOut
-from gluon_resnet.data.sources import Collection, Folder
-from gluon_resnet.data.tar_archive import TarArchive
+from gluon_resnet.data.packing.left_out import LeftOut
+from gluon_resnet.data.packing.sources import Collection, Folder
+from gluon_resnet.data.packing.tar_archive import TarArchive
 from gluon_resnet.errors import DataError
 
 Capture = pytest.CaptureFixture[str]

@@ -20,9 +20,9 @@ from test_decode import tiff
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import RecordFile, decode
-from gluon_resnet.data.image_list import Entry
-from gluon_resnet.data.packing import BadImagesError, PackOptions, PackReport, pack
-from gluon_resnet.data.sources import FilePart, Folder, Picture
+from gluon_resnet.data.packing.image_list import Entry
+from gluon_resnet.data.packing.pack import BadImagesError, PackOptions, PackReport, pack
+from gluon_resnet.data.packing.sources import FilePart, Folder, Picture
 
 MAGIC = struct.pack("<I", oracle.MAGIC)
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gluon_resnet.data import RecordFile, decode
-from gluon_resnet.data.packing import BadImagesError, PackOptions, pack
-from gluon_resnet.data.sources import FilePart, Picture
+from gluon_resnet.data.packing.pack import BadImagesError, PackOptions, pack
+from gluon_resnet.data.packing.sources import FilePart, Picture
 from gluon_resnet.errors import DataError, ImageError, UsageError
 from gluon_resnet.terminal import printable
 

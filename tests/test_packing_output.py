@@ -17,18 +17,18 @@ from conftest import encode, picture
 
 from gluon_resnet.data import RecordFile
 from gluon_resnet.data._native import NativePacker
-from gluon_resnet.data.image_list import Entry
-from gluon_resnet.data.pack_output import only_run
-from gluon_resnet.data.packing import pack
-from gluon_resnet.data.sources import Picture
+from gluon_resnet.data.packing.image_list import Entry
+from gluon_resnet.data.packing.output import only_run
+from gluon_resnet.data.packing.pack import pack
+from gluon_resnet.data.packing.sources import Picture
 from gluon_resnet.errors import DataError
 
 
 def test_a_full_disk_ends_it(tmp_path: pathlib.Path) -> None:
     code = """
 import resource, sys
-from gluon_resnet.data.packing import PackOptions, pack
-from gluon_resnet.data.sources import FilePart, Picture
+from gluon_resnet.data.packing.pack import PackOptions, pack
+from gluon_resnet.data.packing.sources import FilePart, Picture
 class Endless:
     classes = None
     def __len__(self): return 10**9
@@ -129,10 +129,10 @@ def test_killed_at_any_time_it_starts_clean(tmp_path: pathlib.Path) -> None:
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from gluon_resnet.data._native import NativePacker
-from gluon_resnet.data.image_list import Entry
-from gluon_resnet.data.pack_output import only_run
-from gluon_resnet.data.packing import pack
-from gluon_resnet.data.sources import FilePart, Picture
+from gluon_resnet.data.packing.image_list import Entry
+from gluon_resnet.data.packing.output import only_run
+from gluon_resnet.data.packing.pack import pack
+from gluon_resnet.data.packing.sources import FilePart, Picture
 class Slow:
     classes = ("a",)
     def __len__(self): return 10**9

@@ -25,7 +25,7 @@ from predict_cases import (
 )
 
 from gluon_resnet.cli.predict import main
-from gluon_resnet.cli.predict_lines import json_of_classes, json_of_logits, text_of_logits
+from gluon_resnet.cli.predict.lines import json_of_classes, json_of_logits, text_of_logits
 from gluon_resnet.deploy import Predictor
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.errors import UsageError

@@ -12,7 +12,7 @@ from conftest import encode, picture, write_records
 
 from gluon_resnet.data import PixelStatistics, RecordFile, check, rebuild_index
 from gluon_resnet.data.class_names import read_class_names
-from gluon_resnet.data.image_list import read_list
+from gluon_resnet.data.packing.image_list import read_list
 from gluon_resnet.errors import DataError, RecordError
 from gluon_resnet.files import regular_only
 

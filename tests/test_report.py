@@ -10,11 +10,11 @@ import pytest
 from html_page import Page
 from recorded_runs import write_run
 
-from gluon_resnet.analysis.page import duration
-from gluon_resnet.analysis.report import write_report
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.errors import EnvironmentProblem
-from gluon_resnet.training.run_card import RunCard, WorstClass, worst_classes
+from gluon_resnet.runs.files.page import duration
+from gluon_resnet.runs.files.report import write_report
+from gluon_resnet.runs.files.run import read_run
+from gluon_resnet.runs.files.run_card import RunCard, WorstClass, worst_classes
 
 
 def page_of(folder, *arguments, **options) -> Page:

@@ -15,10 +15,10 @@ import pytest
 from conftest import encode, picture
 
 from gluon_resnet.analysis.responses import Responses
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.reproduce import main
 from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.runs.files.run import read_run
 
 TOOL = pathlib.Path(__file__).parents[1] / "tools" / "reproduce.py"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

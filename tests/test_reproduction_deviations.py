@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from conftest import encode, picture, write_records
 from recorded_runs import epoch_record
 
-from gluon_resnet.analysis.run import Run
 from gluon_resnet.reproduction.deviations import deviations
 from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET
 from gluon_resnet.reproduction.study import StudiedNet
+from gluon_resnet.runs.files.run import Run
+from gluon_resnet.runs.files.run_card import RunCard
 from gluon_resnet.training.recipes import get_recipe
-from gluon_resnet.training.run_card import RunCard
 
 IMAGES = {"training data": "/x/train.rec (50,000 images)", "validation data": "/x/test.rec (10,000 images)"}
 ONCE = "Each network was trained once"

@@ -13,7 +13,8 @@ import pytest
 from recorded_runs import write_run
 
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli import evaluate, train_options
+from gluon_resnet.cli import evaluate
+from gluon_resnet.cli.train import options as train_options
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.reproduction.data_sets import cifar10_data, fashion_mnist_data
 from gluon_resnet.reproduction.experiments import CIFAR10, IMAGENET

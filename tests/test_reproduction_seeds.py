@@ -10,7 +10,7 @@ import studies
 from scipy.stats import t
 from test_reproduction_report import cells, written
 
-from gluon_resnet.cli import train_options
+from gluon_resnet.cli.train import options as train_options
 from gluon_resnet.reproduction.experiments import CIFAR10
 from gluon_resnet.reproduction.nets import planned_nets
 from gluon_resnet.reproduction.plan import Choices, plan

@@ -14,14 +14,14 @@ from collections_of_pictures import im2rec
 from conftest import encode, picture, write_records
 from recorded_runs import epoch_record
 
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
-from gluon_resnet.cli.train_fitted import usual_size
-from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.data import RecordFile
 from gluon_resnet.evaluation.intervals import interval
+from gluon_resnet.runs.files.run import read_run
+from gluon_resnet.runs.fitted import usual_size
+from gluon_resnet.runs.writer import TrainReport
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.recipes import get_recipe, recipe_names
 from gluon_resnet.training.small_data import fit_recipe

@@ -15,12 +15,12 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.data import Loader
 from gluon_resnet.data.loader_stats import LoaderStats
 from gluon_resnet.training.activity import activity, doing
-from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.stall import StallWatch, describe_loader
 from gluon_resnet.training.trainer import Trainer
-from gluon_resnet.training.workers import Workers
 
 
 def wait_for(text: str, capfd, told: str = "") -> str:

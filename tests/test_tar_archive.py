@@ -12,9 +12,9 @@ from typing import Optional
 import pytest
 from collections_of_pictures import contents, write_tar, write_tree
 
-from gluon_resnet.data.image_list import class_names, list_by_folder
-from gluon_resnet.data.sources import Folder
-from gluon_resnet.data.tar_archive import TarArchive
+from gluon_resnet.data.packing.image_list import class_names, list_by_folder
+from gluon_resnet.data.packing.sources import Folder
+from gluon_resnet.data.packing.tar_archive import TarArchive
 from gluon_resnet.errors import DataError, ImageError
 
 

@@ -10,7 +10,7 @@ from typing import Callable
 
 import pytest
 
-from gluon_resnet.data.tar_archive import TarArchive
+from gluon_resnet.data.packing.tar_archive import TarArchive
 from gluon_resnet.errors import DataError
 
 END = bytes(1024)

@@ -10,9 +10,9 @@ import pytest
 from event_files import shown, texts
 
 from gluon_resnet.errors import EnvironmentProblem
-from gluon_resnet.training.log import EpochRecord, StepRecord
+from gluon_resnet.runs.files.history import EpochRecord, StepRecord
+from gluon_resnet.runs.files.tensorboard import TensorBoard
 from gluon_resnet.training.metrics import Sums
-from gluon_resnet.training.tensorboard import TensorBoard
 
 STEP = StepRecord(20, 1, 0.5, 2.0, 75.0, 200.0, gradient_norm=1.5)
 EPOCH = EpochRecord.of(1, 40, 0.5, 8.0, 5, Sums(50.0, 60, 90, 100), Sums(5.0, 15, 18, 20))

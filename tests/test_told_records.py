@@ -8,9 +8,9 @@ import shutil
 import pytest
 from conftest import write_records
 
-from gluon_resnet.cli.told_records import refuse_same_records, same_names, same_records
 from gluon_resnet.data import RecordFile
 from gluon_resnet.data.holdout import hold_out
+from gluon_resnet.data.twins import refuse_same_records, same_names, same_records
 from gluon_resnet.errors import UsageError
 
 

@@ -19,16 +19,16 @@ import pytest
 from small_training import CLASSES, break_image, pack, training_options
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli import train_job
-from gluon_resnet.cli.card_entries import measured_error
 from gluon_resnet.cli.train import main
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
+from gluon_resnet.evaluation.card_entries import measured_error
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import load_parameters
 from gluon_resnet.provenance import DataSet, Source
+from gluon_resnet.runs import job as train_job
+from gluon_resnet.runs.files.run import read_run
 
 TOOL = pathlib.Path(__file__).parent.parent / "tools" / "train.py"
 

@@ -8,12 +8,12 @@ import shlex
 import pytest
 from small_training import training_options
 
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.cli.train import main
-from gluon_resnet.cli.train_foreign import translated
-from gluon_resnet.cli.train_foreign_flags import DATA, FIT, FOREIGN, GLUONCV
-from gluon_resnet.cli.train_options import parser
+from gluon_resnet.cli.train.foreign import translated
+from gluon_resnet.cli.train.foreign_flags import DATA, FIT, FOREIGN, GLUONCV
+from gluon_resnet.cli.train.options import parser
 from gluon_resnet.errors import UsageError
+from gluon_resnet.runs.files.run import read_run
 
 OURS = {option for action in parser()._actions for option in action.option_strings}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from small_training import training_options
 
-from gluon_resnet.cli.train_job import _training_loader
-from gluon_resnet.cli.train_options import chosen_recipe, parser
-from gluon_resnet.cli.train_records import open_records
+from gluon_resnet.cli.train.options import chosen_recipe, parser
+from gluon_resnet.runs.job import _training_loader
+from gluon_resnet.runs.records import open_records
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -13,7 +13,7 @@ from small_training import training_options
 
 from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
-from gluon_resnet.cli.train_options import chosen_recipe, parser
+from gluon_resnet.cli.train.options import chosen_recipe, parser
 from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.training.recipes import get_recipe

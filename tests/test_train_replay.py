@@ -191,7 +191,7 @@ def test_a_state_of_other_settings_is_refused_by_name(data, tmp_path, cliff):
 
 
 def test_a_folder_that_cannot_be_written_to_leaves_the_message(data, tmp_path, monkeypatch):
-    from gluon_resnet.training import anomaly_file
+    from gluon_resnet.runs import anomaly_file
 
     def full(*arguments):
         raise OSError(28, "No space left on device", "a-anomaly-00000002.json")

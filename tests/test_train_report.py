@@ -15,16 +15,16 @@ import pytest
 from event_files import shown
 from recorded_runs import epoch_record
 
-from gluon_resnet.analysis.run import read_run
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.card_entries import measured_error
-from gluon_resnet.cli.train_report import TrainReport
 from gluon_resnet.errors import DataError, GluonResnetError
+from gluon_resnet.evaluation.card_entries import measured_error
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.provenance import DataSet, TrainedOn
-from gluon_resnet.training.log import StepRecord
+from gluon_resnet.runs.files.history import StepRecord
+from gluon_resnet.runs.files.run import read_run
+from gluon_resnet.runs.files.run_card import RunCard
+from gluon_resnet.runs.writer import TrainReport
 from gluon_resnet.training.position import Position
-from gluon_resnet.training.run_card import RunCard
 
 VALIDATION = DataSet(("val.rec",), 50, "0123456789abcdef")
 CARD = ModelCard(

@@ -20,8 +20,8 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, ModelError, UsageError
 from gluon_resnet.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from gluon_resnet.models.saved import chosen_epoch, newest_epoch, parameters_path
-from gluon_resnet.training.background import BackgroundWriter
-from gluon_resnet.training.checkpoint import Checkpoints
+from gluon_resnet.training.checkpoints.background import BackgroundWriter
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.position import Position
@@ -402,7 +402,7 @@ def test_a_slow_disk_does_not_hold_training_up(tmp_path, monkeypatch):
         assert gate.wait(600)
         return write_arrays(*arguments)
 
-    monkeypatch.setattr("gluon_resnet.training.states.write_arrays", slow)
+    monkeypatch.setattr("gluon_resnet.training.checkpoints.states.write_arrays", slow)
     trainer = Trainer(tiny_net(), [mx.cpu()], 4)
     step, count = trainer.step, iter(range(1, 100))
 

@@ -10,7 +10,7 @@ import pytest
 from fakes import random_batch, tiny_net
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.distributed.engine import Engine
 from gluon_resnet.training.trainer import Trainer
 
 

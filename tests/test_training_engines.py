@@ -13,7 +13,7 @@ import pytest
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.training.devices import KVSTORES, open_engine
-from gluon_resnet.training.horovod_engine import own_share
+from gluon_resnet.training.distributed.horovod_engine import own_share
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_processes_of_a_machine_deal_out_its_gpus(monkeypatch):
 @pytest.mark.parametrize("role", [None, "worker", "node"])
 def test_a_server_needs_its_role(role):
     environment = {name: value for name, value in os.environ.items() if name != "DMLC_ROLE"}
-    program = "from gluon_resnet.training.parameter_server import serve; serve()"
+    program = "from gluon_resnet.training.distributed.parameter_server import serve; serve()"
     result = subprocess.run(
         [sys.executable, "-c", program],
         env={**environment, **({"DMLC_ROLE": role} if role else {})},
@@ -99,7 +99,7 @@ def test_a_server_ends_at_a_command_it_does_not_know_and_unpickles_nothing(tmp_p
         pickle.loads(body)
         (tmp_path / "ran").unlink()  # it does run
     program = (
-        "import sys; from gluon_resnet.training.parameter_server import _Server;"
+        "import sys; from gluon_resnet.training.distributed.parameter_server import _Server;"
         f"_Server(None, 2).obey(0, {body!r}); print('went on')"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)

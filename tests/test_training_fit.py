@@ -18,10 +18,10 @@ from fakes import FakeLoader, random_batch, tiny_net
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.runs.files.history import EpochLog, StepLog, read_steps
 from gluon_resnet.training.activity import activity
-from gluon_resnet.training.checkpoint import Checkpoints
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.fit import count_epochs, fit
-from gluon_resnet.training.log import EpochLog, StepLog, read_steps
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress

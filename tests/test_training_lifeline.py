@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gluon_resnet.errors import GluonResnetError
-from gluon_resnet.training import lifeline
-from gluon_resnet.training.lifeline import Lifeline
+from gluon_resnet.training.distributed import lifeline
+from gluon_resnet.training.distributed.lifeline import Lifeline
 
 
 class Group:

@@ -17,7 +17,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.training import precision
 from gluon_resnet.training.anomaly import Anomaly
-from gluon_resnet.training.checkpoint import Checkpoints
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.precision import use_precision

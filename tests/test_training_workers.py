@@ -18,9 +18,9 @@ from cluster import HAS_HOROVOD, NEEDS_HOROVOD, cluster, horovodrun
 from shared_training import ITERATIONS, RUNS
 
 from gluon_resnet.errors import UsageError
-from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.metrics import Sums
-from gluon_resnet.training.workers import Workers
 
 
 @pytest.fixture(scope="module")

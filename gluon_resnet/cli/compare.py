@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
-from gluon_resnet.analysis.curves import draw_curves
-from gluon_resnet.analysis.page import duration, percent
-from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem
+from gluon_resnet.runs.files.curves import draw_curves
+from gluon_resnet.runs.files.page import duration, percent
+from gluon_resnet.runs.files.run import Run, read_run
 from gluon_resnet.terminal import note, printable, printable_cells
 
 _EPILOG = """\

@@ -13,10 +13,8 @@ import numpy as np
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import colours, epoch, image_size, note_of_fractions, number
-from gluon_resnet.cli.card_entries import card_versions
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.cli.told_card import ToldCard
 from gluon_resnet.convert import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -30,7 +28,9 @@ from gluon_resnet.convert import (
     write_weights,
 )
 from gluon_resnet.data import EvalTransform
+from gluon_resnet.deploy.without_card import ToldCard
 from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.evaluation.card_entries import card_versions
 from gluon_resnet.files import regular_only, sha256
 from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path, save_network, saved_epochs

@@ -20,8 +20,8 @@ from gluon_resnet.cli.command import run
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.environment.checkout import is_checkouts_own
 from gluon_resnet.errors import EnvironmentProblem, GluonResnetError
+from gluon_resnet.runs.files.history import read_epochs
 from gluon_resnet.terminal import say
-from gluon_resnet.training.log import read_epochs
 
 VALIDATION = 360  # of 1,797 digits
 

@@ -11,10 +11,10 @@ from tqdm import tqdm
 from gluon_resnet.cli.arguments import MAX_SIDE, number
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.cli.told_records import refuse_same_records
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
+from gluon_resnet.data.twins import refuse_same_records
 from gluon_resnet.files import temporary_name
 from gluon_resnet.terminal import say
 

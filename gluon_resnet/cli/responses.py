@@ -14,7 +14,7 @@ from gluon_resnet.analysis.figures import require_figure
 from gluon_resnet.analysis.response_figure import draw_responses
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.cli.command import as_typed, program
-from gluon_resnet.cli.evaluate_options import (
+from gluon_resnet.cli.evaluate.options import (
     add_data_options,
     add_device_options,
     add_network_options,
@@ -67,9 +67,9 @@ def _require_possible(args: argparse.Namespace) -> None:
 
 def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     """The networks one after the other, each written to its file at once."""
-    from gluon_resnet.cli.evaluate_networks import chosen_contexts, load_member
-    from gluon_resnet.cli.told_records import refuse_same_records
     from gluon_resnet.data import RecordFile
+    from gluon_resnet.data.twins import refuse_same_records
+    from gluon_resnet.evaluation.networks import chosen_contexts, load_member
     from gluon_resnet.evaluation.responses import measure_responses
     from gluon_resnet.training.progress import Progress
 

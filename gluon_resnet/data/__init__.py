@@ -7,16 +7,16 @@ an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
 """
 
 import gluon_resnet.data.extension  # noqa: F401  first: it says what to do where there is none
-from gluon_resnet.data.checking import check, rebuild_index
-from gluon_resnet.data.cifar10 import cifar10_sources
 from gluon_resnet.data.loader import Batch, Loader
 from gluon_resnet.data.loader_stats import BadRecord, LoaderStats
 from gluon_resnet.data.mxnet_adapter import mxnet_iter
-from gluon_resnet.data.packing import BadImagesError, PackOptions, PackReport, pack
+from gluon_resnet.data.packing.checking import check, rebuild_index
+from gluon_resnet.data.packing.cifar10 import cifar10_sources
+from gluon_resnet.data.packing.pack import BadImagesError, PackOptions, PackReport, pack
+from gluon_resnet.data.packing.sources import Folder
+from gluon_resnet.data.packing.tar_archive import TarArchive
 from gluon_resnet.data.records import Header, Record, RecordFile
-from gluon_resnet.data.sources import Folder
 from gluon_resnet.data.statistics import PixelStatistics, pixel_statistics
-from gluon_resnet.data.tar_archive import TarArchive
 from gluon_resnet.data.torch_adapter import torch_dataset
 from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode, image_size
 

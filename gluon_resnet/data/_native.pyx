@@ -939,7 +939,7 @@ cdef extern from "packing/checker.h" namespace "gluon_resnet" nogil:
 
 
 cdef class NativeChecker:
-    """Decodes every image of a record file in C++ threads; see gluon_resnet.data.checking.check."""
+    """Decodes every image of a record file in C++ threads; see gluon_resnet.data.packing.checking.check."""
 
     cdef unique_ptr[CChecker] checker
 

@@ -31,7 +31,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # By names of modules only: this package imports nothing of training. Not by -m, which a checkout could not do.
 _SERVE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from gluon_resnet.training.parameter_server import serve; serve()"
+    "from gluon_resnet.training.distributed.parameter_server import serve; serve()"
 )
 
 

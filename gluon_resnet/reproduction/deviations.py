@@ -9,8 +9,8 @@ from typing import Any
 from gluon_resnet.data import RecordFile
 from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.study import StudiedNet
+from gluon_resnet.runs.files.run_card import described_images
 from gluon_resnet.training.recipes import Recipe, get_recipe
-from gluon_resnet.training.run_card import described_images
 
 # Told in words below, or measured and not chosen, or without meaning where there are validation data.
 _TOLD = ("name", "iterations", "epochs", "lr_mode", "lr_step_epochs", "lr_step_iterations")

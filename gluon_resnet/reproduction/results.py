@@ -8,7 +8,6 @@ from typing import Any, Optional
 
 from gluon_resnet.analysis.cost import Total, layers_of
 from gluon_resnet.analysis.responses import Responses
-from gluon_resnet.analysis.run import Run, read_run
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import beside, sha256
@@ -20,6 +19,7 @@ from gluon_resnet.reproduction.example import EXAMPLE
 from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
+from gluon_resnet.runs.files.run import Run, read_run
 from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from gluon_resnet.analysis.responses import Responses
-from gluon_resnet.analysis.run import Run
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.provenance import Source
+from gluon_resnet.runs.files.run import Run
 
 
 @dataclass(frozen=True)

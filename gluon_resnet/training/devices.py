@@ -10,9 +10,9 @@ from typing import Any
 from gluon_resnet._mxnet import mx
 from gluon_resnet.environment.driver import list_gpus
 from gluon_resnet.errors import EnvironmentProblem, UsageError
-from gluon_resnet.training.dist_engine import AsyncParameterServer, ParameterServer
-from gluon_resnet.training.engine import Engine
-from gluon_resnet.training.horovod_engine import Horovod
+from gluon_resnet.training.distributed.dist_engine import AsyncParameterServer, ParameterServer
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.horovod_engine import Horovod
 
 KVSTORES = ("local", "device", "nccl", "dist_sync", "dist_device_sync", "dist_async", "horovod")
 

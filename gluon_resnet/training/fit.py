@@ -12,10 +12,11 @@ from typing import Any, Callable, Optional, Protocol
 import numpy as np
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.runs.files.history import EpochRecord, StepRecord
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.anomaly import Place
-from gluon_resnet.training.checkpoint import Checkpoints
-from gluon_resnet.training.log import EpochRecord, StepRecord
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.position import Best, Position
 from gluon_resnet.training.progress import Progress
@@ -23,7 +24,6 @@ from gluon_resnet.training.schedule import Schedule
 from gluon_resnet.training.stall import describe_loader
 from gluon_resnet.training.steps import Steps
 from gluon_resnet.training.trainer import Batch, Trainer
-from gluon_resnet.training.workers import Workers
 
 
 class Batches(Protocol):

@@ -11,15 +11,15 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import DataError, GluonResnetError
 from gluon_resnet.models.parameters import check_arrays
 from gluon_resnet.models.recompute import Recomputed
-from gluon_resnet.training.async_updates import AsyncUpdates
-from gluon_resnet.training.dist_engine import AsyncParameterServer
-from gluon_resnet.training.engine import Engine
+from gluon_resnet.training.distributed.async_updates import AsyncUpdates
+from gluon_resnet.training.distributed.dist_engine import AsyncParameterServer
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.running_statistics import RunningStatistics
+from gluon_resnet.training.distributed.updates import Updates
 from gluon_resnet.training.loss import CrossEntropy
 from gluon_resnet.training.metrics import Meter, Sums, Update
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.precision import use_precision
-from gluon_resnet.training.running_statistics import RunningStatistics
-from gluon_resnet.training.updates import Updates
 
 _TIMED = 16  # one step of so many waits for the devices, to measure how long combining gradients takes
 

@@ -127,8 +127,8 @@ def _torch() -> Target:
 
 
 def _list() -> Target:
-    from gluon_resnet.data.image_list import can_list, format_list, read_list
-    from gluon_resnet.data.list_origin import ORIGIN_SUFFIX, read_origin
+    from gluon_resnet.data.packing.image_list import can_list, format_list, read_list
+    from gluon_resnet.data.packing.list_origin import ORIGIN_SUFFIX, read_origin
 
     def run(path: str, data: bytes) -> None:
         pathlib.Path(path + ORIGIN_SUFFIX).write_bytes(data)
@@ -146,7 +146,7 @@ def _list() -> Target:
 
 
 def _tar() -> Target:
-    from gluon_resnet.data.tar_archive import TarArchive
+    from gluon_resnet.data.packing.tar_archive import TarArchive
 
     def run(path: str, data: bytes) -> None:
         archive = TarArchive(path)

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from gluon_resnet.analysis.page import duration, percent
 from gluon_resnet.reproduction.experiments import EXPERIMENTS
 from gluon_resnet.reproduction.reporting.names import label
 from gluon_resnet.reproduction.reporting.page import Code, Table
 from gluon_resnet.reproduction.reporting.tables import NOT_YET, epochs
 from gluon_resnet.reproduction.study import Study
+from gluon_resnet.runs.files.page import duration, percent
 from gluon_resnet.training.recipes import get_recipe
 
 _CHOSEN = ("network", "shortcut", "rgb_mean")  # settings that differ as they have to

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional, Union
 
-from gluon_resnet.analysis.curves import Panel, draw_panels, panels_svg
 from gluon_resnet.analysis.response_figure import draw_responses, responses_svg
-from gluon_resnet.analysis.run import Run
 from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.reproduction.reporting.names import SUBJECTS, label
 from gluon_resnet.reproduction.reporting.observations import figure_7
 from gluon_resnet.reproduction.reporting.page import Block, Paragraph, Picture
 from gluon_resnet.reproduction.study import StudiedNet, Study
+from gluon_resnet.runs.files.curves import Panel, draw_panels, panels_svg
+from gluon_resnet.runs.files.run import Run
 
 
 def curves(study: Study) -> Block:

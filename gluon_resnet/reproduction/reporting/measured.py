@@ -9,7 +9,7 @@ from typing import Optional
 from gluon_resnet.evaluation.intervals import PairedDifference, interval, paired_difference
 from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet
-from gluon_resnet.training.run_card import described_images
+from gluon_resnet.runs.files.run_card import described_images
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Union
 from urllib.parse import quote
 
-from gluon_resnet.analysis.page import render
+from gluon_resnet.runs.files.page import render
 
 
 class Code(str):

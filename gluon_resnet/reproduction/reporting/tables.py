@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from gluon_resnet.analysis.page import percent
 from gluon_resnet.analysis.paper import TABLE_5, TABLE_6, Result, reference
 from gluon_resnet.reproduction.published import FASHION_MNIST_BENCHMARK
 from gluon_resnet.reproduction.reporting.measured import logged_training, tested
@@ -15,6 +14,7 @@ from gluon_resnet.reproduction.reporting.names import SUBJECTS, Subject, label
 from gluon_resnet.reproduction.reporting.page import Code, Table
 from gluon_resnet.reproduction.reporting.seeds import spread
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
+from gluon_resnet.runs.files.page import percent
 
 NOT_YET, NOT_RUN, NOT_PRINTED = "not yet", "not run", "not printed"
 _TOP_5 = 5

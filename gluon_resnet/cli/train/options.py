@@ -1,0 +1,272 @@
+"""The options of tools/train.py, and the recipe that they choose."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
+from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
+from gluon_resnet.cli.train.contradictions import refuse_contradictions
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models.registry import describe
+from gluon_resnet.training.devices import KVSTORES
+from gluon_resnet.training.precision import DTYPES
+from gluon_resnet.training.recipes import Recipe, get_recipe, recipe_names
+from gluon_resnet.training.schedule import LR_MODES
+
+_FLOAT32_MAX = 3.4e38  # MXNet's optimizers take no more
+
+_EPILOG = """\
+Defaults that are not shown come from the recipe, and are fitted to the images where these are few. Ctrl-C and
+SIGTERM finish the step and save; the exit status is then 130 or 143, and the same command with --resume goes on. A
+second one stops at once. Flags of MXNet's fit.py and GluonCV's train_imagenet.py are taken where they mean something:
+docs/coming_from_mxnet.md."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of MXNet's image-classification examples that have a meaning here, and ours."""
+    result = Parser(
+        prog=program("train"),
+        example="--network resnet20 --recipe cifar10 --data-train data/cifar10_train.rec "
+        "--data-val data/cifar10_test.rec",
+        description="Train a residual network on RecordIO files.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    whole, real, part = number(int, 1), number(float, 0, _FLOAT32_MAX), number(float, 0, 1)
+
+    group = result.add_argument_group("network")
+    group.add_argument(
+        "--network",
+        help="resnet50, plain20, ...; vgg16, vgg19 (also _bn), googlenet, bn_inception, prelu_net_a, _b, _c; "
+        "or resnet with --num-layers (default: --pretrained's)",
+    )
+    group.add_argument("--num-layers", type=whole, help="depth, put behind --network")
+    group.add_argument(
+        "--shortcut",
+        help="shortcut option of the paper: A, B or C, of residual networks "
+        "(default: B for those of ImageNet and GluonCV's, A for those of CIFAR)",
+    )
+    group.add_argument(
+        "--variant",
+        help="v1, the default: as in the paper; v1b: stride in the 3x3 convolution; v2: pre-activation; "
+        "gluoncv_v1, gluoncv_v2: GluonCV's CIFAR nets; also behind the network's name, resnet50_v1b",
+    )
+    group.add_argument(
+        "--pretrained",
+        metavar="PREFIX",
+        help="begin with the weights of PREFIX-NNNN.params (the newest; also PREFIX:N, PREFIX:best) under a new head; "
+        "imagenet: with torchvision's published weights of --network",
+    )
+    group.add_argument("--freeze", action="store_true", help="with --pretrained: train the new head only")
+    group.add_argument(
+        "--num-classes", "--classes", type=whole, help="default: the lines of TRAIN.classes beside TRAIN.rec"
+    )
+
+    group = result.add_argument_group("data")
+    group.add_argument("--data-train", nargs="+", metavar="REC", help="training records")
+    group.add_argument(
+        "--data-val", nargs="+", metavar="REC", help="validation records; all of --data-train train"
+    )
+    group.add_argument(
+        "--holdout",
+        type=number(int, 0),
+        metavar="N",
+        help="without --data-val: validate on N records of --data-train, always the same, and train on the rest",
+    )
+    group.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="no data: time --num-iterations (default: 50) on noise, and write nothing",
+    )
+    group.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
+    group.add_argument("--image-shape", type=image_size, metavar="3,N,N", help="shape of a training crop")
+    group.add_argument("--random-mirror", type=int, choices=(0, 1), help="whether to flip half of the images")
+    means = group.add_mutually_exclusive_group()
+    means.add_argument("--rgb-mean", type=numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
+    means.add_argument(
+        "--mean-image",
+        metavar="NPZ",
+        help="mean of each pixel, by tools/mean.py (default with the paper's recipes: measured before the training)",
+    )
+    group.add_argument("--rgb-std", type=numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
+
+    group = result.add_argument_group("training")
+    group.add_argument("--recipe", default="imagenet", choices=recipe_names(), help="default: imagenet")
+    length = group.add_mutually_exclusive_group()
+    length.add_argument("--num-epochs", type=whole)
+    length.add_argument("--num-iterations", type=whole, help="updates; the last epoch may be a part of one")
+    group.add_argument("--batch-size", type=whole, help="images per update, over all devices of this process")
+    group.add_argument("--lr", type=real, help="learning rate")
+    group.add_argument("--lr-mode", choices=LR_MODES, help="how it falls")
+    group.add_argument("--lr-factor", type=part, help="what a step or a plateau multiplies it by")
+    group.add_argument(
+        "--lr-step-epochs",
+        type=numbers(float),
+        metavar="E,E,...",
+        help="epochs with a step (--lr-mode step)",
+    )
+    group.add_argument(
+        "--lr-patience",
+        type=number(int, 0),
+        metavar="EPOCHS",
+        help="plateau: more epochs in a row than these without a lower error",
+    )
+    group.add_argument(
+        "--lr-threshold",
+        type=part,
+        metavar="PART",
+        help="plateau: the part of the error that counts as lower",
+    )
+    group.add_argument("--min-lr", type=real, help="where a plateau or the cosine ends")
+    group.add_argument("--warmup-epochs", type=real, help="epochs in which it rises linearly")
+    group.add_argument("--warmup-lr", type=real, help="where the warm-up begins, or stays until an error")
+    group.add_argument(
+        "--warmup-error",
+        type=number(float, 1, 100),
+        metavar="PERCENT",
+        help="train with --warmup-lr until the training error is below this",
+    )
+    group.add_argument("--wd", type=real, help="weight decay")
+    group.add_argument("--no-wd", **_switch, help="no weight decay on batch normalization and biases")
+    group.add_argument("--mom", type=part, help="momentum")
+    group.add_argument(
+        "--label-smoothing", type=part, nargs="?", const=0.1, metavar="PART", help="alone: 0.1"
+    )
+    group.add_argument("--mixup", **_switch, help="mix images and labels in pairs")
+    group.add_argument("--mixup-alpha", type=real, metavar="ALPHA", help="of mixup's Beta distribution")
+    group.add_argument(
+        "--last-gamma", **_switch, help="units begin with a last gamma of 0, as their shortcuts"
+    )
+    group.add_argument("--top-k", type=whole, default=5, help="the error shown beside top-1 (default: 5)")
+    group.add_argument(
+        "--dtype", default="float32", choices=DTYPES, help="float16: GPUs; bfloat16: CPUs that have it"
+    )
+    group.add_argument(
+        "--recompute",
+        action="store_true",
+        help="compute activations again in the backward pass: less memory, more time (resnet1202 at 128)",
+    )
+    group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0)
+
+    group = result.add_argument_group("devices").add_mutually_exclusive_group()
+    group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
+    group.add_argument("--cpus", type=whole, default=1, help="data-parallel CPU contexts (default: 1)")
+    result.add_argument("--kv-store", default="device", help=f"{', '.join(KVSTORES)} (default: device)")
+
+    group = result.add_argument_group("files")
+    group.add_argument("--model-prefix", help="beginning of all files written (default: runs/NETWORK)")
+    group.add_argument(
+        "--save-period",
+        type=whole,
+        help="epochs between parameter files (default: 1; where the epochs are fitted to few images, a tenth of them)",
+    )
+    group.add_argument(
+        "--save-every",
+        type=number(int, 0),
+        default=0,
+        metavar="N",
+        help="batches between states to resume from (default: 0, after each epoch only)",
+    )
+    group.add_argument("--keep", type=whole, default=2, metavar="K", help="states to keep (default: 2)")
+    group.add_argument(
+        "--load-epoch", type=number(int, 0), help="begin with the weights of PREFIX-NNNN.params"
+    )
+    group.add_argument("--resume", action="store_true", help="go on from the newest state, if there is one")
+    group.add_argument(
+        "--disp-batches", type=number(int, 0), default=20, help="without a terminal: lines (default: 20)"
+    )
+
+    group = result.add_argument_group("watching")
+    group.add_argument(
+        "--detect-anomaly",
+        action="store_true",
+        help="check every number of every step at once, block by block, and stop at the first that is not finite: "
+        "slower, and without --recompute",
+    )
+    group.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="run the step of PREFIX-anomaly-IIIIIIII.json again, with that run's options (others given here come "
+        "on top), tell where numbers go wrong, and write nothing; exit status 1 when they do, else 0",
+    )
+    group.add_argument(
+        "--stall-timeout",
+        type=number(float, 0, 1e6),
+        default=60.0,
+        metavar="SECONDS",
+        help="tell what is waited for when nothing happens for so long (default: 60; 0: never)",
+    )
+    return result
+
+
+def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
+    """The preset for `network`, and what was given on the command line in its place.
+
+    UsageError for options that do not go together.
+    """
+    if not (args.data_train or args.benchmark):
+        raise UsageError("give --data-train, the records to train on, or --benchmark, which needs none")
+    recipe = get_recipe(args.recipe)
+    if args.warmup_epochs is None:  # a warm-up of the user's takes the place of ResNet-110's
+        recipe = recipe.for_network(network)
+    if recipe.zero_gamma and describe(network).shortcut is None:  # plain nets, rivals
+        recipe = replace(recipe, zero_gamma=False)
+    if args.image_shape is not None:
+        recipe = recipe.with_size(args.image_shape)
+    if args.lr_step_epochs is not None:
+        if args.lr_mode not in (None, "step"):
+            raise UsageError(f"--lr-step-epochs are steps: they do not go with --lr-mode {args.lr_mode}")
+        recipe = replace(recipe, lr_mode="step", lr_step_epochs=args.lr_step_epochs, lr_step_iterations=())
+    if args.num_epochs is not None or args.num_iterations is not None:
+        recipe = replace(recipe, epochs=args.num_epochs, iterations=args.num_iterations)
+    if args.warmup_error is not None:
+        if args.warmup_epochs is not None:
+            raise UsageError("a warm-up lasts --warmup-epochs or until --warmup-error: choose one")
+        if not (args.warmup_lr or recipe.warmup_lr):
+            raise UsageError(
+                "--warmup-error needs --warmup-lr, the learning rate until then (the paper: 0.01)"
+            )
+        recipe = replace(recipe, warmup_epochs=0)
+    if args.data_val:
+        if args.holdout:
+            raise UsageError("--holdout takes the place of --data-val: give one of them")
+        recipe = replace(recipe, holdout=0)
+    if args.rgb_mean is not None:
+        recipe = replace(recipe, mean="channel")
+    if args.mean_image is not None:
+        recipe = replace(recipe, mean="pixel")
+    mixup_alpha = recipe.mixup_alpha if args.mixup_alpha is None else args.mixup_alpha
+    if args.mixup is not None:
+        mixup_alpha = (mixup_alpha or 0.2) if args.mixup else 0.0
+    given = {
+        "batch_size": args.batch_size,
+        "lr": args.lr,
+        "lr_mode": args.lr_mode,
+        "lr_factor": args.lr_factor,
+        "plateau_patience": args.lr_patience,
+        "plateau_threshold": args.lr_threshold,
+        "min_lr": args.min_lr,
+        "warmup_epochs": args.warmup_epochs,
+        "warmup_lr": args.warmup_lr,
+        "warmup_error": args.warmup_error,
+        "weight_decay": args.wd,
+        "decay_bn_and_bias": None if args.no_wd is None else not args.no_wd,
+        "label_smoothing": args.label_smoothing,
+        "mixup_alpha": mixup_alpha,
+        "zero_gamma": None if args.last_gamma is None else bool(args.last_gamma),
+        "holdout": args.holdout,
+        "momentum": args.mom,
+        "flip": None if args.random_mirror is None else bool(args.random_mirror),
+        "rgb_mean": args.rgb_mean,
+        "rgb_std": args.rgb_std,
+    }
+    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    refuse_contradictions(args, recipe)
+    return recipe
+
+
+_switch: dict[str, Any] = {"type": int, "nargs": "?", "const": 1, "choices": (0, 1)}  # --mixup is --mixup 1

@@ -1,0 +1,1 @@
+"""From images in folders, archives and lists to record files."""

@@ -1,0 +1,132 @@
+"""An anomaly on disk: PREFIX-anomaly-IIIIIIII.json, with what it takes to run its step again, and the state before it.
+
+The state is in PREFIX-anomaly-IIIIIIII.params where it is that before the step, or else it is the newest checkpoint of
+the run, in PREFIX-anomaly-IIIIIIII-resume.json and its arrays. Workers from 1 on write their part to
+PREFIX-anomaly-IIIIIIII-workerN.json, and the state is the first one's.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Callable, Optional, Union
+
+from gluon_resnet.errors import ModelError
+from gluon_resnet.files import whole_file
+from gluon_resnet.json_values import INT64_MAX, is_integer, is_number, read_json, require
+from gluon_resnet.models.parameters import write_arrays
+from gluon_resnet.terminal import reason_of
+from gluon_resnet.training.anomaly import Anomaly, Place
+from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
+
+_FORMAT = "gluon-resnet anomaly 1"
+
+
+@dataclass(frozen=True)
+class AnomalyFile:
+    """What the JSON file holds; `place` and figures as of Anomaly."""
+
+    message: str
+    iteration: int  # these five: the Place
+    batch: int
+    epoch: int
+    epochs: int
+    lr: float
+    loss: Union[float, str, None]  # a number that JSON does not know is "nan", "inf" or "-inf"
+    gradient_norm: Union[float, str, None]
+    loss_scale: Optional[float]
+    records: list[int]  # ids of this worker's part of the batch, in its order
+    bad_records: list[int]
+    rank: int  # of the worker ...
+    world_size: int  # ... among so many
+    seed: int
+    arguments: list[str]  # of the command line
+    command: str  # all of it
+    folder: str  # in which it ran
+    settings: dict[str, Any]  # the checkpoints'
+    versions: dict[str, str]
+
+    @property
+    def place(self) -> Place:
+        """Which step it was."""
+        return Place(self.iteration, self.batch, self.epoch, self.epochs, self.lr)
+
+    @staticmethod
+    def of(anomaly: Anomaly, **run: Any) -> AnomalyFile:
+        """That of an anomaly of fit(); `run` has the fields from `rank` on."""
+        assert isinstance(anomaly.where, Place)
+        return AnomalyFile(
+            message=str(anomaly),
+            **anomaly.where._asdict(),
+            loss=_to_json(anomaly.loss),
+            gradient_norm=_to_json(anomaly.gradient_norm),
+            loss_scale=anomaly.loss_scale,
+            records=anomaly.records,
+            bad_records=anomaly.bad_records,
+            **run,
+        )
+
+    def save(self, prefix: str, anomaly: Anomaly, checkpoints: Optional[Checkpoints]) -> str:
+        """Write it, and the state; the path of the JSON file. `checkpoints`: of the worker that writes them."""
+        os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
+        base = f"{prefix}-anomaly-{self.iteration:08d}"
+        path = f"{base}-worker{self.rank}.json" if self.rank else f"{base}.json"
+        if anomaly.state is not None or checkpoints:
+            for pattern in ("*.params", "-resume*.json"):  # of an earlier run
+                for stale in glob.glob(glob.escape(base) + pattern):
+                    os.unlink(stale)
+        if anomaly.state is not None:
+            write_arrays(f"{base}.params", anomaly.state)
+        elif checkpoints:
+            checkpoints.keep_as(base)
+        with whole_file(path) as stream:
+            json.dump({"format": _FORMAT, **asdict(self)}, stream, indent=1, allow_nan=False)
+        return path
+
+    @staticmethod
+    def load(path: str) -> AnomalyFile:
+        """Read it back; ModelError where it is damaged or something else."""
+        try:
+            content = read_json(path)
+            if content.pop("format") != _FORMAT:
+                raise ValueError(f"expected the format {_FORMAT!r}")
+            result = AnomalyFile(**content)
+            _check(result)
+            return result
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = reason_of(error)
+            raise ModelError(f"{path} is not the file of an anomaly: {reason}", path) from None
+
+
+def state_prefix(path: str) -> str:
+    """The beginning of the names of the state's files that belong to the anomaly file `path`."""
+    return re.sub(r"(-worker\d+)?\.json$", "", path)
+
+
+def _to_json(value: Optional[float]) -> Union[float, str, None]:
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def _check(file: AnomalyFile) -> None:
+    kinds: Mapping[str, Callable[[Any], bool]] = {
+        "int": lambda value: is_integer(value, -INT64_MAX, INT64_MAX),
+        "float": lambda value: is_number(value, -sys.float_info.max, sys.float_info.max),
+        "str": lambda value: isinstance(value, str),
+        "Optional[float]": lambda value: value is None or kinds["float"](value),
+        "Union[float, str, None]": lambda value: kinds["Optional[float]"](value) or isinstance(value, str),
+        "list[int]": lambda value: isinstance(value, list) and all(map(kinds["int"], value)),
+        "list[str]": lambda value: isinstance(value, list) and all(map(kinds["str"], value)),
+        "dict[str, Any]": lambda value: isinstance(value, dict),
+        "dict[str, str]": lambda value: isinstance(value, dict) and all(map(kinds["str"], value.values())),
+    }
+    for field in fields(file):
+        value, kind = getattr(file, field.name), str(field.type)
+        require(kinds[kind](value), field.name, kind, value)
+    if not (min(file.iteration, file.batch, file.epoch) >= 1 and 0 <= file.rank < file.world_size):
+        raise ValueError("its numbers of epoch, batch, iteration or worker are impossible")

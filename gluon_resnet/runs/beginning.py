@@ -1,0 +1,126 @@
+"""Where a run of train.py begins: anew, with the weights of an epoch, or where an earlier one stopped."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from gluon_resnet.card import ModelCard, class_difference
+from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.models.parameters import load_parameters, parameter_value, read_arrays
+from gluon_resnet.models.saved import chosen_epoch, newest_epoch, parameters_path, saved_epochs
+from gluon_resnet.runs.job import Job
+from gluon_resnet.terminal import note
+from gluon_resnet.training.checkpoints.run_data import data_difference
+from gluon_resnet.training.distributed.workers import Workers
+from gluon_resnet.training.position import Position
+from gluon_resnet.training.schedule import Observed
+
+
+def find_position(job: Job, workers: Workers) -> Position:
+    """Where to begin, with `job.trainer` set to it; the same for all workers.
+
+    UsageError where the command line does not say clearly what to go on from.
+    """
+    args, checkpoints = job.request.args, job.checkpoints
+    position = checkpoints.resume(job.trainer) if args.resume else None
+    if position is None:
+        if args.resume:
+            saved = saved_epochs(checkpoints.prefix)
+            if saved and args.load_epoch is None:
+                newest = newest_epoch(checkpoints.prefix) or saved[-1]
+                raise UsageError(
+                    f"there is no {checkpoints.resume_path}, but {parameters_path(checkpoints.prefix, newest)}: "
+                    f"go on from that with --load-epoch {newest}, or choose another --model-prefix"
+                )
+            note(f"there is no {checkpoints.resume_path} yet: a new run begins")
+        elif args.load_epoch is None and checkpoints.unfinished(job.iterations):
+            raise UsageError(
+                f"{checkpoints.resume_path} is of a run that is not finished: go on with --resume, "
+                "or remove that file to begin anew, or choose another --model-prefix"
+            )
+        position = beginning(job)
+    elif args.load_epoch is not None:  # as in the command that stopped, which is told to be typed again
+        note(f"{checkpoints.resume_path} is gone on from; --load-epoch {args.load_epoch} is not read again")
+    _expect_the_same(workers, job, position)
+    return position
+
+
+def beginning(job: Job) -> Position:
+    """Where a run without a state begins, with the weights of --load-epoch given to `job.trainer`."""
+    epoch = job.request.args.load_epoch
+    if epoch is None:
+        return Position()
+    path = parameters_path(job.request.prefix, chosen_epoch(job.request.prefix, epoch))
+    _require_same_classes(job, path)
+    _require_same_normalization(job.trainer.net, path)
+    load_parameters(job.trainer.net, path)
+    return Position(epoch=epoch, iteration=epoch * len(job.train))
+
+
+def tell_what_to_expect(job: Job, position: Position) -> None:
+    """Notes about a beginning that a user may not expect."""
+    pretrained, schedule = job.request.pretrained, job.schedule
+    if pretrained and not position.iteration:
+        classes = job.card.classes
+        other = class_difference(pretrained.card.classes, classes)
+        note(
+            f"the weights are those of {pretrained.path}; the head, for {len(classes)} classes, is new"
+            + (f" ({other})" if other else "")
+        )
+    if job.recipe.lr_mode == "step" and schedule.steps and schedule.steps[-1] >= job.iterations:
+        note(f"the run ends before the learning rate's step at iteration {schedule.steps[-1]}")
+    loaded = position.iteration and not position.batch and position.observed == Observed()
+    if job.recipe.lr_mode == "plateau" and loaded:
+        note(f"parameters do not know of plateaus: the learning rate begins at {schedule.lr:g}, see --lr")
+    if position.iteration and job.recipe.momentum and job.settings["asynchronous"]:
+        note("dist_async has the momentum in its servers, and no state has it: it begins at 0")
+    if schedule.warming(position.observed):
+        note(
+            f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
+        )
+
+
+def _expect_the_same(workers: Workers, job: Job, position: Position) -> None:
+    """UsageError where the workers begin at different points, having found different files."""
+    crc = zlib.crc32(repr(position).encode())
+    if workers.count > 1:
+        for array in job.trainer.state().values():
+            crc = zlib.crc32(array.tobytes(), crc)
+    if not workers.agree(crc):
+        raise UsageError(
+            f"the workers would begin with different states, worker {workers.rank} with that after iteration "
+            f"{position.iteration}: the files of --model-prefix have to be the same on every machine"
+        )
+
+
+def _require_same_classes(job: Job, path: str) -> None:
+    """UsageError where the network in `path` has other classes than this run's labels; a note on other records."""
+    known = f"{job.request.prefix}-model.json"
+    try:
+        card = ModelCard.load(known)
+    except (OSError, ModelError):  # nothing is known of them
+        return
+    other = class_difference(card.classes, job.card.classes)
+    if other:
+        raise UsageError(
+            f"the labels would mean other classes than the network's in {path}: {other} ({known}); give records with "
+            "its classes, or another --model-prefix and these weights as --pretrained, whose head is new"
+        )
+    changed = data_difference("training", card.data.training if card.data else None, job.data.training)
+    if changed:
+        note(f"{changed} ({known})")
+
+
+def _require_same_normalization(net: Any, path: str) -> None:
+    """UsageError where the network in `path` sees images otherwise than `net`, whose card would then be wrong."""
+    arrays = read_arrays(path)
+    for statistic in ("mean", "std"):
+        ours, theirs = parameter_value(getattr(net[0], statistic)), arrays.get(f"0.{statistic}")
+        if theirs is None or (ours.shape == theirs.shape and np.allclose(ours, theirs, atol=1e-3)):
+            continue
+        values = ",".join(f"{value:g}" for value in theirs.ravel())
+        way_out = f"--rgb-{statistic} {values}" if theirs.size == 3 else "its mean image by --mean-image"
+        raise UsageError(f"{path} was trained with another {statistic} than this run's: give {way_out}")

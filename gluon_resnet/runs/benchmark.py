@@ -1,0 +1,71 @@
+"""tools/train.py --benchmark: how fast this machine trains a network, apart from any data."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from contextlib import closing
+from typing import Any
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.models import get_model, with_normalization
+from gluon_resnet.runs.job import Request, build_trainer
+from gluon_resnet.terminal import say
+from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.metrics import Meter
+from gluon_resnet.training.progress import Progress
+from gluon_resnet.training.synthetic import SyntheticBatch
+from gluon_resnet.training.trainer import Trainer
+
+_WARM_UP = 5  # the first step builds the graph and oneDNN's code, and cuDNN tries its algorithms
+_ITERATIONS = 50
+_LR = 1e-6  # noise diverges with a recipe's
+_MEANINGLESS = ("data_train", "data_val", "num_epochs", "pretrained", "load_epoch", "resume")
+
+
+def benchmark(request: Request, engine: Engine) -> None:
+    """Train on one synthetic batch and print milliseconds a step and images a second; no file is written.
+
+    The network, the recipe and the devices are those of a run with the same options. UsageError for an option that
+    means nothing here.
+    """
+    args, recipe, contexts = request.args, request.recipe, request.contexts
+    for name in _MEANINGLESS:
+        if getattr(args, name):
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"--benchmark trains on noise and forgets the result: leave {option} out")
+    iterations = args.num_iterations or _ITERATIONS
+    classes = args.num_classes or (10 if recipe.name.startswith("cifar10") else 1000)
+    inner = get_model(args.network, classes, args.shortcut, args.variant, recipe.zero_gamma)
+    net = with_normalization(inner, recipe.rgb_mean, recipe.rgb_std)
+    net.initialize(ctx=list(contexts))
+    trainer = build_trainer(request, recipe, net, classes, engine)
+    batch = SyntheticBatch(recipe.batch_size, recipe.size, classes, args.seed)
+    devices = "1 device" if len(contexts) == 1 else f"{len(contexts)} devices"
+    say(
+        f"{args.network}, {args.dtype}, batches of {len(batch)} images of {recipe.size}x{recipe.size} on {devices}, "
+        f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
+    )
+    meter = trainer.new_meter()
+    _run(trainer, batch, meter, _WARM_UP, args.disp_batches, "warm-up")
+    seconds = _run(trainer, batch, meter, iterations, args.disp_batches, "step")
+    meter.sums()
+    rate, median = len(batch) * iterations / sum(seconds), statistics.median(seconds) * 1e3
+    say(
+        f"{iterations} steps after {_WARM_UP} to warm up: {rate:.1f} images/s, {median:.1f} ms a step "
+        f"(median; {min(seconds) * 1e3:.1f} to {max(seconds) * 1e3:.1f})"
+    )
+
+
+def _run(trainer: Trainer, batch: Any, meter: Meter, count: int, every: int, title: str) -> list[float]:
+    """The seconds of each of `count` steps: `step` returns when the one before it is computed."""
+    seconds = []
+    began = time.perf_counter()
+    with closing(Progress(every).follow(range(1, count + 1), title, count)) as numbers:
+        for number in numbers:
+            trainer.step(batch, _LR, meter, f"{title} {number}", number)
+            now = time.perf_counter()
+            seconds.append(now - began)
+            began = now
+    return seconds

@@ -1,0 +1,55 @@
+"""The model card of a run: where it begins, and after each of its epochs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+
+from gluon_resnet.card import ModelCard
+from gluon_resnet.errors import ModelError
+from gluon_resnet.evaluation.card_entries import measured_error
+from gluon_resnet.provenance import TrainedBy, TrainedOn
+from gluon_resnet.runs.files.history import EpochRecord
+from gluon_resnet.runs.job import Job
+from gluon_resnet.training.position import Position
+
+_PROTOCOL = "1-crop"  # what validation is, as evaluate.py calls it
+
+
+def card_of(job: Job, position: Position, epochs: int) -> ModelCard:
+    """The card of a run of so many epochs where it begins; what is known of a network that goes on is kept."""
+    request = job.request
+    settings = {**job.settings, "epochs": epochs, "iterations": job.iterations}
+    name = settings.pop("name")
+    given = {key: value for key, value in settings.items() if value is not None}
+    card = replace(
+        job.card,
+        data=TrainedOn(job.data.training, job.data.validation),
+        epoch=position.epoch or None,
+        # As it is read back: tuples become lists.
+        recipe=TrainedBy(name, request.command, json.loads(json.dumps(given))),
+        source=request.pretrained.card.source if request.pretrained else None,
+    )
+    if position.iteration or request.args.load_epoch is not None:
+        with contextlib.suppress(OSError, ModelError):  # none, or of another version
+            before = ModelCard.load(f"{request.prefix}-model.json")
+            errors = tuple(error for error in before.errors if error.epoch <= position.epoch)
+            card = replace(card, epoch=position.epoch, errors=errors, source=before.source)
+    return card
+
+
+def after_epoch(card: ModelCard, record: EpochRecord) -> ModelCard:
+    """The card of a run after one more epoch: of all its validations it keeps the best and the last."""
+    card = replace(card, epoch=record.epoch)
+    data = card.data.validation if card.data else None
+    if data is None or record.val_top1_error is None or record.val_topk_error is None:
+        return card
+    top1_wrong, topk_wrong = (
+        round(error * data.images / 100) for error in (record.val_top1_error, record.val_topk_error)
+    )
+    now = measured_error(data, _PROTOCOL, record.epoch, top1_wrong, record.top_k, topk_wrong)
+    before = [error for error in card.errors if replace(error, epoch=now.epoch).same_test(now)]
+    best = min(before, key=lambda error: (error.top1_error, error.epoch), default=None)
+    kept = tuple(error for error in card.errors if error is best or error not in before)
+    return replace(card, errors=kept).with_error(now)

@@ -1,0 +1,37 @@
+"""What the speed of a run depends on: versions, processors, devices."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import gluon_resnet
+from gluon_resnet._mxnet import mx
+from gluon_resnet.environment.processor import describe_processor
+from gluon_resnet.training.distributed.workers import Workers
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    return {"gluon_resnet": gluon_resnet.__version__, "mxnet": mx.__version__, "numpy": np.__version__}
+
+
+def environment(contexts: Sequence[Any], workers: Workers) -> dict[str, str]:
+    """What is known of this machine and this process, to read."""
+    processor = describe_processor()
+    return {
+        **versions(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "host": socket.gethostname(),
+        "processor": processor.model,
+        "processors": f"{processor.usable} of {processor.present}",
+        "threads of MXNet": os.environ["OMP_NUM_THREADS"],
+        "devices": ", ".join(map(str, contexts)),
+        "workers": str(workers.count),
+    }

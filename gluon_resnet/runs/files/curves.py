@@ -1,0 +1,135 @@
+"""Training and validation error over the iterations, drawn as in the paper's Figures 4 and 6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Optional
+
+from gluon_resnet.analysis.figures import legend_label, new_figure, svg_element, write_figure
+from gluon_resnet.runs.files.run import Points, Run
+
+_LONG = 10_000  # iterations from which on the axis has units of 1e4, as in the paper
+_CROPPED = 20  # validations from which on the axis leaves out the first fall of the error, as in the paper
+
+
+# A title and its runs in the order of their colours; None keeps a colour free for a run that another panel has.
+Panel = tuple[str, Sequence[Optional[Run]]]
+
+
+def draw_curves(path: str, runs: Sequence[Run], title: str = "") -> None:
+    """Write the top-1 errors of `runs` as PNG or SVG, one colour each; thin: training, bold: validation.
+
+    The training error is dashed where all runs are of a CIFAR recipe (the paper's Figure 6), else solid (Figure 4).
+    A dotted line marks where the learning rate fell. The file is written whole.
+
+    Raises as `write_figure`.
+    """
+    write_figure(path, lambda: _figure(runs, title))
+
+
+def curves_svg(run: Run) -> str:
+    """The same of one run, as an <svg> element for a page with a light or a dark background."""
+    return svg_element(lambda: _figure([run], ""))
+
+
+def draw_panels(path: str, panels: Sequence[Panel], bold: str = "validation") -> None:
+    """Write several drawings beside each other, with the same axes, as the paper's Figures 4 and 6.
+
+    Args:
+        path: PNG or SVG.
+        panels: from left to right.
+        bold: what the bold line is the error of, for the legends.
+
+    Raises as `write_figure`.
+    """
+    write_figure(path, lambda: _panels(panels, panels, bold))
+
+
+def panels_svg(panels: Sequence[Panel], bold: str = "validation") -> list[str]:
+    """The same as <svg> elements, one for each panel: beside each other on a wide page, stacked on a narrow one."""
+    return [svg_element(partial(_panels, [panel], panels, bold)) for panel in panels]
+
+
+def _figure(runs: Sequence[Run], title: str) -> Any:
+    figure = new_figure(6, 4.5)
+    axes = figure.add_subplot()
+    alone = len(runs) == 1
+    _draw(axes, runs, "validation", alone, _end(runs))
+    axes.set_ylim(bottom=0, top=_top(runs))
+    axes.set_title(title)
+    figure.subplots_adjust(0.12, 0.12, 0.97, 0.92)  # tight_layout() would draw all of it once more
+    return figure
+
+
+def _panels(shown: Sequence[Panel], panels: Sequence[Panel], bold: str) -> Any:
+    """A figure of the panels `shown`, with axes on which the runs of all `panels` have room."""
+    runs = [run for _, column in panels for run in column if run]
+    errors = [error for run in runs for curve in _curves(run) for _, error in curve]
+    top, end = _top(runs) or 1.05 * max(errors, default=100.0), _end(runs)
+    figure = new_figure(4.4 * len(shown), 3.9)
+    for number, (title, column) in enumerate(shown, 1):
+        axes = figure.add_subplot(1, len(shown), number)
+        _draw(axes, column, bold, False, end)
+        axes.set_ylim(0, top)
+        axes.set_title(title)
+    figure.subplots_adjust(0.13 / len(shown), 0.13, 1 - 0.06 / len(shown), 0.91, wspace=0.2)
+    return figure
+
+
+def _end(runs: Sequence[Run]) -> int:
+    """Of the axis of iterations, where all `runs` have room; 0: none has begun."""
+    return max((run.iterations for run in runs), default=0)
+
+
+def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end: int) -> None:
+    """The curves of `runs`; `alone`: one whose name nobody needs, and whose rates are written down."""
+    unit = 1e4 if end >= _LONG else 1
+    known = [run for run in runs if run]
+    cifar = all(str(run.settings.get("recipe", "")).startswith("cifar") for run in known)
+    dash = "--" if cifar and known else "-"
+
+    for number, run in enumerate(runs):
+        if run is None:
+            continue
+        colour = f"C{number % 10}"
+        tested = bold if run.validation_curve else None
+        labels = ("training", tested) if alone else (None, legend_label(run.name))
+        styles = (dash, 0.8, labels[0]), ("-", 2.2, labels[1])
+        for points, (style, width, label) in zip(_curves(run), styles):
+            x, y = [iteration / unit for iteration, _ in points], [error for _, error in points]
+            marker = "o" if len(points) == 1 else None  # a single point has no line
+            axes.plot(x, y, style, linewidth=width, color=colour, marker=marker, label=label)
+        for iteration, lr in run.drops:
+            axes.axvline(iteration / unit, color=colour, linestyle=":", linewidth=0.7, alpha=0.7)
+            if alone:
+                place = {"xytext": (2, -2), "textcoords": "offset points", "va": "top", "fontsize": "x-small"}
+                top = (iteration / unit, 1)
+                axes.annotate(f"lr {lr:g}", top, xycoords=("data", "axes fraction"), **place)
+
+    axes.set_xlabel("iter. (1e4)" if unit > 1 else "iterations")
+    axes.set_ylabel("error (%)")
+    axes.set_xlim(0, 1.03 * end / unit or None)
+    axes.grid(True, linewidth=0.4, alpha=0.6)
+    if any(run.iterations for run in known):
+        thin = "thin" if dash == "-" else "dashed"
+        caption = None if alone else f"{thin}: training, bold: {bold}"
+        size = None if alone else "small"
+        # In the corner where no run begins; matplotlib takes seconds to find the best one for many points.
+        axes.legend(loc="lower left", title=caption, title_fontsize=size, fontsize=size)
+
+
+def _curves(run: Run) -> tuple[Points, Points]:
+    return run.train_curve, run.validation_curve
+
+
+def _top(runs: Sequence[Run]) -> Any:
+    """The end of the axis of errors: for long runs the highest error after their first tenth; None: any."""
+    if not runs or min(len(run.validation_curve) for run in runs) < _CROPPED:
+        return None
+
+    def later(points: Points, run: Run) -> list[float]:
+        return [error for iteration, error in points if iteration > run.iterations / 10]
+
+    errors = [e for run in runs for curve in _curves(run) for e in later(curve, run)]
+    return 1.05 * max(errors)

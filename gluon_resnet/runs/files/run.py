@@ -1,0 +1,140 @@
+"""A run as it is read from its files, finished or not; without MXNet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from gluon_resnet.errors import UsageError
+from gluon_resnet.runs.files.history import EpochRecord, StepRecord, read_epochs, read_steps
+from gluon_resnet.runs.files.run_card import RunCard
+
+_LOG, _POINTS = "-log.jsonl", 250  # how many points a curve of steps has at most
+
+Points = list[tuple[int, float]]  # (iteration, error in per cent)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run. Errors are per cent."""
+
+    name: str
+    epochs: Sequence[EpochRecord]
+    steps: Sequence[StepRecord] = ()
+    card: Optional[RunCard] = None  # runs of older versions have none
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its numbers depend on, besides the data."""
+        return self.card.settings if self.card else {}
+
+    @property
+    def planned(self) -> Optional[int]:
+        """How many epochs there will be, where that is known."""
+        return self.card.epochs if self.card else None
+
+    @property
+    def iterations(self) -> int:
+        """Updates that are recorded."""
+        return max((points[-1].iteration for points in (self.epochs, self.steps) if points), default=0)
+
+    @property
+    def best(self) -> Optional[EpochRecord]:
+        """The first epoch with the lowest top-1 error of the validation, or without one that of the training."""
+        validated = [record for record in self.epochs if record.val_top1_error is not None]
+        if validated:
+            return min(validated, key=lambda record: record.val_top1_error or 0.0)
+        return min(self.epochs, key=lambda record: record.train_top1_error, default=None)
+
+    @property
+    def seconds(self) -> float:
+        """Of training, in all epochs that are over."""
+        return sum(record.seconds for record in self.epochs)
+
+    @property
+    def images_per_second(self) -> Optional[float]:
+        """Over all these epochs; None: none is over."""
+        return self._mean("images_per_second")
+
+    @property
+    def split(self) -> Optional[dict[str, float]]:
+        """The parts of the training time, 0 to 1: loading, communication, compute; None where nobody measured.
+
+        Communication counts as compute where only the loading was measured.
+        """
+        loading, communication = self._mean("data_wait"), self._mean("communication")
+        if loading is None:
+            return None
+        parts = {"loading": loading}
+        if communication is not None:
+            parts["communication"] = communication
+        return {**parts, "compute": max(0.0, 1 - sum(parts.values()))}
+
+    @property
+    def train_curve(self) -> Points:
+        """Of the steps, where they are recorded from the beginning, else of the epochs.
+
+        A point is the mean over a 250th of the run: single steps of a small network scatter by some per cent.
+        """
+        if not self._steps_are_complete:
+            return [(record.iteration, record.train_top1_error) for record in self.epochs]
+        width = -(-self.iterations // _POINTS)
+        groups: dict[int, list[StepRecord]] = {}
+        for record in self.steps:
+            groups.setdefault((record.iteration - 1) // width, []).append(record)
+        return [
+            (group[-1].iteration, sum(record.top1_error for record in group) / len(group))
+            for group in groups.values()
+        ]
+
+    @property
+    def validation_curve(self) -> Points:
+        """Of the epochs that were validated."""
+        return [(r.iteration, r.val_top1_error) for r in self.epochs if r.val_top1_error is not None]
+
+    @property
+    def drops(self) -> list[tuple[int, float]]:
+        """Where the learning rate fell to a half or less from one record to the next: the iteration, the new rate."""
+        records: Sequence[Any] = self.steps if self._steps_are_complete else self.epochs
+        pairs = zip(records, records[1:])
+        return [(old.iteration, new.lr) for old, new in pairs if 0 < new.lr <= old.lr / 2]
+
+    @property
+    def _steps_are_complete(self) -> bool:
+        """False where a run went on from one of an older version, which did not record them."""
+        if not self.steps or not self.epochs:
+            return bool(self.steps)
+        return self.steps[0].iteration <= self.epochs[0].iteration
+
+    def _mean(self, name: str) -> Optional[float]:
+        """Of a field of the epochs, over the time of those that have it."""
+        known = [(r.seconds, getattr(r, name)) for r in self.epochs if getattr(r, name) is not None]
+        seconds = sum(weight for weight, _ in known)
+        return sum(weight * value for weight, value in known) / seconds if seconds else None
+
+
+def read_run(path: str) -> Run:
+    """The run of a prefix, as train.py's --model-prefix, or of a log file.
+
+    UsageError where there is none, DataError where one of its files is damaged.
+    """
+    if os.path.isfile(path):
+        prefix = path[: -len(_LOG)] if path.endswith(_LOG) else None
+        log = path
+    else:
+        prefix, log = path, f"{path}{_LOG}"
+        if not os.path.isfile(log):
+            raise UsageError(f"{path} is no run: expected a log, {log}, or the log's own name")
+    name = os.path.basename(prefix or "") or os.path.basename(os.path.dirname(os.path.abspath(log)))
+    run = Run(name, read_epochs(log))
+    if prefix is None:
+        return run
+    steps, card = f"{prefix}-steps.jsonl", f"{prefix}-run.json"
+    return Run(
+        name,
+        run.epochs,
+        read_steps(steps) if os.path.exists(steps) else (),
+        RunCard.load(card) if os.path.exists(card) else None,
+    )

@@ -1,0 +1,233 @@
+"""train.py --replay: the step at which a run's numbers went out of range, run again with every number looked at."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+from tabulate import tabulate
+
+from gluon_resnet.cli.command import program
+from gluon_resnet.cli.parser import Parser
+from gluon_resnet.data import Batch, Loader
+from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.runs.anomaly_file import AnomalyFile, state_prefix
+from gluon_resnet.runs.beginning import beginning
+from gluon_resnet.runs.environment import versions
+from gluon_resnet.runs.job import Job
+from gluon_resnet.terminal import printable_cells, say
+from gluon_resnet.training.anomaly import Anomaly, Place
+from gluon_resnet.training.detect import DetectingTrainer, Values
+from gluon_resnet.training.fit import fit
+from gluon_resnet.training.metrics import Meter
+from gluon_resnet.training.position import Position
+from gluon_resnet.training.progress import Progress
+
+_IMAGES = 10  # shown: those of the greatest loss
+
+
+def replay_of(argv: Sequence[str]) -> tuple[Optional[Replay], list[str]]:
+    """What --replay in `argv` asks for, None without; and the options: the file's, and behind them the others given.
+
+    ModelError for a file that is damaged or something else.
+    """
+    option = Parser(prog=program("train"), add_help=False, allow_abbrev=False)
+    option.add_argument("--replay", metavar="FILE")
+    chosen, others = option.parse_known_args(argv)
+    if chosen.replay is None:
+        return None, list(argv)
+    file = AnomalyFile.load(chosen.replay)
+    return Replay(chosen.replay, file), [*file.arguments, *others]
+
+
+def reported(anomaly: Anomaly, job: Job) -> GluonResnetError:
+    """The error to end a run with; its step is saved for --replay."""
+    text = str(anomaly)
+    if isinstance(anomaly.where, Place):  # else it is of a validation
+        try:
+            request, writes = job.request, job.rank == 0
+            file = AnomalyFile.of(
+                anomaly,
+                rank=job.rank,
+                world_size=job.world_size,
+                seed=request.args.seed,
+                arguments=list(request.argv),
+                command=request.command,
+                folder=os.getcwd(),
+                settings=job.settings,
+                versions=versions(),
+            )
+            path = file.save(request.prefix, anomaly, job.checkpoints if writes else None)
+            program = os.path.basename(sys.argv[0])
+            text += f"; the step is saved, see where it goes wrong: {program} --replay {shlex.quote(path)}"
+        except (OSError, GluonResnetError) as error:
+            text += f"; the step could not be saved ({error})"
+    if anomaly.loss_scale is not None and anomaly.loss_scale < 1:
+        text += "; the loss scale has fallen below 1, so that it is not float16's range that is too small"
+    return GluonResnetError(
+        f"{text}; what was saved is kept: go on from it with a lower learning rate, or look for bad images and "
+        "labels"
+    )
+
+
+class Replay:
+    """One step of a run that ended, run again; nothing is written.
+
+    Args:
+        path: of the anomaly file.
+        file: its content.
+    """
+
+    def __init__(self, path: str, file: AnomalyFile) -> None:
+        self._path = path
+        self.file = file
+
+    def __call__(self, job: Job) -> int:
+        """Tell where numbers go wrong; 1 when they do, 0 when not.
+
+        `job`: of the run's command line and of the same worker, with the first weights, its steps checked.
+        """
+        say(f"{self._path}: {self.file.message}")
+        if os.getcwd() != self.file.folder:
+            say(f"note: that was in {self.file.folder}, and relative paths are now taken from here")
+        trainer = job.trainer
+        assert isinstance(trainer, DetectingTrainer)
+        trainer.checking = False
+        position = self._load_state(job)
+        batch, lr = self._reach(job, trainer, position)
+        self._expect_records(batch)
+        return self._inspect(trainer, batch, lr, job.card.classes)
+
+    def _load_state(self, job: Job) -> Optional[Position]:
+        """Give the trainer the best state that there is; where it stands, or None if that is before the step."""
+        base = state_prefix(self._path)
+        before = f"{base}.params"
+        if os.path.exists(before):
+            job.trainer.load_state(before, read_arrays(before))
+            say(f"the weights are those before the step ({before})")
+            return None
+        places = [job.checkpoints.under(base)]
+        if self.file.rank:  # the first worker has saved nothing where it was not the one to find the anomaly
+            places.append(job.checkpoints)
+        for place in places:
+            position = place.resume(job.trainer)
+            if position:
+                say(f"the weights are those of {place.resume_path}, after iteration {position.iteration}")
+                return position
+        say("the weights are those that the run began with: no state lies beside the file")
+        return beginning(job)
+
+    def _reach(
+        self, job: Job, trainer: DetectingTrainer, position: Optional[Position]
+    ) -> tuple[Batch, float]:
+        """The batch and the learning rate of the step, with `trainer` before it."""
+        steps = self.file.iteration - 1 - position.iteration if position else 0
+        if not position or not steps or self.file.world_size > 1:
+            if steps:
+                say(
+                    f"note: they are not those before the step, since one worker alone cannot train the network of "
+                    f"{self.file.world_size} up to it: it may not show again"
+                )
+            return self._batch(job.train), self.file.lr
+        say(f"training again on the {steps} batches from there to the step")
+        try:
+            fit(
+                _UpTo(trainer, self.file.iteration - 1),  # type: ignore[arg-type]
+                job.train,
+                job.validation,
+                self.file.iteration,
+                job.schedule,
+                position=position,
+                progress=Progress(every=20),
+            )
+        except _Reached as reached:
+            return reached.batch, reached.lr
+        raise UsageError(f"{self._path}: the run's steps end before iteration {self.file.iteration}")
+
+    def _batch(self, train: Loader) -> Batch:
+        position = (self.file.batch - 1) * train.batch_size * self.file.world_size
+        train.load_state_dict({**train.state_dict(), "epoch": self.file.epoch - 1, "position": position})
+        return next(iter(train))
+
+    def _expect_records(self, batch: Batch) -> None:
+        found = batch.ids[: len(batch) - batch.pad].tolist()
+        if found != self.file.records:
+            raise DataError(
+                f"{self._path}: batch {self.file.batch} of epoch {self.file.epoch} has other records now (the first: "
+                f"{found[0]}, then {self.file.records[0]}): give the data and the options of that run"
+            )
+
+    def _inspect(self, trainer: DetectingTrainer, batch: Batch, lr: float, classes: Sequence[str]) -> int:
+        """Run the step and print what it computed; the exit status."""
+        seen: list[Values] = []
+        trainer.checking, trainer.see = True, seen.append
+        place, ending = self.file.place._replace(lr=lr), ""
+        try:
+            trainer.step(batch, lr, trainer.new_meter(), place, place.iteration - 1)
+        except Anomaly as anomaly:
+            ending = str(anomaly)
+        first = next((values for values in seen if values.bad and not _forgiven(values, trainer)), None)
+        print("\n" + _table(seen, ("images", "output", "loss"), "what is computed"))
+        print("\n" + _table(seen, ("gradient",), "gradient of"))
+        print("\n" + _images(batch, trainer.losses, classes) + "\n")
+        if first is None and not ending:
+            say(f"it does not show again: all numbers of {place} are finite")
+            return 0
+        say(f"it shows again in {place}: {f'first in {first}' if first else ending}")
+        return 1
+
+
+class _Reached(Exception):
+    """The step is the next one."""
+
+    def __init__(self, batch: Batch, lr: float) -> None:
+        self.batch, self.lr = batch, lr
+
+
+class _UpTo:
+    """A trainer for fit() whose step number `iteration`, from 0, raises _Reached."""
+
+    def __init__(self, trainer: DetectingTrainer, iteration: int) -> None:
+        self._trainer, self._iteration = trainer, iteration
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trainer, name)
+
+    def step(self, batch: Batch, lr: float, meter: Meter, where: object, iteration: int = 0) -> None:
+        """As Trainer.step."""
+        if iteration == self._iteration:
+            meter.sums()
+            raise _Reached(batch, lr)
+        self._trainer.step(batch, lr, meter, where, iteration)
+
+
+def _forgiven(values: Values, trainer: DetectingTrainer) -> bool:
+    """Whether the loss scaler's skipping of the update is the answer to it."""
+    return values.kind == "gradient" and trainer.scale is not None and trainer.scale >= 1
+
+
+def _table(seen: Sequence[Values], kinds: Sequence[str], title: str) -> str:
+    rows = [
+        (v.name or v.kind, "x".join(map(str, v.shape)), v.low, v.high, v.norm, v.bad or "")
+        for v in seen
+        if v.kind in kinds
+    ]
+    return tabulate(rows, (title, "shape", "from", "to", "norm", "not finite"), floatfmt=".4g")
+
+
+def _images(batch: Batch, losses: np.ndarray, classes: Sequence[str]) -> str:
+    """The images of the greatest loss, or with pixels that are not finite."""
+    order = np.argsort(-np.nan_to_num(losses, nan=np.inf, posinf=np.inf), kind="stable")
+    rows = []
+    for row in order[:_IMAGES].tolist():
+        pixels, label = batch.data[row], int(batch.label.reshape(len(batch), -1)[row, 0])
+        rows.append((int(batch.ids[row]), classes[label], losses[row], pixels.min(), pixels.max()))
+    title = (
+        "record" if len(losses) <= _IMAGES else f"record, the {_IMAGES} of {len(losses)} of the greatest loss"
+    )
+    return tabulate(printable_cells(rows), (title, "label", "loss", "pixels from", "to"), floatfmt=".4g")

@@ -1,0 +1,1 @@
+"""Parameters and states of a run on the disk."""

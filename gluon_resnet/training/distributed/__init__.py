@@ -1,0 +1,1 @@
+"""Gradients combined over devices and workers, and the workers of a run."""
