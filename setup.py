@@ -87,12 +87,14 @@ class BuildExtension(build_ext):
             sys.exit(f"error: {', '.join(missing)} not found (Debian and Ubuntu: apt-get install {packages})")
 
 
+# Rooms of csrc/ that Python calls. The predictor needs MXNet's C library: CMake builds it, and its program.
+ROOMS = ("base", "graph", "images", "loader", "packing", "records", "transforms")
+
 extension = Extension(
     "gluon_resnet.data._native",
-    # The predictor needs MXNet's C library and is built by CMake, not into the extension.
     sources=[
         "gluon_resnet/data/_native.pyx",
-        *(p for p in sorted(glob.glob("csrc/*/*.cc")) if "/predict/" not in p),
+        *sorted(path for room in ROOMS for path in glob.glob(f"csrc/{room}/*.cc")),
     ],
     depends=["setup.py", *sorted(glob.glob("csrc/*/*.h"))],
     include_dirs=["csrc", *pkg_config("--cflags-only-I"), "/usr/include/opencv4"],

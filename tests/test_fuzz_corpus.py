@@ -18,8 +18,8 @@ from gluon_resnet.errors import ImageError, RecordError
 ROOT = pathlib.Path(__file__).parents[1]
 REGRESSIONS = ROOT / "tests" / "fuzz" / "regressions"
 NATIVE = {  # beside base/, what of csrc/ a target needs
-    "params": ["predict/predict_params.cc", "graph/*.cc"],
-    "card": ["predict/predict_card.cc", "graph/*.cc"],
+    "params": ["predictor/predict_params.cc", "graph/*.cc"],
+    "card": ["predictor/predict_card.cc", "graph/*.cc"],
     "index": ["records/record_*.cc"],
     "symbol": ["graph/*.cc"],
 }

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "images/augment.h"
 #include "loader/batch.h"
+#include "transforms/augment.h"
 
 namespace gluon_resnet {
 

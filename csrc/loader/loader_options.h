@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "images/augment.h"
 #include "images/decoder.h"
 #include "loader/order.h"
+#include "transforms/augment.h"
 
 namespace gluon_resnet {
 

@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <memory>
 
-#include "images/image_pipeline.h"
 #include "loader/batch.h"
 #include "loader/epoch_meter.h"
 #include "loader/image_cache.h"
 #include "loader/loader_options.h"
 #include "records/record_set.h"
+#include "transforms/image_pipeline.h"
 
 namespace gluon_resnet {
 

@@ -15,7 +15,7 @@
 #include "images/chunks.h"
 #include "images/encoder.h"
 #include "images/exif.h"
-#include "images/resample.h"
+#include "transforms/resample.h"
 
 namespace gluon_resnet {
 namespace {

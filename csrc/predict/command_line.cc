@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "predict/predict_card.h"
+#include "predictor/predict_card.h"
 
 namespace gluon_resnet {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "predict/predictor.h"
+#include "predictor/predictor.h"
 
 namespace gluon_resnet {
 

@@ -17,7 +17,7 @@
 #include "predict/command_line.h"
 #include "predict/prediction_printer.h"
 #include "predict/prediction_run.h"
-#include "predict/processors.h"
+#include "predictor/processors.h"
 
 namespace gluon_resnet {
 namespace {

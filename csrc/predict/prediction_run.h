@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "predict/image_source.h"
-#include "predict/predictor.h"
+#include "predictor/predictor.h"
 
 namespace gluon_resnet {
 

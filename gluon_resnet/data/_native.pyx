@@ -207,7 +207,7 @@ cdef extern from "base/random.h" namespace "gluon_resnet" nogil:
         Random(uint64_t seed, uint64_t epoch, uint64_t record)
 
 
-cdef extern from "images/augment.h" namespace "gluon_resnet" nogil:
+cdef extern from "transforms/augment.h" namespace "gluon_resnet" nogil:
     cdef enum class CCrop "gluon_resnet::Crop":
         kCenter, kRandomResized, kScaleJitter, kPad
 
@@ -249,7 +249,7 @@ cdef extern from "images/augment.h" namespace "gluon_resnet" nogil:
     ColorDraw draw_color(const TransformPlan& plan, Random* random)
 
 
-cdef extern from "images/image_pipeline.h" namespace "gluon_resnet" nogil:
+cdef extern from "transforms/image_pipeline.h" namespace "gluon_resnet" nogil:
     cdef cppclass ImagePipeline:
         ImagePipeline() except +raise_error
         void run(const TransformPlan& plan, const uint8_t* bytes, size_t size, Random* random, DType dtype,

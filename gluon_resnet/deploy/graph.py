@@ -15,7 +15,7 @@ from gluon_resnet.errors import ModelError
 from gluon_resnet.models.parameters import check_arrays, read_arrays
 from gluon_resnet.terminal import printable_name
 
-_MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predict/predictor.cc
+_MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predictor/predictor.cc
 
 
 class Graph(NamedTuple):

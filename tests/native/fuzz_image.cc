@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "images/decoder.h"
 #include "images/encoder.h"
-#include "images/image_pipeline.h"
 #include "require.h"
+#include "transforms/image_pipeline.h"
 
 namespace gluon_resnet {
 namespace {

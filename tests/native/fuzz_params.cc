@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "predict/predict_params.h"
+#include "predictor/predict_params.h"
 #include "refused.h"
 
 namespace gluon_resnet {

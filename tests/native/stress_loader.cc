@@ -11,9 +11,9 @@
 #include <set>
 #include <thread>
 
-#include "images/image_pipeline.h"
 #include "loader/batch_loader.h"
 #include "scenario.h"
+#include "transforms/image_pipeline.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "predict/predictor.h"
+#include "predictor/predictor.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,12 +6,12 @@
 #include <numeric>
 
 #include "base/read_file.h"
-#include "images/image_pipeline.h"
-#include "predict/bound_graph.h"
-#include "predict/predict_api.h"
-#include "predict/predict_card.h"
-#include "predict/predict_error.h"
-#include "predict/predict_graph.h"
+#include "predictor/bound_graph.h"
+#include "predictor/predict_api.h"
+#include "predictor/predict_card.h"
+#include "predictor/predict_error.h"
+#include "predictor/predict_graph.h"
+#include "transforms/image_pipeline.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "predict/bound_graph.h"
+#include "predictor/bound_graph.h"
 
 #include <algorithm>
 #include <array>
@@ -6,9 +6,9 @@
 #include <climits>
 #include <mutex>
 
-#include "predict/predict_api.h"
-#include "predict/predict_error.h"
-#include "predict/predict_graph.h"
+#include "predictor/predict_api.h"
+#include "predictor/predict_error.h"
+#include "predictor/predict_graph.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "images/rows.h"
+#include "transforms/rows.h"
 
 #include <cstdlib>
 #include <cstring>

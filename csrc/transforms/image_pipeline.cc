@@ -1,4 +1,4 @@
-#include "images/image_pipeline.h"
+#include "transforms/image_pipeline.h"
 
 #include <algorithm>
 

@@ -9,7 +9,7 @@
 
 #include "base/random.h"
 #include "images/image.h"
-#include "images/resample.h"
+#include "transforms/resample.h"
 
 namespace gluon_resnet {
 

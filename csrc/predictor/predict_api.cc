@@ -1,4 +1,4 @@
-#include "predict/predict_api.h"
+#include "predictor/predict_api.h"
 
 #include <dlfcn.h>
 #include <unistd.h>
@@ -9,9 +9,9 @@
 #include <mutex>
 
 #include "graph/checked_graph.h"
-#include "predict/predict_error.h"
-#include "predict/predictor.h"
-#include "predict/processors.h"
+#include "predictor/predict_error.h"
+#include "predictor/predictor.h"
+#include "predictor/processors.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "predict/processors.h"
+#include "predictor/processors.h"
 
 #include <sched.h>
 

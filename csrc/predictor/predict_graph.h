@@ -6,7 +6,7 @@
 #include <string>
 
 #include "graph/checked_graph.h"
-#include "predict/predict_params.h"
+#include "predictor/predict_params.h"
 
 namespace gluon_resnet {
 

@@ -1,4 +1,4 @@
-#include "predict/predict_graph.h"
+#include "predictor/predict_graph.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -7,8 +7,8 @@
 
 #include "base/printable.h"
 #include "base/read_file.h"
-#include "predict/predict_api.h"
-#include "predict/predict_error.h"
+#include "predictor/predict_api.h"
+#include "predictor/predict_error.h"
 
 namespace gluon_resnet {
 namespace {

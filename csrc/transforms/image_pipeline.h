@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "images/augment.h"
 #include "images/decoder.h"
+#include "transforms/augment.h"
 
 namespace gluon_resnet {
 

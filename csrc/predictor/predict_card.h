@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "images/augment.h"
-#include "predict/predictor.h"
+#include "predictor/predictor.h"
+#include "transforms/augment.h"
 
 namespace gluon_resnet {
 

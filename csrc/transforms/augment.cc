@@ -1,4 +1,4 @@
-#include "images/augment.h"
+#include "transforms/augment.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "base/error.h"
-#include "images/rows.h"
+#include "transforms/rows.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "images/resample.h"
+#include "transforms/resample.h"
 
 #include <algorithm>
 #include <cmath>

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "images/image.h"
-#include "images/rows.h"
+#include "transforms/rows.h"
 
 namespace gluon_resnet {
 
