@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-import oracle
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+from tests.support import oracle
 
 # (x, y) of the first pixel and the steps of each pass of an interlaced PNG
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]

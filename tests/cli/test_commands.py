@@ -1,0 +1,269 @@
+"""python -m gluon_resnet: the programs of tools/, by another name."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import gluon_resnet
+from gluon_resnet.__main__ import COMMANDS
+from gluon_resnet.cli import command
+from gluon_resnet.cli.arguments import colours, note_of_fractions, number, numbers
+from gluon_resnet.cli.parser import Parser
+from gluon_resnet.environment.extras import _MODULES, what_to_install
+from tests.support.paths import ROOT
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "gluon_resnet", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_tool_is_a_command():
+    assert {path.stem for path in (ROOT / "tools").glob("*.py")} <= set(COMMANDS)
+
+
+def test_help_names_every_command():
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert run("--version").stdout == f"gluon-resnet {gluon_resnet.__version__}\n"
+
+
+def test_a_command_prints_what_its_tool_prints():
+    arguments = ["resnet20", "--num-classes", "7"]
+    tool = subprocess.run(
+        [sys.executable, ROOT / "tools" / "summary.py", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    done = run("summary", *arguments)
+    assert (done.returncode, done.stdout) == (0, tool.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tarin"], "python -m gluon_resnet: error: argument COMMAND: invalid choice: 'tarin'"),
+        (
+            ["train", "--replay"],
+            "python -m gluon_resnet train: error: argument --replay: expected one argument",
+        ),
+        (["train", "--bogus"], "python -m gluon_resnet train: error: "),
+        (["summary", "resnet7"], "python -m gluon_resnet summary: error: "),
+    ],
+)
+def test_bad_arguments_are_told_by_the_name_that_was_typed(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(message)
+
+
+def test_without_a_command_the_overview_is_printed():
+    done = run()
+    assert (done.returncode, done.stdout, done.stderr) == (0, run("--help").stdout, "")
+
+
+@pytest.fixture(params=[*COMMANDS, "reproduce cifar10", "reproduce imagenet", "reproduce table1"])
+def typed(request, monkeypatch):
+    """A command, perhaps with its subcommand: its main(), and what is typed behind its name."""
+    name, *words = request.param.split()
+    monkeypatch.setattr(sys, "argv", [f"tools/{name}.py"])
+    return importlib.import_module(f"gluon_resnet.cli.{name}").main, words
+
+
+def test_help_has_an_example_and_shows_defaults(typed, monkeypatch, capsys):
+    main, words = typed
+    asked = []
+    print_help = Parser.print_help
+    monkeypatch.setattr(Parser, "print_help", lambda self: (asked.append(self), print_help(self)))
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    (parser,) = asked
+    text = capsys.readouterr().out
+    assert re.search(rf"^examples?:\n  python3 tools/{parser.prog}( |$)", text, re.MULTILINE), text
+    blocks = re.split(r"\n\n|\n  (?=-)", text)
+    for action in parser._actions:
+        has_default = type(action.default) in (str, int, float) and action.default != argparse.SUPPRESS
+        if has_default and action.option_strings:
+            (block,) = [block for block in blocks if block.startswith(action.option_strings[0] + " ")]
+            assert "default" in block, block
+
+
+def test_a_mistake_is_one_sentence(typed, capsys):
+    main, words = typed
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--no-such-option"])
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert re.fullmatch(r"[a-z0-9]+\.py( \w+)?: error: [^\n]+ \(see --help\)\n", output.err), output.err
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [(["tools/train.py"], "train.py"), (["-m", "gluon_resnet", "train"], "python -m gluon_resnet train")],
+)
+def test_without_mxnet_a_command_says_what_to_install_in_one_sentence(tmp_path, program, name):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mxnet'] = None")
+    done = subprocess.run(
+        [sys.executable, *program, "--data-train", "x.rec"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{name}: error: this needs MXNet, which is not installed: pip install 'gluon-resnet[cpu]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory: "),
+        (MemoryError("Unable to allocate 9. TiB for an array"), "there is not enough memory: "),
+        (
+            RuntimeError("[10:00:00] a.cc:7: Check failed: Failed to allocate CPU Memory"),
+            "there is not enough",
+        ),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "there is not enough memory: "),
+        (RuntimeError("can't start new thread"), "no more processes or threads can be started: "),
+        (OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no more processes or threads can be started: "),
+    ],
+)
+def test_a_machine_that_has_no_more_to_give_is_told_in_one_sentence(capsys, error, said):
+    def main(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        command.run(main)
+    assert stop.value.code == 1
+    assert f": error: {said}" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_machine():
+    def main(argv):
+        raise RuntimeError("dictionary changed size during iteration")
+
+    with pytest.raises(RuntimeError, match="dictionary changed size"):
+        command.run(main)
+
+
+def test_threads_of_the_core_that_cannot_be_started_are_told(record_path):
+    """Here there is no room for their stacks, as under a limit of processes, which root does not have."""
+    program = """
+import resource, sys
+from gluon_resnet.cli.command import run
+from gluon_resnet.data import EvalTransform, Loader
+loader = Loader(sys.argv[1], 1, EvalTransform(size=32), threads=256)
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20),) * 2)
+run(lambda argv: print(len(list(loader))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, record_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("-c: error: no more processes or threads can be started: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_that_files_record_starts_the_program_again(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/train.py", "--resume"])
+    assert command.program("train") == "train.py"
+    assert command.as_typed(["--prefix", "a b"]) == "python3 tools/train.py --prefix 'a b'"
+    monkeypatch.setattr(sys, "argv", ["python -m gluon_resnet train", "--resume"])
+    assert command.program("train") == "python -m gluon_resnet train"
+    assert command.as_typed(["--prefix", "a b"]) == "python3 -m gluon_resnet train --prefix 'a b'"
+
+
+def test_every_package_of_an_extra_is_named_with_it():
+    """As pyproject.toml has them, by the modules that the packages bring."""
+    modules = importlib.metadata.packages_distributions() if sys.version_info >= (3, 10) else {}
+    required = importlib.metadata.requires("gluon-resnet") or []
+    for extra, names in _MODULES.items():
+        assert f"'gluon-resnet[{extra}]'" in what_to_install(f"{names[0]}.inner")
+        wanted = {extra, "beside-mxnet"} if extra == "cpu" else {extra}
+        packages = {
+            re.match(r"[\w.-]+", line)[0].lower()
+            for line in required
+            if any(f'"{e}"' in line for e in wanted)
+        }
+        for name in names:
+            found = {package.lower() for package in modules.get(name, ())}
+            assert not found or found & packages, (extra, name, found, packages)
+    assert what_to_install("cv2").endswith("pip install gluon-resnet, or make setup in a checkout")
+
+
+def test_what_is_missing_is_told_with_its_extra_in_one_sentence(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['tabulate'] = None")
+    done = subprocess.run(
+        [sys.executable, "tools/summary.py", "resnet20"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "summary.py: error: this needs tabulate, which is not installed: pip install 'gluon-resnet[cpu]', "
+        "or make setup in a checkout\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "told"),
+    [
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "--mean and --std are taken"),
+        ((0.485, 0.456, 0.406), None, "--mean is taken"),
+        ((0, 0, 0), (0.2, 0.2, 0.2), "--std is taken"),
+        ((0, 0, 0), (1, 1, 1), None),
+        (None, None, None),
+        ((123.68, 116.779, 103.939), (58.4, 57.1, 57.4), None),
+    ],
+)
+def test_a_mean_of_pixels_from_0_to_1_is_told(mean, std, told):
+    note = note_of_fractions(("--mean", "--std"), mean, std)
+    assert note is None if told is None else note.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *(
+            (kind, text)
+            for kind in (number(float, 0), numbers(float), colours)
+            for text in ("nan", "inf", "-inf")
+        ),
+        *((number(int, 1), text) for text in ("0", "1.5", "nan", "")),
+        *((numbers(int, 3), text) for text in ("1,2", "1,2,-3", "1,2,3,4")),
+        *((colours, text) for text in ("1,2,nan", "1,2", "a,b,c")),
+    ],
+)
+def test_numbers_are_finite_and_in_their_range(kind, text):
+    with pytest.raises((argparse.ArgumentTypeError, ValueError)):
+        kind(text)
+
+
+def test_colours_may_be_negative():
+    assert colours("-1,0.5,2") == (-1, 0.5, 2)
