@@ -195,6 +195,24 @@ def class_difference(then: Sequence[str], now: Sequence[str]) -> Optional[str]:
     return None
 
 
+def note_of_fractions(
+    options: Sequence[str], mean: Optional[Sequence[float]], std: Optional[Sequence[float]]
+) -> Optional[str]:
+    """What to tell where a mean and deviation look like torchvision's 0.485,... and 0.229,..., of pixels from 0 to 1.
+
+    `options`: what the two are called; None for one that was not given.
+    """
+    of_one = [
+        option
+        for option, values in zip(options, (mean, std))
+        if values is not None and 0 < max(values) < 1  # a mean of 0,0,0 subtracts nothing, as it says
+    ]
+    if not of_one:
+        return None
+    verb = "is" if len(of_one) == 1 else "are"
+    return f"{' and '.join(of_one)} {verb} taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255"
+
+
 def are_numbers(classes: Sequence[str]) -> bool:
     """Whether they have no names but their labels."""
     return tuple(classes) == tuple(map(str, range(len(classes))))

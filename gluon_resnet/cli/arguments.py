@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
 MAX_SIDE = 1 << 14  # pixels, of a crop
@@ -51,24 +50,6 @@ def colours(text: str) -> tuple[float, float, float]:
 
 
 colours.__name__ = "list of numbers"
-
-
-def note_of_fractions(
-    options: Sequence[str], mean: Optional[Sequence[float]], std: Optional[Sequence[float]]
-) -> Optional[str]:
-    """What to tell where a mean and deviation look like torchvision's 0.485,... and 0.229,..., of pixels from 0 to 1.
-
-    `options`: what the two are called; None for one that was not given.
-    """
-    of_one = [
-        option
-        for option, values in zip(options, (mean, std))
-        if values is not None and 0 < max(values) < 1  # a mean of 0,0,0 subtracts nothing, as it says
-    ]
-    if not of_one:
-        return None
-    verb = "is" if len(of_one) == 1 else "are"
-    return f"{' and '.join(of_one)} {verb} taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255"
 
 
 def epoch(text: str) -> Union[int, str]:

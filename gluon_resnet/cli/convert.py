@@ -11,8 +11,8 @@ from typing import Optional
 
 import numpy as np
 
-from gluon_resnet.card import ModelCard
-from gluon_resnet.cli.arguments import colours, epoch, image_size, note_of_fractions, number
+from gluon_resnet.card import ModelCard, note_of_fractions
+from gluon_resnet.cli.arguments import colours, epoch, image_size, number
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.convert import (

@@ -10,8 +10,8 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError
 from gluon_resnet.evaluation.card_entries import measured_error
 from gluon_resnet.provenance import TrainedBy, TrainedOn
-from gluon_resnet.runs.files.history import EpochRecord
 from gluon_resnet.runs.job import Job
+from gluon_resnet.training.epoch_record import EpochRecord
 from gluon_resnet.training.position import Position
 
 _PROTOCOL = "1-crop"  # what validation is, as evaluate.py calls it

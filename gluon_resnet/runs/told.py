@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gluon_resnet.cli.arguments import note_of_fractions
+from gluon_resnet.card import note_of_fractions
 from gluon_resnet.data.twins import same_names, same_records
 from gluon_resnet.runs.job import Job
 from gluon_resnet.terminal import note, warn

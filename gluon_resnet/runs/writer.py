@@ -16,12 +16,13 @@ from gluon_resnet.errors import DataError, EnvironmentProblem, GluonResnetError,
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.runs.card import after_epoch
 from gluon_resnet.runs.files.curves import draw_curves
-from gluon_resnet.runs.files.history import EpochLog, EpochRecord, StepLog, StepRecord
+from gluon_resnet.runs.files.history import EpochLog, StepLog
 from gluon_resnet.runs.files.report import write_report
 from gluon_resnet.runs.files.run import read_run
 from gluon_resnet.runs.files.run_card import RunCard, worst_classes
 from gluon_resnet.runs.files.tensorboard import TensorBoard
 from gluon_resnet.terminal import note, say, warn
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.position import Position
 

@@ -12,11 +12,11 @@ from typing import Any, Callable, Optional, Protocol
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.runs.files.history import EpochRecord, StepRecord
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.anomaly import Place
 from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.distributed.workers import Workers
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.position import Best, Position
 from gluon_resnet.training.progress import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Callable, Optional
 
-from gluon_resnet.runs.files.history import EpochRecord
+from gluon_resnet.training.epoch_record import EpochRecord
 
 _EXPLODED = 10  # times the loss of guessing
 _SETTLED = 50  # updates after which running averages of momentum 0.9 have forgotten the first weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Callable
 
-from gluon_resnet.runs.files.history import StepRecord
+from gluon_resnet.training.epoch_record import StepRecord
 from gluon_resnet.training.metrics import Meter
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.trainer import Trainer

@@ -14,14 +14,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from gluon_resnet.errors import DataError
-from gluon_resnet.runs.files.history import (
-    EpochLog,
-    EpochRecord,
-    StepLog,
-    StepRecord,
-    read_epochs,
-    read_steps,
-)
+from gluon_resnet.runs.files.history import EpochLog, StepLog, read_epochs, read_steps
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.stop import StopRequest
@@ -188,7 +182,8 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path):
     path = tmp_path / "steps.jsonl"
     program = """
 import json, resource, signal, sys
-from gluon_resnet.runs.files.history import StepLog, StepRecord
+from gluon_resnet.runs.files.history import StepLog
+from gluon_resnet.training.epoch_record import StepRecord
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log, step = StepLog(sys.argv[1], 0), StepRecord(**json.loads(sys.argv[2]))
 limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from gluon_resnet.errors import EnvironmentProblem
-from gluon_resnet.runs.files.history import EpochRecord, StepRecord
 from gluon_resnet.runs.files.tensorboard import TensorBoard
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 from gluon_resnet.training.metrics import Sums
 from tests.support.event_files import shown, texts
 

@@ -18,10 +18,10 @@ from gluon_resnet.errors import DataError, GluonResnetError
 from gluon_resnet.evaluation.card_entries import measured_error
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.provenance import DataSet, TrainedOn
-from gluon_resnet.runs.files.history import StepRecord
 from gluon_resnet.runs.files.run import read_run
 from gluon_resnet.runs.files.run_card import RunCard
 from gluon_resnet.runs.writer import TrainReport
+from gluon_resnet.training.epoch_record import StepRecord
 from gluon_resnet.training.position import Position
 from tests.support.event_files import shown
 from tests.support.paths import ROOT

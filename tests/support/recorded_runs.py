@@ -5,8 +5,9 @@ from __future__ import annotations
 import pathlib
 from typing import Any, Optional
 
-from gluon_resnet.runs.files.history import EpochLog, EpochRecord, StepLog, StepRecord
+from gluon_resnet.runs.files.history import EpochLog, StepLog
 from gluon_resnet.runs.files.run_card import RunCard, WorstClass
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 
 BATCHES = 400  # an epoch
 SETTINGS = {

@@ -11,11 +11,11 @@ from unittest import mock
 import numpy as np
 
 from gluon_resnet._mxnet import mx
-from gluon_resnet.runs.files.history import EpochRecord
 from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 from gluon_resnet.training.devices import open_engine
 from gluon_resnet.training.distributed.engine import Engine
 from gluon_resnet.training.distributed.workers import Workers
+from gluon_resnet.training.epoch_record import EpochRecord
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.schedule import Schedule

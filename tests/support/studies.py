@@ -12,9 +12,10 @@ from typing import Any, Optional
 from gluon_resnet.analysis.responses import LayerResponse, Responses
 from gluon_resnet.provenance import Source
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
-from gluon_resnet.runs.files.history import EpochLog, StepLog, StepRecord
+from gluon_resnet.runs.files.history import EpochLog, StepLog
 from gluon_resnet.runs.files.run import read_run
 from gluon_resnet.runs.files.run_card import RunCard
+from gluon_resnet.training.epoch_record import StepRecord
 from tests.support.recorded_runs import epoch_record
 
 IMAGES, BATCHES = 10_000, 390

@@ -8,9 +8,9 @@ from typing import Any
 from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.files import whole_file
 from gluon_resnet.runs.files.curves import curves_svg
-from gluon_resnet.runs.files.history import EpochRecord
 from gluon_resnet.runs.files.page import percent, render
 from gluon_resnet.runs.files.run import Run
+from gluon_resnet.training.epoch_record import EpochRecord
 
 
 def write_report(path: str, run: Run) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from gluon_resnet.errors import UsageError
-from gluon_resnet.runs.files.history import EpochRecord, StepRecord, read_epochs, read_steps
+from gluon_resnet.runs.files.history import read_epochs, read_steps
 from gluon_resnet.runs.files.run_card import RunCard
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 
 _LOG, _POINTS = "-log.jsonl", 250  # how many points a curve of steps has at most
 

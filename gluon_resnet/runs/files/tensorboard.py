@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from gluon_resnet.errors import EnvironmentProblem
-from gluon_resnet.runs.files.history import EpochRecord, StepRecord
+from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 
 _FLUSH_SECONDS = 10  # tensorboardX waits for the disk when it flushes
 _NAME = "events.out.tfevents."
