@@ -1,1 +1,29 @@
-"""A run: what a training reads and writes around the loop of `training`, as train.py does it."""
+"""A run: a training and the files around it, as train.py makes them, to be called from Python.
+
+    from gluon_resnet.runs import Settings, train
+    train(Settings(network="resnet20", recipe="cifar10", data_train=["train.rec"], data_val=["test.rec"]))
+
+Importing this, Settings, and gluon_resnet.runs.files need no MXNet.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from gluon_resnet.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from gluon_resnet.runs.benchmark import benchmark
+    from gluon_resnet.runs.run import Outcome, train
+
+__all__ = ["Outcome", "Settings", "benchmark", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "benchmark":
+        from gluon_resnet.runs.benchmark import benchmark
+
+        return benchmark
+    if name in ("Outcome", "train"):
+        from gluon_resnet.runs import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

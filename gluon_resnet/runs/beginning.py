@@ -1,4 +1,4 @@
-"""Where a run of train.py begins: anew, with the weights of an epoch, or where an earlier one stopped."""
+"""Where a run begins: anew, with the weights of an epoch, or where an earlier one stopped."""
 
 from __future__ import annotations
 
@@ -24,36 +24,38 @@ def find_position(job: Job, workers: Workers) -> Position:
 
     UsageError where the command line does not say clearly what to go on from.
     """
-    args, checkpoints = job.request.args, job.checkpoints
-    position = checkpoints.resume(job.trainer) if args.resume else None
+    settings, checkpoints = job.plan.settings, job.checkpoints
+    position = checkpoints.resume(job.trainer) if settings.resume else None
     if position is None:
-        if args.resume:
+        if settings.resume:
             saved = saved_epochs(checkpoints.prefix)
-            if saved and args.load_epoch is None:
+            if saved and settings.load_epoch is None:
                 newest = newest_epoch(checkpoints.prefix) or saved[-1]
                 raise UsageError(
                     f"there is no {checkpoints.resume_path}, but {parameters_path(checkpoints.prefix, newest)}: "
                     f"go on from that with --load-epoch {newest}, or choose another --model-prefix"
                 )
             note(f"there is no {checkpoints.resume_path} yet: a new run begins")
-        elif args.load_epoch is None and checkpoints.unfinished(job.iterations):
+        elif settings.load_epoch is None and checkpoints.unfinished(job.iterations):
             raise UsageError(
                 f"{checkpoints.resume_path} is of a run that is not finished: go on with --resume, "
                 "or remove that file to begin anew, or choose another --model-prefix"
             )
         position = beginning(job)
-    elif args.load_epoch is not None:  # as in the command that stopped, which is told to be typed again
-        note(f"{checkpoints.resume_path} is gone on from; --load-epoch {args.load_epoch} is not read again")
+    elif settings.load_epoch is not None:  # as in the command that stopped, which is told to be typed again
+        note(
+            f"{checkpoints.resume_path} is gone on from; --load-epoch {settings.load_epoch} is not read again"
+        )
     _expect_the_same(workers, job, position)
     return position
 
 
 def beginning(job: Job) -> Position:
     """Where a run without a state begins, with the weights of --load-epoch given to `job.trainer`."""
-    epoch = job.request.args.load_epoch
+    epoch = job.plan.settings.load_epoch
     if epoch is None:
         return Position()
-    path = parameters_path(job.request.prefix, chosen_epoch(job.request.prefix, epoch))
+    path = parameters_path(job.plan.prefix, chosen_epoch(job.plan.prefix, epoch))
     _require_same_classes(job, path)
     _require_same_normalization(job.trainer.net, path)
     load_parameters(job.trainer.net, path)
@@ -62,7 +64,7 @@ def beginning(job: Job) -> Position:
 
 def tell_what_to_expect(job: Job, position: Position) -> None:
     """Notes about a beginning that a user may not expect."""
-    pretrained, schedule = job.request.pretrained, job.schedule
+    pretrained, schedule = job.plan.pretrained, job.schedule
     if pretrained and not position.iteration:
         classes = job.card.classes
         other = class_difference(pretrained.card.classes, classes)
@@ -98,7 +100,7 @@ def _expect_the_same(workers: Workers, job: Job, position: Position) -> None:
 
 def _require_same_classes(job: Job, path: str) -> None:
     """UsageError where the network in `path` has other classes than this run's labels; a note on other records."""
-    known = f"{job.request.prefix}-model.json"
+    known = f"{job.plan.prefix}-model.json"
     try:
         card = ModelCard.load(known)
     except (OSError, ModelError):  # nothing is known of them

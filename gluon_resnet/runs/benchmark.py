@@ -10,9 +10,14 @@ from typing import Any
 
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import get_model, with_normalization
-from gluon_resnet.runs.job import Request, build_trainer
+from gluon_resnet.runs.job import build_trainer
+from gluon_resnet.runs.plan import Plan
+from gluon_resnet.runs.settings import Settings
+from gluon_resnet.runs.workers import give_up
 from gluon_resnet.terminal import say
+from gluon_resnet.training.devices import open_engine
 from gluon_resnet.training.distributed.engine import Engine
+from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.metrics import Meter
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.synthetic import SyntheticBatch
@@ -24,32 +29,39 @@ _LR = 1e-6  # noise diverges with a recipe's
 _MEANINGLESS = ("data_train", "data_val", "num_epochs", "pretrained", "load_epoch", "resume")
 
 
-def benchmark(request: Request, engine: Engine) -> None:
+def benchmark(settings: Settings) -> None:
     """Train on one synthetic batch and print milliseconds a step and images a second; no file is written.
 
-    The network, the recipe and the devices are those of a run with the same options. UsageError for an option that
+    The network, the recipe and the devices are those of a run with the same settings. UsageError for one that
     means nothing here.
     """
-    args, recipe, contexts = request.args, request.recipe, request.contexts
     for name in _MEANINGLESS:
-        if getattr(args, name):
+        if getattr(settings, name):
             option = "--" + name.replace("_", "-")
             raise UsageError(f"--benchmark trains on noise and forgets the result: leave {option} out")
-    iterations = args.num_iterations or _ITERATIONS
-    classes = args.num_classes or (10 if recipe.name.startswith("cifar10") else 1000)
-    inner = get_model(args.network, classes, args.shortcut, args.variant, recipe.zero_gamma)
+    plan = Plan.of(settings)
+    engine = open_engine(settings.kv_store, plan.contexts)
+    with Workers(engine, give_up):
+        _benchmark(plan, engine)
+
+
+def _benchmark(plan: Plan, engine: Engine) -> None:
+    settings, recipe, contexts = plan.settings, plan.recipe, plan.contexts
+    iterations = settings.num_iterations or _ITERATIONS
+    classes = settings.num_classes or (10 if recipe.name.startswith("cifar10") else 1000)
+    inner = get_model(plan.network, classes, settings.shortcut, plan.variant, recipe.zero_gamma)
     net = with_normalization(inner, recipe.rgb_mean, recipe.rgb_std)
     net.initialize(ctx=list(contexts))
-    trainer = build_trainer(request, recipe, net, classes, engine)
-    batch = SyntheticBatch(recipe.batch_size, recipe.size, classes, args.seed)
+    trainer = build_trainer(plan, recipe, net, classes, engine)
+    batch = SyntheticBatch(recipe.batch_size, recipe.size, classes, settings.seed)
     devices = "1 device" if len(contexts) == 1 else f"{len(contexts)} devices"
     say(
-        f"{args.network}, {args.dtype}, batches of {len(batch)} images of {recipe.size}x{recipe.size} on {devices}, "
-        f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
+        f"{plan.network}, {settings.dtype}, batches of {len(batch)} images of {recipe.size}x{recipe.size} on "
+        f"{devices}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
     )
     meter = trainer.new_meter()
-    _run(trainer, batch, meter, _WARM_UP, args.disp_batches, "warm-up")
-    seconds = _run(trainer, batch, meter, iterations, args.disp_batches, "step")
+    _run(trainer, batch, meter, _WARM_UP, settings.disp_batches, "warm-up")
+    seconds = _run(trainer, batch, meter, iterations, settings.disp_batches, "step")
     meter.sums()
     rate, median = len(batch) * iterations / sum(seconds), statistics.median(seconds) * 1e3
     say(

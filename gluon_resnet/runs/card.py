@@ -17,9 +17,9 @@ from gluon_resnet.training.position import Position
 _PROTOCOL = "1-crop"  # what validation is, as evaluate.py calls it
 
 
-def card_of(job: Job, position: Position, epochs: int) -> ModelCard:
+def card_of(job: Job, command: str, position: Position, epochs: int) -> ModelCard:
     """The card of a run of so many epochs where it begins; what is known of a network that goes on is kept."""
-    request = job.request
+    plan = job.plan
     settings = {**job.settings, "epochs": epochs, "iterations": job.iterations}
     name = settings.pop("name")
     given = {key: value for key, value in settings.items() if value is not None}
@@ -28,12 +28,12 @@ def card_of(job: Job, position: Position, epochs: int) -> ModelCard:
         data=TrainedOn(job.data.training, job.data.validation),
         epoch=position.epoch or None,
         # As it is read back: tuples become lists.
-        recipe=TrainedBy(name, request.command, json.loads(json.dumps(given))),
-        source=request.pretrained.card.source if request.pretrained else None,
+        recipe=TrainedBy(name, command, json.loads(json.dumps(given))),
+        source=plan.pretrained.card.source if plan.pretrained else None,
     )
-    if position.iteration or request.args.load_epoch is not None:
+    if position.iteration or plan.settings.load_epoch is not None:
         with contextlib.suppress(OSError, ModelError):  # none, or of another version
-            before = ModelCard.load(f"{request.prefix}-model.json")
+            before = ModelCard.load(f"{plan.prefix}-model.json")
             errors = tuple(error for error in before.errors if error.epoch <= position.epoch)
             card = replace(card, epoch=position.epoch, errors=errors, source=before.source)
     return card

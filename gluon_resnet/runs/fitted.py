@@ -1,8 +1,7 @@
-"""What train.py chooses by looking at the records."""
+"""The recipe fitted to the records: what is chosen by their number and size."""
 
 from __future__ import annotations
 
-import argparse
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Optional
 from gluon_resnet.data import RecordFile, image_size
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.models.registry import describe
+from gluon_resnet.runs.settings import Settings
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.small_data import Fitted, fit_recipe
 
@@ -47,7 +47,7 @@ def usual_size(files: Sequence[RecordFile]) -> Optional[tuple[int, int]]:
 
 
 def fitted(
-    args: argparse.Namespace,
+    settings: Settings,
     recipe: Recipe,
     files: Sequence[RecordFile],
     usual: Optional[tuple[int, int]],
@@ -55,8 +55,10 @@ def fitted(
     devices: int,
 ) -> Fitted:
     """The recipe for the images of `files`, of the `usual` size; UsageError where they do not fill a batch."""
-    given = {name for name, options in _CHOICES.items() if any(getattr(args, o) is not None for o in options)}
-    network = describe(args.network, args.shortcut, args.variant)
+    given = {
+        name for name, options in _CHOICES.items() if any(getattr(settings, o) is not None for o in options)
+    }
+    network = describe(settings.network or "", settings.shortcut, settings.variant or "v1")
     if network.size is not None or usual is None:
         given.add("size")
     images = sum(len(file.images) for file in files) // world_size

@@ -1,8 +1,7 @@
-"""The mean image of tools/train.py: read, or measured on the records that train."""
+"""The mean image of a run: read, or measured on the records that train."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,24 +16,25 @@ from gluon_resnet.data import (
     pixel_statistics,
 )
 from gluon_resnet.errors import UsageError
+from gluon_resnet.runs.plan import Plan
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.recipes import Recipe
 
 
 def mean_image(
-    args: argparse.Namespace, recipe: Recipe, records: Sequence[RecordFile], kept: Optional[str]
+    plan: Plan, recipe: Recipe, records: Sequence[RecordFile], kept: Optional[str]
 ) -> Optional[PixelStatistics]:
     """What a recipe with a mean per pixel subtracts; None for one with a mean per channel.
 
     It is that of --mean-image; or that in `kept`, of a run that goes on; or else that of `records`. UsageError for a
     mean image of another size.
     """
-    if args.keeps_mean_image or recipe.mean == "channel":
+    if plan.keeps_mean_image or recipe.mean == "channel":
         return None
-    path = args.mean_image or (kept if kept and os.path.exists(kept) else None)
+    path = plan.settings.mean_image or (kept if kept and os.path.exists(kept) else None)
     if path is None:
-        transform = EvalTransform(recipe.resize, recipe.size, args.interpolation)
-        return pixel_statistics(records, transform, args.data_nthreads, _followed)
+        transform = EvalTransform(recipe.resize, recipe.size, plan.interpolation)
+        return pixel_statistics(records, transform, plan.settings.data_nthreads, _followed)
     statistics = PixelStatistics.load(path)
     side = statistics.mean_image.shape[-1]
     if side != recipe.size:

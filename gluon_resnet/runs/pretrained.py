@@ -1,11 +1,10 @@
-"""What --pretrained does to the other options of tools/train.py."""
+"""The network of --pretrained, and what it does to the other settings."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from gluon_resnet.convert import (
     IMAGENET,
@@ -18,6 +17,7 @@ from gluon_resnet.deploy.without_card import ToldCard
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import choose_variant, describe
 from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.runs.settings import Settings
 from gluon_resnet.terminal import note
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.transfer import Pretrained
@@ -36,68 +36,82 @@ class _Published(Pretrained):
         return published_network(self.card)
 
 
-def fill_in(args: argparse.Namespace) -> Optional[Pretrained]:
-    """The network of --pretrained, None without; `args` get its card's values where the command line has none.
+class Filled(NamedTuple):
+    """Settings with what the network of `pretrained` decides; see Plan."""
 
-    These are the network, and the preprocessing that its weights expect. `args.keeps_mean_image` becomes
-    whether its mean image is kept. UsageError for options that contradict each other or the card.
+    settings: Settings
+    pretrained: Optional[Pretrained] = None
+    keeps_mean_image: bool = False
+    interpolation: str = "linear"
+
+
+def fill_in(settings: Settings) -> Filled:
+    """`settings` with the network of --pretrained and the preprocessing that its weights expect, where none is given.
+
+    UsageError for settings that contradict each other or the card.
     """
-    args.keeps_mean_image, args.interpolation = False, "linear"
-    if args.num_layers is not None:
-        args.network = f"{args.network or 'resnet'}{args.num_layers}"
-    if args.network is not None:
-        args.network, args.variant = choose_variant(args.network, args.variant)
-    if args.pretrained is None:
-        if args.freeze:
+    if settings.network is not None:
+        network, variant = choose_variant(settings.network, settings.variant)
+        settings = replace(settings, network=network, variant=variant)
+    if settings.pretrained is None:
+        if settings.freeze:
             raise UsageError("--freeze keeps the weights of a trained network: give --pretrained, too")
-        if args.network is None:
+        if settings.network is None:
             raise UsageError("give --network, or --pretrained, which has one")
-        args.variant = args.variant or "v1"
-        describe(args.network, args.shortcut, args.variant)  # there is such a network
-        return None
-    if args.load_epoch is not None:
+        variant = settings.variant or "v1"
+        describe(settings.network, settings.shortcut, variant)  # there is such a network
+        return Filled(replace(settings, variant=variant))
+    if settings.load_epoch is not None:
         raise UsageError(
             "--load-epoch begins with weights of this run, --pretrained with another's: give one"
         )
-    pretrained = _found(args)
+    pretrained = _found(settings)
     card = pretrained.card
-    pretrained.require_same(args.network, args.shortcut, args.variant)
-    args.network, args.shortcut, args.variant = card.network, card.shortcut, card.variant
-    prefix = args.model_prefix or os.path.join("runs", card.network)
+    pretrained.require_same(settings.network, settings.shortcut, settings.variant)
+    prefix = settings.model_prefix or os.path.join("runs", card.network)
     if os.path.realpath(prefix) == os.path.realpath(pretrained.prefix):
         raise UsageError(f"this run would overwrite {prefix}-model.json: choose another --model-prefix")
 
-    same_size = args.image_shape in (None, card.size)
-    own_mean = args.rgb_mean is None and args.mean_image is None
-    args.keeps_mean_image = card.per_pixel_mean and same_size and own_mean
+    same_size = settings.image_shape in (None, card.size)
+    own_mean = settings.rgb_mean is None and settings.mean_image is None
     if card.per_pixel_mean and not same_size and own_mean:
         note(f"the mean image is of {card.size}x{card.size}: its average is subtracted")
-    args.interpolation = card.interpolation
-    args.image_shape = args.image_shape or card.size
-    if args.mean_image is None:
-        args.rgb_mean = args.rgb_mean or card.mean
-    args.rgb_std = args.rgb_std or card.std
-    return pretrained
+    rgb_mean = settings.rgb_mean if settings.mean_image else settings.rgb_mean or card.mean
+    filled = replace(
+        settings,
+        network=card.network,
+        shortcut=card.shortcut,
+        variant=card.variant,
+        image_shape=settings.image_shape or card.size,
+        rgb_mean=rgb_mean,
+        rgb_std=settings.rgb_std or card.std,
+    )
+    keeps_mean_image = card.per_pixel_mean and same_size and own_mean
+    return Filled(filled, pretrained, keeps_mean_image, card.interpolation)
 
 
-def _found(args: argparse.Namespace) -> Pretrained:
+def _found(settings: Settings) -> Pretrained:
     """The network that --pretrained names: published weights, or a checkpoint."""
-    if args.pretrained == IMAGENET:
+    assert settings.pretrained is not None
+    if settings.pretrained == IMAGENET:
         if newest_epoch(IMAGENET) is not None:
             raise UsageError(
                 f"--pretrained {IMAGENET} are published weights, and a checkpoint here has that name, too: write "
                 f"./{IMAGENET} for the checkpoint, or go to another folder"
             )
-        network, variant = require_published(args.network, args.variant, args.shortcut)
+        network, variant = require_published(settings.network, settings.variant, settings.shortcut)
         path, digest = published_file(network, note)
         card = published_card(network, variant, path, digest, f"--pretrained {IMAGENET}")
         return _Published(path.removesuffix(".pth"), 0, card)
     told = None
-    if args.network and args.image_shape:
+    if settings.network and settings.image_shape:
         told = ToldCard(
-            args.image_shape, network=args.network, variant=args.variant, shortcut=args.shortcut
+            settings.image_shape,
+            network=settings.network,
+            variant=settings.variant,
+            shortcut=settings.shortcut,
         ).of_checkpoint
-    return Pretrained.find(args.pretrained, told)
+    return Pretrained.find(settings.pretrained, told)
 
 
 def with_resize(recipe: Recipe, pretrained: Optional[Pretrained]) -> Recipe:

@@ -1,28 +1,27 @@
-"""train.py --replay: the step at which a run's numbers went out of range, run again with every number looked at."""
+"""The step at which a run's numbers went out of range, run again with every number looked at: train.py --replay."""
 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Optional
 
 import numpy as np
 from tabulate import tabulate
 
-from gluon_resnet.cli.command import program
-from gluon_resnet.cli.parser import Parser
 from gluon_resnet.data import Batch, Loader
-from gluon_resnet.errors import DataError, GluonResnetError, UsageError
+from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.runs.anomaly_file import AnomalyFile, state_prefix
 from gluon_resnet.runs.beginning import beginning
-from gluon_resnet.runs.environment import versions
 from gluon_resnet.runs.job import Job
+from gluon_resnet.runs.plan import Plan
+from gluon_resnet.runs.settings import Settings
 from gluon_resnet.terminal import printable_cells, say
-from gluon_resnet.training.anomaly import Anomaly, Place
+from gluon_resnet.training.anomaly import Anomaly
 from gluon_resnet.training.detect import DetectingTrainer, Values
+from gluon_resnet.training.distributed.engine import Engine
 from gluon_resnet.training.fit import fit
 from gluon_resnet.training.metrics import Meter
 from gluon_resnet.training.position import Position
@@ -31,67 +30,31 @@ from gluon_resnet.training.progress import Progress
 _IMAGES = 10  # shown: those of the greatest loss
 
 
-def replay_of(argv: Sequence[str]) -> tuple[Optional[Replay], list[str]]:
-    """What --replay in `argv` asks for, None without; and the options: the file's, and behind them the others given.
-
-    ModelError for a file that is damaged or something else.
-    """
-    option = Parser(prog=program("train"), add_help=False, allow_abbrev=False)
-    option.add_argument("--replay", metavar="FILE")
-    chosen, others = option.parse_known_args(argv)
-    if chosen.replay is None:
-        return None, list(argv)
-    file = AnomalyFile.load(chosen.replay)
-    return Replay(chosen.replay, file), [*file.arguments, *others]
-
-
-def reported(anomaly: Anomaly, job: Job) -> GluonResnetError:
-    """The error to end a run with; its step is saved for --replay."""
-    text = str(anomaly)
-    if isinstance(anomaly.where, Place):  # else it is of a validation
-        try:
-            request, writes = job.request, job.rank == 0
-            file = AnomalyFile.of(
-                anomaly,
-                rank=job.rank,
-                world_size=job.world_size,
-                seed=request.args.seed,
-                arguments=list(request.argv),
-                command=request.command,
-                folder=os.getcwd(),
-                settings=job.settings,
-                versions=versions(),
-            )
-            path = file.save(request.prefix, anomaly, job.checkpoints if writes else None)
-            program = os.path.basename(sys.argv[0])
-            text += f"; the step is saved, see where it goes wrong: {program} --replay {shlex.quote(path)}"
-        except (OSError, GluonResnetError) as error:
-            text += f"; the step could not be saved ({error})"
-    if anomaly.loss_scale is not None and anomaly.loss_scale < 1:
-        text += "; the loss scale has fallen below 1, so that it is not float16's range that is too small"
-    return GluonResnetError(
-        f"{text}; what was saved is kept: go on from it with a lower learning rate, or look for bad images and "
-        "labels"
-    )
-
-
 class Replay:
     """One step of a run that ended, run again; nothing is written.
 
     Args:
-        path: of the anomaly file.
-        file: its content.
+        path: of the anomaly file; ModelError where it is damaged or something else.
+
+    Attributes:
+        arguments: those of the command line of that run.
     """
 
-    def __init__(self, path: str, file: AnomalyFile) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
-        self.file = file
+        self.file = AnomalyFile.load(path)
+        self.arguments = self.file.arguments
 
-    def __call__(self, job: Job) -> int:
+    def __call__(self, settings: Settings) -> int:
         """Tell where numbers go wrong; 1 when they do, 0 when not.
 
-        `job`: of the run's command line and of the same worker, with the first weights, its steps checked.
+        `settings`: those of the run, perhaps with others on top.
         """
+        # One process in the place of its worker, whose state has the running statistics of all.
+        rank, world_size = self.file.rank, self.file.world_size
+        engine = Engine("device", rank, world_size)
+        plan = Plan.of(replace(settings, resume=True))  # for the run's own mean image
+        job = Job(plan, engine, rank, world_size, checked=True)
         say(f"{self._path}: {self.file.message}")
         if os.getcwd() != self.file.folder:
             say(f"note: that was in {self.file.folder}, and relative paths are now taken from here")

@@ -1,4 +1,4 @@
-"""What train.py says of its records before it begins, where a user may not expect it."""
+"""Notes about a run's records before it begins, on what a user may not expect."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gluon_resnet.terminal import note, warn
 
 def tell_of_records(job: Job) -> None:
     """What was chosen for few images; holes for crops, fractions for a mean, files and names that are there twice."""
-    args, recipe, usual = job.request.args, job.recipe, job.usual_size
+    settings, recipe, usual = job.plan.settings, job.recipe, job.usual_size
     if job.fitted.changes:
         note(
             f"for {job.train.num_records:,} images, which are few, what was not given is fitted to them: "
             f"{'; '.join(job.fitted.changes)} (docs/training.md, Few images)"
         )
-    fractions = note_of_fractions(("--rgb-mean", "--rgb-std"), args.rgb_mean, args.rgb_std)
+    fractions = note_of_fractions(("--rgb-mean", "--rgb-std"), settings.rgb_mean, settings.rgb_std)
     if fractions:
         note(fractions)
     if usual and recipe.resize is None and min(usual) >= 2 * recipe.size:

@@ -172,7 +172,7 @@ class TrainReport:
             work()
         except (EnvironmentProblem, DataError, OSError) as problem:
             sentence = str(problem)
-            if isinstance(problem, OSError):
+            if isinstance(problem, OSError) and problem.strerror:
                 sentence = f"{problem.filename or self._prefix}: {problem.strerror}"
             if sentence not in self._said:
                 self._said.add(sentence)

@@ -15,8 +15,9 @@ import pytest
 
 import gluon_resnet
 from gluon_resnet.__main__ import COMMANDS
+from gluon_resnet.card import note_of_fractions
 from gluon_resnet.cli import command
-from gluon_resnet.cli.arguments import colours, note_of_fractions, number, numbers
+from gluon_resnet.cli.arguments import colours, number, numbers
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.environment.extras import _MODULES, what_to_install
 from tests.support.paths import ROOT

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gluon_resnet.cli.train.options import chosen_recipe, parser
+from gluon_resnet.cli.train.options import parser, settings_of
 from gluon_resnet.runs.job import _training_loader
+from gluon_resnet.runs.plan import Plan
 from gluon_resnet.runs.records import open_records
 from tests.support.small_training import training_options
 
@@ -13,14 +14,13 @@ from tests.support.small_training import training_options
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_workers_read_disjoint_records_in_equally_many_batches(tmp_path, count):
     args = parser().parse_args([*training_options(tmp_path), "--batch-size", "7"])
-    args.interpolation = "linear"
-    recipe = chosen_recipe(args, "resnet8")
-    records, _ = open_records(args.data_train, args.data_val, 0)
+    plan = Plan.of(settings_of(args))
+    records, _ = open_records(plan.settings.data_train, plan.settings.data_val, 0)
     orders = []
     for epoch in range(2):
         parts = []
         for rank in range(count):
-            loader = _training_loader(args, recipe, records, rank, count)
+            loader = _training_loader(plan, plan.recipe, records, rank, count)
             loader.set_epoch(epoch)
             parts.append([batch.ids.tolist() for batch in loader])
             assert len(parts[-1]) == len(loader) == 132 // (7 * count)

@@ -9,11 +9,12 @@ from dataclasses import asdict
 
 import pytest
 
-from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
-from gluon_resnet.cli.train.options import chosen_recipe, parser
+from gluon_resnet.cli.train.options import parser, settings_of
 from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.runs import run
+from gluon_resnet.runs.recipe import chosen_recipe
 from gluon_resnet.training.recipes import get_recipe
 from tests.support.pictures import encode, picture, write_records
 from tests.support.small_training import training_options
@@ -27,7 +28,7 @@ def data(tmp_path_factory) -> list[str]:
 def changed(options: str, network: str = "resnet20") -> dict:
     """The fields in which the recipe that `options` choose differs from its preset."""
     args = parser().parse_args(["--network", network, "--data-train", "x.rec", *options.split()])
-    before, after = asdict(get_recipe(args.recipe)), asdict(chosen_recipe(args, network))
+    before, after = asdict(get_recipe(args.recipe)), asdict(chosen_recipe(settings_of(args), network))
     return {name: after[name] for name in after if after[name] != before[name]}
 
 
@@ -155,7 +156,7 @@ def test_the_modern_recipe_resumes_to_the_same_bits(data, tmp_path, monkeypatch)
     whole, stopped = (str(tmp_path / name) for name in ("whole", "stopped"))
     assert main([*options, "--model-prefix", whole]) is None
     with monkeypatch.context() as patch:
-        patch.setattr(command.StopRequest, "__call__", lambda self: self.signal is None)
+        patch.setattr(run.StopRequest, "__call__", lambda self: self.signal is None)
         assert main([*options, "--model-prefix", stopped]) is not None
     position = json.loads(pathlib.Path(f"{stopped}-resume.json").read_text())["position"]
     assert position["iteration"] == 1

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gluon_resnet.cli.train import main
+from gluon_resnet.cli.train.options import parser, settings_of
 from gluon_resnet.data import Loader
 from gluon_resnet.errors import DataError, GluonResnetError, ModelError, UsageError
 from gluon_resnet.models.parameters import read_arrays
@@ -83,7 +84,10 @@ def test_a_replay_rebuilds_the_step_to_the_bit_and_writes_nothing(
     assert content["records"] == step[1]
     assert content["seed"] == 0
     assert content["settings"]["batch_size"] == 32
-    assert content["arguments"][: len(data)] == data
+    began = settings_of(
+        parser().parse_args([*data, "--cpus", cpus, "--model-prefix", prefix, "--num-epochs", "9"])
+    )
+    assert settings_of(parser().parse_args(content["arguments"])) == began
     assert {"mxnet", "numpy", "gluon_resnet"} == set(content["versions"])
 
     before = files(tmp_path)

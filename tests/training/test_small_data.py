@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
 from gluon_resnet.data import RecordFile
 from gluon_resnet.evaluation.intervals import interval
@@ -22,6 +21,7 @@ from gluon_resnet.runs.writer import TrainReport
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.recipes import get_recipe, recipe_names
 from gluon_resnet.training.small_data import fit_recipe
+from gluon_resnet.training.stop import StopRequest
 from tests.support.collections_of_pictures import im2rec
 from tests.support.pictures import encode, picture, write_records
 from tests.support.recorded_runs import epoch_record
@@ -62,7 +62,7 @@ def test_sixty_pictures_are_learned_without_an_option(packed, tmp_path, monkeypa
     # Drawing takes longer than the training.
     monkeypatch.setattr(TrainReport, "_show", lambda self: None)
     with monkeypatch.context() as patch:  # a signal ends the first epoch: what is fitted agrees with itself
-        patch.setattr(command.StopRequest, "__call__", lambda self: self.signal is None)
+        patch.setattr(StopRequest, "__call__", lambda self: self.signal is None)
         assert main(options) is not None
     assert main([*options, "--resume"]) is None
     err = capsys.readouterr().err

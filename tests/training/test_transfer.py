@@ -12,7 +12,6 @@ import pytest
 
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.card import ModelCard
-from gluon_resnet.cli import train as command
 from gluon_resnet.cli.train import main
 from gluon_resnet.deploy import Predictor
 from gluon_resnet.deploy.export import export
@@ -20,6 +19,7 @@ from gluon_resnet.errors import GluonResnetError, ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.saved import load_network, save_network
+from gluon_resnet.runs import run
 from gluon_resnet.training.trainer import Trainer
 from gluon_resnet.training.transfer import Pretrained, freeze, head_of
 from tests.support.fakes import FakeLoader, tiny_net
@@ -177,7 +177,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(data, source, tmp_path, monkeyp
     options = [*data, "--pretrained", source, *["--freeze"] * frozen, "--cpus", "2", "--model-prefix"]
     assert main([*options, str(tmp_path / "whole")]) is None
 
-    class StopAfterFour(command.StopRequest):
+    class StopAfterFour(run.StopRequest):
         asked = 0
 
         def __call__(self):
@@ -185,7 +185,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(data, source, tmp_path, monkeyp
             return self.asked > 4
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "StopRequest", StopAfterFour)
+        patch.setattr(run, "StopRequest", StopAfterFour)
         assert main([*options, str(tmp_path / "stopped")]) == 143
     assert 0 < json.loads((tmp_path / "stopped-resume.json").read_text())["position"]["iteration"] < 6
     with pytest.raises(UsageError, match="another freeze"):

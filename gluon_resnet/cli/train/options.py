@@ -1,20 +1,19 @@
-"""The options of tools/train.py, and the recipe that they choose."""
+"""The options of tools/train.py."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Optional
 
 from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.cli.train.contradictions import refuse_contradictions
-from gluon_resnet.errors import UsageError
-from gluon_resnet.models.registry import describe
+from gluon_resnet.runs.settings import Settings
 from gluon_resnet.training.devices import KVSTORES
 from gluon_resnet.training.precision import DTYPES
-from gluon_resnet.training.recipes import Recipe, get_recipe, recipe_names
+from gluon_resnet.training.recipes import recipe_names
 from gluon_resnet.training.schedule import LR_MODES
 
 _FLOAT32_MAX = 3.4e38  # MXNet's optimizers take no more
@@ -95,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--rgb-std", type=numbers(float, 3), metavar="R,G,B", help="of pixels from 0 to 255")
 
     group = result.add_argument_group("training")
-    group.add_argument("--recipe", default="imagenet", choices=recipe_names(), help="default: imagenet")
+    group.add_argument("--recipe", choices=recipe_names(), help="default: imagenet")
     length = group.add_mutually_exclusive_group()
     length.add_argument("--num-epochs", type=whole)
     length.add_argument("--num-iterations", type=whole, help="updates; the last epoch may be a part of one")
@@ -141,21 +140,19 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--last-gamma", **_switch, help="units begin with a last gamma of 0, as their shortcuts"
     )
-    group.add_argument("--top-k", type=whole, default=5, help="the error shown beside top-1 (default: 5)")
-    group.add_argument(
-        "--dtype", default="float32", choices=DTYPES, help="float16: GPUs; bfloat16: CPUs that have it"
-    )
+    group.add_argument("--top-k", type=whole, help="the error shown beside top-1 (default: 5)")
+    group.add_argument("--dtype", choices=DTYPES, help="float16: GPUs; bfloat16: CPUs that have it")
     group.add_argument(
         "--recompute",
         action="store_true",
         help="compute activations again in the backward pass: less memory, more time (resnet1202 at 128)",
     )
-    group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0)
+    group.add_argument("--seed", type=number(int, 0, 2**31 - 1))
 
     group = result.add_argument_group("devices").add_mutually_exclusive_group()
     group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
-    group.add_argument("--cpus", type=whole, default=1, help="data-parallel CPU contexts (default: 1)")
-    result.add_argument("--kv-store", default="device", help=f"{', '.join(KVSTORES)} (default: device)")
+    group.add_argument("--cpus", type=whole, help="data-parallel CPU contexts (default: 1)")
+    result.add_argument("--kv-store", help=f"{', '.join(KVSTORES)} (default: device)")
 
     group = result.add_argument_group("files")
     group.add_argument("--model-prefix", help="beginning of all files written (default: runs/NETWORK)")
@@ -167,18 +164,15 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--save-every",
         type=number(int, 0),
-        default=0,
         metavar="N",
         help="batches between states to resume from (default: 0, after each epoch only)",
     )
-    group.add_argument("--keep", type=whole, default=2, metavar="K", help="states to keep (default: 2)")
+    group.add_argument("--keep", type=whole, metavar="K", help="states to keep (default: 2)")
     group.add_argument(
         "--load-epoch", type=number(int, 0), help="begin with the weights of PREFIX-NNNN.params"
     )
     group.add_argument("--resume", action="store_true", help="go on from the newest state, if there is one")
-    group.add_argument(
-        "--disp-batches", type=number(int, 0), default=20, help="without a terminal: lines (default: 20)"
-    )
+    group.add_argument("--disp-batches", type=number(int, 0), help="without a terminal: lines (default: 20)")
 
     group = result.add_argument_group("watching")
     group.add_argument(
@@ -196,77 +190,27 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--stall-timeout",
         type=number(float, 0, 1e6),
-        default=60.0,
         metavar="SECONDS",
         help="tell what is waited for when nothing happens for so long (default: 60; 0: never)",
     )
+    result.set_defaults(**{field.name: field.default for field in fields(Settings)})
     return result
 
 
-def chosen_recipe(args: argparse.Namespace, network: str) -> Recipe:
-    """The preset for `network`, and what was given on the command line in its place.
+def replayed_file(argv: Sequence[str]) -> tuple[Optional[str], list[str]]:
+    """The file of --replay in `argv`, None without, and the arguments beside it."""
+    option = Parser(prog=program("train"), add_help=False, allow_abbrev=False)
+    option.add_argument("--replay", metavar="FILE")
+    chosen, others = option.parse_known_args(argv)
+    return chosen.replay, others
 
-    UsageError for options that do not go together.
-    """
-    if not (args.data_train or args.benchmark):
-        raise UsageError("give --data-train, the records to train on, or --benchmark, which needs none")
-    recipe = get_recipe(args.recipe)
-    if args.warmup_epochs is None:  # a warm-up of the user's takes the place of ResNet-110's
-        recipe = recipe.for_network(network)
-    if recipe.zero_gamma and describe(network).shortcut is None:  # plain nets, rivals
-        recipe = replace(recipe, zero_gamma=False)
-    if args.image_shape is not None:
-        recipe = recipe.with_size(args.image_shape)
-    if args.lr_step_epochs is not None:
-        if args.lr_mode not in (None, "step"):
-            raise UsageError(f"--lr-step-epochs are steps: they do not go with --lr-mode {args.lr_mode}")
-        recipe = replace(recipe, lr_mode="step", lr_step_epochs=args.lr_step_epochs, lr_step_iterations=())
-    if args.num_epochs is not None or args.num_iterations is not None:
-        recipe = replace(recipe, epochs=args.num_epochs, iterations=args.num_iterations)
-    if args.warmup_error is not None:
-        if args.warmup_epochs is not None:
-            raise UsageError("a warm-up lasts --warmup-epochs or until --warmup-error: choose one")
-        if not (args.warmup_lr or recipe.warmup_lr):
-            raise UsageError(
-                "--warmup-error needs --warmup-lr, the learning rate until then (the paper: 0.01)"
-            )
-        recipe = replace(recipe, warmup_epochs=0)
-    if args.data_val:
-        if args.holdout:
-            raise UsageError("--holdout takes the place of --data-val: give one of them")
-        recipe = replace(recipe, holdout=0)
-    if args.rgb_mean is not None:
-        recipe = replace(recipe, mean="channel")
-    if args.mean_image is not None:
-        recipe = replace(recipe, mean="pixel")
-    mixup_alpha = recipe.mixup_alpha if args.mixup_alpha is None else args.mixup_alpha
-    if args.mixup is not None:
-        mixup_alpha = (mixup_alpha or 0.2) if args.mixup else 0.0
-    given = {
-        "batch_size": args.batch_size,
-        "lr": args.lr,
-        "lr_mode": args.lr_mode,
-        "lr_factor": args.lr_factor,
-        "plateau_patience": args.lr_patience,
-        "plateau_threshold": args.lr_threshold,
-        "min_lr": args.min_lr,
-        "warmup_epochs": args.warmup_epochs,
-        "warmup_lr": args.warmup_lr,
-        "warmup_error": args.warmup_error,
-        "weight_decay": args.wd,
-        "decay_bn_and_bias": None if args.no_wd is None else not args.no_wd,
-        "label_smoothing": args.label_smoothing,
-        "mixup_alpha": mixup_alpha,
-        "zero_gamma": None if args.last_gamma is None else bool(args.last_gamma),
-        "holdout": args.holdout,
-        "momentum": args.mom,
-        "flip": None if args.random_mirror is None else bool(args.random_mirror),
-        "rgb_mean": args.rgb_mean,
-        "rgb_std": args.rgb_std,
-    }
-    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
-    refuse_contradictions(args, recipe)
-    return recipe
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What was asked for on a command line that `parser` has parsed."""
+    values = {field.name: getattr(args, field.name) for field in fields(Settings)}
+    if args.num_layers is not None:
+        values["network"] = f"{args.network or 'resnet'}{args.num_layers}"
+    return Settings(**values)
 
 
 _switch: dict[str, Any] = {"type": int, "nargs": "?", "const": 1, "choices": (0, 1)}  # --mixup is --mixup 1

@@ -1,0 +1,43 @@
+"""The error that ends a run whose numbers went out of range, with its step saved for --replay."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from gluon_resnet.errors import GluonResnetError
+from gluon_resnet.runs.anomaly_file import AnomalyFile
+from gluon_resnet.runs.environment import versions
+from gluon_resnet.runs.job import Job
+from gluon_resnet.training.anomaly import Anomaly, Place
+
+
+def reported(anomaly: Anomaly, job: Job, command: str) -> GluonResnetError:
+    """The error to raise; the step of `job` is saved. `command`: what started the run, to be kept with it."""
+    text = str(anomaly)
+    if isinstance(anomaly.where, Place):  # else it is of a validation
+        try:
+            plan, writes = job.plan, job.rank == 0
+            file = AnomalyFile.of(
+                anomaly,
+                rank=job.rank,
+                world_size=job.world_size,
+                seed=plan.settings.seed,
+                arguments=plan.asked.arguments(),
+                command=command,
+                folder=os.getcwd(),
+                settings=job.settings,
+                versions=versions(),
+            )
+            path = file.save(plan.prefix, anomaly, job.checkpoints if writes else None)
+            program = os.path.basename(sys.argv[0])
+            text += f"; the step is saved, see where it goes wrong: {program} --replay {shlex.quote(path)}"
+        except (OSError, GluonResnetError) as error:
+            text += f"; the step could not be saved ({error})"
+    if anomaly.loss_scale is not None and anomaly.loss_scale < 1:
+        text += "; the loss scale has fallen below 1, so that it is not float16's range that is too small"
+    return GluonResnetError(
+        f"{text}; what was saved is kept: go on from it with a lower learning rate, or look for bad images and "
+        "labels"
+    )

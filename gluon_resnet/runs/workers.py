@@ -1,0 +1,15 @@
+"""The end of a worker whose run another worker has left."""
+
+from __future__ import annotations
+
+import os
+
+from gluon_resnet.terminal import tell
+
+
+def give_up(rank: int) -> None:
+    """End this process, whose main thread may wait inside MXNet for worker `rank`, which is gone."""
+    tell(
+        f"train.py: error: worker {rank} has ended, and the others cannot go on: start all of them with --resume"
+    )
+    os._exit(1)
