@@ -105,19 +105,6 @@ class ModelCard:
         known = how is None or (isinstance(how, dict) and is_json(how))
         require(known, "quantization", "an object that JSON can hold, or null", how)
 
-    @classmethod
-    def of_graph(
-        cls,
-        classes: Sequence[str],
-        size: int,
-        resize: Optional[int] = None,
-        interpolation: str = "linear",
-    ) -> ModelCard:
-        """The card of an exported graph that has none: no more than its images and the names of its outputs."""
-        # Its normalization is inside.
-        nothing, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        return cls(UNKNOWN, tuple(classes), size, nothing, one, resize, interpolation, decoder=None)
-
     def at_epoch(self, epoch: int) -> ModelCard:
         """The card of one network of a run, as it was after so many epochs, with its own errors.
 

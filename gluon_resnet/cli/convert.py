@@ -28,7 +28,7 @@ from gluon_resnet.convert import (
     write_weights,
 )
 from gluon_resnet.data import EvalTransform
-from gluon_resnet.deploy.without_card import ToldCard
+from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.evaluation.card_entries import card_versions
 from gluon_resnet.files import regular_only, sha256
@@ -191,7 +191,7 @@ def _write(args: argparse.Namespace) -> None:
     told = None
     if not has_card:
         # No file of another project depends on the size of images.
-        named = ToldCard(224, network=args.network, variant=args.variant, shortcut=args.shortcut)
+        named = PartialCard(224, network=args.network, variant=args.variant, shortcut=args.shortcut)
         told = named.of_checkpoint(parameters_path(args.model_prefix, chosen))
     card, net = load_network(args.model_prefix, chosen, card=told)
     layout, arrays = export_weights(card, net, args.to, args.file)

@@ -8,7 +8,7 @@ from typing import Optional
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
+from gluon_resnet.cli.without_card import add_card_options, card_of_export
 from gluon_resnet.deploy.quantize import MODES, quantize
 from gluon_resnet.terminal import say
 
@@ -49,7 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         metavar="LAYER",
         help="layers that stay float32, like resnet20_conv0 (default: none)",
     )
-    add_size_options(parser)
+    add_card_options(parser)
     args = parser.parse_args(argv)
     if args.calib_data is None and args.calib_mode != "none":
         parser.error("--calib-data is needed, or --calib-mode none")
@@ -63,7 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         batch_size=args.batch_size,
         exclude=args.exclude,
         threads=args.data_nthreads,
-        card=told_sizes(args),
+        card=card_of_export(args),
     )
     files = [f"{args.output}-{end}" for end in ("symbol.json", "0000.params", "model.json")]
     say(f"quantized {result.layers} layers to {', '.join(files)}")

@@ -69,11 +69,11 @@ def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     """The networks one after the other, each written to its file at once."""
     from gluon_resnet.data import RecordFile
     from gluon_resnet.data.twins import refuse_same_records
-    from gluon_resnet.evaluation.networks import chosen_contexts, load_member
+    from gluon_resnet.evaluation.networks import contexts_of, load_member
     from gluon_resnet.evaluation.responses import measure_responses
     from gluon_resnet.training.progress import Progress
 
-    contexts = chosen_contexts(args)
+    contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts) for prefix, epoch in zip(args.model_prefix, epochs(args))]
     files = [RecordFile(path) for path in args.data_val]
     refuse_same_records(files)

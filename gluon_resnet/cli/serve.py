@@ -9,7 +9,7 @@ from typing import Optional
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
+from gluon_resnet.cli.without_card import add_card_options, card_of_export
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.serving.limits import MIB, Limits
@@ -31,7 +31,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             f"this needs a web server: pip install 'gluon-resnet[serve]' ({error})"
         ) from None
 
-    told = told_sizes(args)
+    told = card_of_export(args)
     limits = Limits(
         body=int(args.max_body * MIB),
         bodies=max(Limits.bodies, int(args.max_body * MIB)),
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--deadline", type=amount, default=Limits.deadline, metavar="S", help=late)
     grace = "for the answers that were begun when it is stopped (default: 10)"
     add("--grace", type=number(int, 0), default=10, metavar="S", help=grace)
-    add_size_options(parser)
+    add_card_options(parser)
     return parser
 
 

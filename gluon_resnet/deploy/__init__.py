@@ -3,6 +3,7 @@
 Importing this needs no MXNet, and `Predictor` with the backend 'onnx' neither.
 """
 
-from gluon_resnet.deploy.predictor import Predictor, Sizes
+from gluon_resnet.deploy.predictor import Predictor
+from gluon_resnet.deploy.without_card import PartialCard
 
-__all__ = ["Predictor", "Sizes"]
+__all__ = ["PartialCard", "Predictor"]

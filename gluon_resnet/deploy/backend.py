@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import Protocol
 
 import numpy as np
-
-from gluon_resnet.errors import UsageError
 
 INPUT = "data"  # the name of a graph's input: float32 RGB from 0 to 255, (N, 3, size, size)
 LOGITS, FEATURES = "logits", "features"
@@ -33,34 +31,6 @@ class Backend(Protocol):
         Raises:
             ModelError: the network has no such output.
         """
-
-
-def open_backend(
-    name: str, prefix: str, size: int, classes: Optional[int], batch_size: int, threads: int
-) -> Backend:
-    """The exported network of `prefix`, for images of `size` pixels; no other library than its own is imported.
-
-    Args:
-        name: one of BACKENDS.
-        classes: the outputs that are expected; None: any number.
-        batch_size: images at once, at most.
-        threads: of onnxruntime; MXNet takes OMP_NUM_THREADS when it is loaded.
-
-    Raises:
-        UsageError: there is no such backend.
-        ModelError: a file is damaged, or not for `size` and `classes`.
-        EnvironmentProblem: the library is missing.
-        OSError: a file cannot be read.
-    """
-    if name == "mxnet":
-        from gluon_resnet.deploy.mxnet_backend import MXNetBackend
-
-        return MXNetBackend(prefix, size, classes, batch_size)
-    if name == "onnx":
-        from gluon_resnet.deploy.onnx_backend import OnnxBackend
-
-        return OnnxBackend(prefix, size, classes, batch_size, threads)
-    raise UsageError(f"backend: expected one of {', '.join(BACKENDS)}, found {name!r}")
 
 
 def in_parts(inputs: np.ndarray, most: int, run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Callable, Optional, TypeVar, Union
 
 import numpy as np
@@ -15,8 +14,9 @@ import numpy as np
 from gluon_resnet.card import ModelCard
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.data.ten_crops import ten_crops
-from gluon_resnet.deploy.backend import BACKENDS, FEATURES, LOGITS, open_backend
+from gluon_resnet.deploy.backend import BACKENDS, FEATURES, LOGITS, Backend
 from gluon_resnet.deploy.preparation import Pause, prepared
+from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import DataError, ImageError, ModelError, UsageError
 from gluon_resnet.files import regular_only
@@ -29,28 +29,6 @@ Item = TypeVar("Item")
 _MOST_BYTES = 1 << 29  # of an image's file, as of a record
 
 CROPS = {"1-crop": 1, "10-crop": 10}  # how many images a protocol makes of one
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What has to be known of a model without a card; the mean and the rest are in its graph.
-
-    Attributes:
-        size: side of the centre crop, in pixels.
-        resize: shorter side before the crop, in pixels; None: as it is.
-        classes: their names in the order of the outputs; None: numbers.
-        interpolation: as in `EvalTransform`.
-    """
-
-    size: int
-    resize: Optional[int] = None
-    classes: Optional[tuple[str, ...]] = None
-    interpolation: str = "linear"
-
-    def card(self, outputs: int) -> ModelCard:
-        """For a network with so many outputs."""
-        names = self.classes or tuple(map(str, range(outputs)))
-        return ModelCard.of_graph(names, self.size, self.resize, self.interpolation)
 
 
 class Predictor:
@@ -91,7 +69,7 @@ class Predictor:
         backend: str = "mxnet",
         batch_size: int = 16,
         threads: Optional[int] = None,
-        card: Union[ModelCard, Sizes, None] = None,
+        card: Union[ModelCard, PartialCard, None] = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"a batch has at least one image, not {batch_size}")
@@ -115,8 +93,10 @@ class Predictor:
             raise ModelError(f"{path}: {error}", path=path) from None
         outputs = None if known.classes is None else len(known.classes)
         self._name = f"{prefix!r}, backend={backend!r}"
-        self._network = open_backend(backend, prefix, known.size, outputs, batch_size, self.threads)
-        self.card = known.card(self._network.classes) if isinstance(known, Sizes) else known
+        self._network = _open_backend(backend, prefix, known.size, outputs, batch_size, self.threads)
+        if isinstance(known, PartialCard):
+            known = known.of_graph(self._network.classes, prefix)
+        self.card = known
         self._shape = (3, known.size, known.size)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(self.threads, "gluon_resnet-decode")
@@ -257,6 +237,34 @@ def most_probable(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
     """The `k` most probable classes, the best first, as (label, probability), of one image's logarithms."""
     best = np.argsort(-scores, kind="stable")[:k]
     return [(int(label), float(np.exp(scores[label]))) for label in best]
+
+
+def _open_backend(
+    name: str, prefix: str, size: int, classes: Optional[int], batch_size: int, threads: int
+) -> Backend:
+    """The exported network of `prefix`, for images of `size` pixels; no other library than its own is imported.
+
+    Args:
+        name: one of BACKENDS.
+        classes: the outputs that are expected; None: any number.
+        batch_size: images at once, at most.
+        threads: of onnxruntime; MXNet takes OMP_NUM_THREADS when it is loaded.
+
+    Raises:
+        UsageError: there is no such backend.
+        ModelError: a file is damaged, or not for `size` and `classes`.
+        EnvironmentProblem: the library is missing.
+        OSError: a file cannot be read.
+    """
+    if name == "mxnet":
+        from gluon_resnet.deploy.mxnet_backend import MXNetBackend
+
+        return MXNetBackend(prefix, size, classes, batch_size)
+    if name == "onnx":
+        from gluon_resnet.deploy.onnx_backend import OnnxBackend
+
+        return OnnxBackend(prefix, size, classes, batch_size, threads)
+    raise UsageError(f"backend: expected one of {', '.join(BACKENDS)}, found {name!r}")
 
 
 def _itself(image: Any) -> Any:

@@ -19,8 +19,8 @@ from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.deploy.calibration import Calibration
 from gluon_resnet.deploy.graph import Graph, read_graph
-from gluon_resnet.deploy.predictor import Sizes
 from gluon_resnet.deploy.symbol_file import says
+from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import require_prefix, temporary_names
 from gluon_resnet.models.parameters import write_arrays
@@ -60,7 +60,7 @@ def quantize(
     batch_size: int = 32,
     exclude: Sequence[str] = (),
     threads: Optional[int] = None,
-    card: Optional[Sizes] = None,
+    card: Optional[PartialCard] = None,
 ) -> Quantized:
     """Write OUTPUT-symbol.json, OUTPUT-0000.params and OUTPUT-model.json from the exported files of `model`.
 
@@ -101,7 +101,7 @@ def quantize(
         graph = read_graph(path, parameters, known.size, len(known.classes))
     else:
         graph = read_graph(path, parameters, card.size, len(card.classes) if card.classes else None)
-        known = card.card(graph.classes)
+        known = card.of_graph(graph.classes, path)
     if known.quantization is not None or '"op": "_contrib_quantize' in graph.symbol.tojson():
         raise UsageError(f"{path}: this network is one of INT8 already")
     calibration = None

@@ -13,7 +13,7 @@ from gluon_resnet.convert import (
     published_network,
     require_published,
 )
-from gluon_resnet.deploy.without_card import ToldCard
+from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models.registry import choose_variant, describe
 from gluon_resnet.models.saved import newest_epoch
@@ -105,7 +105,7 @@ def _found(settings: Settings) -> Pretrained:
         return _Published(path.removesuffix(".pth"), 0, card)
     told = None
     if settings.network and settings.image_shape:
-        told = ToldCard(
+        told = PartialCard(
             settings.image_shape,
             network=settings.network,
             variant=settings.variant,

@@ -16,6 +16,7 @@ import pytest
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
+from gluon_resnet.deploy import PartialCard
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import load_card, load_network, save_network
@@ -107,7 +108,7 @@ JSON = {
         dataclasses.replace(CARD, data=TrainedOn(VALIDATION), recipe=None, source=None, epoch=None),
         dataclasses.replace(CARD, exported=None, quantization=None),
         dataclasses.replace(CARD, errors=(), decoder=None),
-        ModelCard.of_graph(["a", "b"], 32, 40, "cubic"),
+        PartialCard(32, 40, ("a", "b"), "cubic").of_graph(2, "net"),
         dataclasses.replace(CARD, per_pixel_mean=True),
         dataclasses.replace(CARD, variant="v2"),
         dataclasses.replace(CARD, variant="gluoncv_v1"),

@@ -11,6 +11,7 @@ import pytest
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.card import main
+from gluon_resnet.deploy import PartialCard
 from gluon_resnet.errors import ModelError
 from gluon_resnet.provenance import DataSet, Exported, MeasuredError, Source, TrainedBy, TrainedOn
 from tests.support.paths import ROOT
@@ -67,7 +68,7 @@ few-model.json: unknown
 
 def test_all_that_is_known_is_printed_without_mxnet(tmp_path):
     CARD.save(tmp_path / "net-model.json")
-    ModelCard.of_graph([str(label) for label in range(12)], 8).save(tmp_path / "few-model.json")
+    PartialCard(8).of_graph(12, "few").save(tmp_path / "few-model.json")
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mxnet'] = None")
     done = subprocess.run(
         [sys.executable, TOOL, "net", "few"],

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from gluon_resnet._mxnet import gluon, mx
-from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.deploy import PartialCard, Predictor
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.export import export
 from gluon_resnet.deploy.graph import load_graph
@@ -113,7 +113,7 @@ def test_a_convolution_that_is_read_twice_is_not_fused_wrongly(
     if chosen:
         monkeypatch.setenv("MXNET_SUBGRAPH_BACKEND", chosen)
     prefix = write_convolution_read_twice(tmp_path)
-    predictor = Predictor(prefix, card=Sizes(8))
+    predictor = Predictor(prefix, card=PartialCard(8))
     inputs = np.random.default_rng(1).uniform(0, 1, (2, 3, 8, 8)).astype(np.float32)
     net = load_graph(f"{prefix}-symbol.json", f"{prefix}-0000.params", predictor.card)
     expected = net(mx.nd.array(inputs)).asnumpy()
@@ -196,9 +196,9 @@ def test_an_onnx_file_of_another_model(model: Model, tmp_path: pathlib.Path) -> 
     with pytest.raises(FileNotFoundError, match=r"none\.onnx"):
         Predictor(tmp_path / "none", backend="onnx", card=model.card)
     with pytest.raises(ModelError, match=r"expected one input, 'data' of shape \(N, 3, 48, 48\)"):
-        Predictor(model.prefix, backend="onnx", card=Sizes(48))
+        Predictor(model.prefix, backend="onnx", card=PartialCard(48))
     with pytest.raises(ModelError, match=r"expected the output 'logits' of shape \(N, 2\)"):
-        Predictor(model.prefix, backend="onnx", card=Sizes(32, classes=("a", "b")))
+        Predictor(model.prefix, backend="onnx", card=PartialCard(32, classes=("a", "b")))
 
 
 @pytest.mark.parametrize("network", ["resnet18", "resnet34"])

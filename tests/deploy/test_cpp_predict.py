@@ -20,7 +20,7 @@ import pytest
 
 from gluon_resnet._mxnet import gluon, mx
 from gluon_resnet.data import EvalTransform
-from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.deploy import PartialCard, Predictor
 from gluon_resnet.environment.processor import processor_quota
 from tests.support.deployed import (
     DAMAGES,
@@ -197,7 +197,7 @@ def test_a_network_that_mxnet_would_fuse_wrongly_is_refused(
     done = run_program(*arguments, env={**os.environ, "MXNET_SUBGRAPH_BACKEND": "default"})
     assert (done.returncode, done.stderr) == (0, "")
     found = [float(value) for value in done.stdout.splitlines()[1].split()]
-    expected = Predictor(prefix, card=Sizes(8)).logits(images[:1])[0]
+    expected = Predictor(prefix, card=PartialCard(8)).logits(images[:1])[0]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 

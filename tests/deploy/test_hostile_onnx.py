@@ -165,11 +165,11 @@ def test_memory_is_that_of_the_shapes_and_not_what_the_file_claims(
 _MUTATIONS = """
 import pathlib, sys
 import numpy as np
-from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.deploy import PartialCard, Predictor
 from gluon_resnet.errors import ModelError
 for prefix in sys.stdin.read().split():
     try:
-        Predictor(prefix, backend="onnx", card=Sizes(32)).forward(np.zeros((2, 3, 32, 32), "f"))
+        Predictor(prefix, backend="onnx", card=PartialCard(32)).forward(np.zeros((2, 3, 32, 32), "f"))
         print("runs", flush=True)
     except ModelError as error:
         print(str(error).replace(chr(10), "NEWLINE"), flush=True)

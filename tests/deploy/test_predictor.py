@@ -15,7 +15,7 @@ import pytest
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.data import decode
-from gluon_resnet.deploy import Predictor, Sizes
+from gluon_resnet.deploy import PartialCard, Predictor
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.predictor import most_probable
 from gluon_resnet.environment.processor import usable_processors
@@ -159,7 +159,7 @@ def test_ten_crops_are_the_slow_ones(model: Model, predictor: Predictor) -> None
 
 
 def test_ten_crops_need_a_larger_image(model: Model, images: list[str]) -> None:
-    predictor = Predictor(model.prefix, card=Sizes(32, 32))
+    predictor = Predictor(model.prefix, card=PartialCard(32, 32))
     with pytest.raises(UsageError, match="ten crops need images larger .* 32 .*choose 1-crop"):
         predictor.probabilities(images, "10-crop")
     with pytest.raises(UsageError, match="crops: expected one of 1-crop, 10-crop, found '9-crop'"):
@@ -295,24 +295,24 @@ def test_a_model_without_card(
         Predictor(prefix, backend=backend)
     given = Predictor(prefix, backend=backend, card=model.card)
     assert given.card == model.card
-    bare = Predictor(prefix, backend=backend, card=Sizes(32, resize=40))
+    bare = Predictor(prefix, backend=backend, card=PartialCard(32, resize=40))
     assert bare.card.classes == tuple(map(str, range(12)))
     for predictor in (given, bare):
         np.testing.assert_allclose(predictor.logits(images), logits[:10], rtol=0, atol=TOLERANCE)
     names = tuple("abcdefghijkl")
-    named = Predictor(prefix, backend=backend, card=Sizes(32, 40, names))
+    named = Predictor(prefix, backend=backend, card=PartialCard(32, 40, names))
     assert named.predict(images[0], 1)[0][0] == names[logits[0].argmax()]
     with pytest.raises(ModelError, match=r"\b2\b.*\b12\b"):
-        Predictor(prefix, backend=backend, card=Sizes(32, 40, ("a", "b")))
+        Predictor(prefix, backend=backend, card=PartialCard(32, 40, ("a", "b")))
     with pytest.raises(UsageError, match=r"resize: .* from size \(32\) .*, found 31"):
-        Predictor(prefix, backend=backend, card=Sizes(32, 31))
+        Predictor(prefix, backend=backend, card=PartialCard(32, 31))
 
 
 def test_a_network_without_a_last_layer_has_no_features(tmp_path: pathlib.Path) -> None:
     symbol = mx.sym.mean(mx.sym.var("data"), axis=(2, 3))
     symbol.save(str(tmp_path / "mean-symbol.json"))
     mx.nd.save(str(tmp_path / "mean-0000.params"), {})
-    predictor = Predictor(tmp_path / "mean", card=Sizes(8))
+    predictor = Predictor(tmp_path / "mean", card=PartialCard(8))
     image = np.full((8, 8, 3), (10, 20, 30), np.uint8)
     assert predictor.logits([image]).tolist() == [[10, 20, 30]]
     with pytest.raises(ModelError, match=r"mean-symbol\.json: it does not end with a fully connected layer"):

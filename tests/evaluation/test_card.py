@@ -138,16 +138,16 @@ def test_a_checkpoint_without_a_card_is_evaluated_by_its_network_and_sizes(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ("--resize 36", UsageError, "--resize is for a network without PREFIX-model.json: give --size, too"),
-        ("--classes x", UsageError, "--classes is for a network without"),
-        ("--network resnet8", UsageError, "--network is for a network without"),
+        ("--resize 36", UsageError, "--resize is for a model without PREFIX-model.json: give --size, too"),
+        ("--classes x", UsageError, "--classes is for a model without"),
+        ("--network resnet8", UsageError, "--network is for a model without"),
         ("--size 32", UsageError, "copy-0003.params does not say which network it is of: give --network"),
         ("--size 32 --network resnet9", UsageError, "there is no network 'resnet9'"),
         ("--size 32 --network vgg16", UsageError, "224 pixels of vgg16"),
         ("--size 32 --network resnet14", ModelError, "copy-0003.params: "),
         ("--size 32 --network resnet8 --resize 8", ModelError, "resize"),
         ("--size 32 --network resnet8 --update-card", UsageError, "--update-card would replace .*copy-model"),
-        ("--size 32 --network resnet8 --classes {names}", ModelError, "expected 12 names, .* found 2"),
+        ("--size 32 --network resnet8 --classes {names}", ModelError, "expected 12 class names, .* found 2"),
     ],
 )
 def test_what_is_told_wrong_is_refused(checkpoint, records, tmp_path, arguments, error, message):

@@ -21,14 +21,14 @@ from gluon_resnet.cli.evaluate.options import (
     epochs,
 )
 from gluon_resnet.cli.parser import Parser
+from gluon_resnet.cli.without_card import add_card_options, partial_card
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.data.twins import refuse_same_records, same_names
-from gluon_resnet.deploy.without_card import ToldCard, add_card_options
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
 from gluon_resnet.evaluation.card_entries import data_set, measured_error
 from gluon_resnet.evaluation.members import class_names
-from gluon_resnet.evaluation.networks import chosen_contexts, load_member
+from gluon_resnet.evaluation.networks import contexts_of, load_member
 from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.evaluation.report import (
     KeptPredictions,
@@ -56,14 +56,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if args.scales is not None and args.protocol != "multi-scale":
         raise UsageError("--scales are those of --protocol multi-scale")
     wanted = epochs(args)
-    told = ToldCard.of(args)
+    told = partial_card(args)
     if len(args.model_prefix) > 1 and (told or args.update_card):
         option = "size" if told else "update-card"
         raise UsageError(f"--{option} is for one network, and there are {len(args.model_prefix)}")
     card_path = f"{args.model_prefix[0]}-model.json"
     if args.update_card and told and os.path.exists(card_path):
         raise UsageError(f"--update-card would replace {card_path} by what --size says: leave one out")
-    contexts = chosen_contexts(args)
+    contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, wanted)]
     if args.update_card:
         _require_own_epoch(args.model_prefix[0], loaded[0][1].epoch)
@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_network_options(result, several="an ensemble", required=True)
-    add_card_options(result)
+    add_card_options(result, checkpoint=True)
     group = add_data_options(result, required=True)
     group.add_argument("--protocol", choices=PROTOCOLS, default="1-crop", help="default: 1-crop")
     group.add_argument(

@@ -25,7 +25,7 @@ from gluon_resnet.cli.predict.lines import (
     text_of_classes,
     text_of_logits,
 )
-from gluon_resnet.cli.told_sizes import add_size_options, told_sizes
+from gluon_resnet.cli.without_card import add_card_options, card_of_export
 from gluon_resnet.deploy import Predictor
 from gluon_resnet.deploy.backend import BACKENDS
 from gluon_resnet.deploy.predictor import CROPS, most_probable
@@ -49,7 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise UsageError("there are no images: name some, or --stdin")
     if args.logits and args.protocol != "1-crop":
         raise UsageError("--logits are those of one crop: leave out --protocol")
-    told = told_sizes(args)
+    told = card_of_export(args)
     if args.threads is not None:
         os.environ["GLUON_RESNET_OMP_THREADS"] = str(args.threads)  # MXNet reads it when it is loaded
     if sys.stdout is None:
@@ -139,5 +139,5 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--threads", type=most, metavar="N", help="default: one for each processor that may be used"
     )
-    add_size_options(result)
+    add_card_options(result)
     return result
