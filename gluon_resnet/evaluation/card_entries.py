@@ -9,7 +9,7 @@ from gluon_resnet.data import Loader
 from gluon_resnet.data._native import LIBJPEG_TURBO
 from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.provenance import DataSet, MeasuredError, now
-from gluon_resnet.runs.environment import versions
+from gluon_resnet.versions import versions
 
 
 def data_set(loader: Loader) -> DataSet:

@@ -13,7 +13,6 @@ from gluon_resnet.models.prelu_net import PRELU_NETS, PReluNet
 from gluon_resnet.models.resnet import Architecture, ResNet
 from gluon_resnet.models.units import BASIC, BOTTLENECK, SHORTCUTS, VARIANTS
 from gluon_resnet.models.vgg import VGG, Vgg
-from gluon_resnet.terminal import note
 
 # Table 1: the unit and how many of them conv2_x to conv5_x have.
 _IMAGENET = {
@@ -60,14 +59,11 @@ def get_model(
     shortcut: Optional[str] = None,
     variant: Optional[str] = None,
     zero_gamma: bool = False,
-    pretrained: bool = False,
 ) -> Any:
     """The network `name`, a Classifier, not initialized; its input is normalized (see `with_normalization`).
 
-    With `pretrained` it is initialized, with torchvision's published weights of ImageNet, which are downloaded once
-    (see `gluon_resnet.convert.published_file`); `gluon_resnet.convert.IMAGENET_MEAN` and IMAGENET_STD normalize its
-    input. Plain ``net.initialize()`` gives He initialization, the rivals' too: VGG's own does not converge at 19
-    layers.
+    Plain ``net.initialize()`` gives He initialization, the rivals' too: VGG's own does not converge at 19 layers.
+    `gluon_resnet.model_zoo.get_model` has published weights, too.
 
     Args:
         name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or a rival of
@@ -79,34 +75,15 @@ def get_model(
             'v2': units with pre-activation (He et al. 2016); 'gluoncv_v1', 'gluoncv_v2': GluonCV's cifar_resnet
             nets, which differ from v1 and v2 in the stem and in what shortcuts take (residual CIFAR nets alone).
         zero_gamma: residual units begin as their shortcuts (Goyal et al. 2017, §5.1).
-        pretrained: with weights, for 1000 classes; the default variant is then that of the weights.
 
     Raises:
-        UsageError: there is no such network, shortcut or variant, or they do not go together, or have no weights.
-        EnvironmentProblem: the weights cannot be downloaded.
-        ModelError: the file of weights is another one.
-        OSError: the file of weights cannot be read or written.
+        UsageError: there is no such network, shortcut or variant, or they do not go together.
     """
     name, variant = choose_variant(name, variant)
-    if pretrained:
-        if classes != 1000 or zero_gamma:
-            raise UsageError(
-                "pretrained weights are for 1000 classes and have every gamma: leave classes and zero_gamma out"
-            )
-        return _with_published_weights(name, variant, shortcut)
     network = describe(name, shortcut, variant or "v1", zero_gamma)
     if not 1 <= classes < 2**31:
         raise UsageError(f"classes: expected from 1 to {2**31 - 1}, found {classes}")
     return network.build(classes=classes, prefix=f"{name}_")
-
-
-def _with_published_weights(name: str, variant: Optional[str], shortcut: Optional[str]) -> Any:
-    # What reads the weights of others stands on this module.
-    from gluon_resnet.convert import published_card, published_file, published_network, require_published
-
-    name, variant = require_published(name, variant, shortcut)
-    path, digest = published_file(name, note)
-    return published_network(published_card(name, variant, path, digest, "get_model"))[1]
 
 
 def split_variant(name: str) -> tuple[str, Optional[str]]:

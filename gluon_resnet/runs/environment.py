@@ -8,17 +8,9 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-import gluon_resnet
-from gluon_resnet._mxnet import mx
 from gluon_resnet.environment.processor import describe_processor
 from gluon_resnet.training.distributed.workers import Workers
-
-
-def versions() -> dict[str, str]:
-    """Of what computes."""
-    return {"gluon_resnet": gluon_resnet.__version__, "mxnet": mx.__version__, "numpy": np.__version__}
+from gluon_resnet.versions import versions
 
 
 def environment(contexts: Sequence[Any], workers: Workers) -> dict[str, str]:

@@ -17,7 +17,8 @@ from gluon_resnet.cli.train import main as train
 from gluon_resnet.convert import PUBLISHED, published, published_file
 from gluon_resnet.convert.published import Published
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
-from gluon_resnet.models import build_network, get_model
+from gluon_resnet.model_zoo import get_model
+from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import read_arrays
 from gluon_resnet.models.saved import load_network, save_network
 from tests.support.small_training import training_options
