@@ -34,7 +34,7 @@ UNKNOWN = "unknown"  # the network of a graph that nobody has described
 OUR_DECODER = "libjpeg-turbo"  # full decode, smooth chroma: see Loader
 
 _FLOAT32_LIMIT = 3e38
-_MOST_PIXELS = 1 << 14  # as csrc/predictor/predict_card.h
+_MOST_PIXELS = 1 << 14  # as csrc/predictor/card.h
 _FORMAT = "gluon-resnet model card 2"
 _KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing")
 _PREPROCESSING = ("decoder", "resize", "interpolation", "crop", "size", "channels")

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "predictor/predict_card.h"
+#include "predictor/card.h"
 
 namespace gluon_resnet {
 

@@ -6,9 +6,9 @@
 #include <climits>
 #include <mutex>
 
-#include "predictor/predict_api.h"
-#include "predictor/predict_error.h"
-#include "predictor/predict_graph.h"
+#include "predictor/model_error.h"
+#include "predictor/mxnet_api.h"
+#include "predictor/mxnet_graph.h"
 
 namespace gluon_resnet {
 namespace {
@@ -30,7 +30,7 @@ struct InputShape {
 
 }  // namespace
 
-void BoundGraph::Free::operator()(void* handle) const { predict_api().MXPredFree(handle); }
+void BoundGraph::Free::operator()(void* handle) const { mxnet_api().MXPredFree(handle); }
 
 BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t classes,
                        size_t batch_size)
@@ -48,7 +48,7 @@ BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t 
   if (params.content.size() > INT_MAX) {
     fail_model(params.path, "MXNet's C API takes at most 2 GiB");
   }
-  const PredictApi& api = predict_api();
+  const MxnetApi& api = mxnet_api();
   InputShape input(batch_size, side_);
   constexpr int kCpu = 1;
   void* handle = nullptr;
@@ -67,7 +67,7 @@ BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t 
 BoundGraph::~BoundGraph() {
   smaller_.clear();
   handle_.reset();
-  if (--bound == 0) predict_api().MXNDArrayWaitAll();
+  if (--bound == 0) mxnet_api().MXNDArrayWaitAll();
 }
 
 void* BoundGraph::handle_for(size_t images) {
@@ -79,7 +79,7 @@ void* BoundGraph::handle_for(size_t images) {
     return smaller_.front().second.get();
   }
   if (smaller_.size() == kKept) smaller_.pop_back();
-  const PredictApi& api = predict_api();
+  const MxnetApi& api = mxnet_api();
   InputShape input(images, side_);
   void* handle = nullptr;
   const std::lock_guard<std::mutex> lock(binding);
@@ -91,7 +91,7 @@ void* BoundGraph::handle_for(size_t images) {
 }
 
 void BoundGraph::forward(const float* inputs, size_t images, float* outputs) {
-  const PredictApi& api = predict_api();
+  const MxnetApi& api = mxnet_api();
   void* const handle = handle_for(images);
   const auto input_size = static_cast<uint32_t>(images * input_size_);
   const auto output_size = static_cast<uint32_t>(images * classes_);

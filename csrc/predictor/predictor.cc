@@ -7,10 +7,10 @@
 
 #include "base/read_file.h"
 #include "predictor/bound_graph.h"
-#include "predictor/predict_api.h"
-#include "predictor/predict_card.h"
-#include "predictor/predict_error.h"
-#include "predictor/predict_graph.h"
+#include "predictor/card.h"
+#include "predictor/model_error.h"
+#include "predictor/mxnet_api.h"
+#include "predictor/mxnet_graph.h"
 #include "transforms/image_pipeline.h"
 
 namespace gluon_resnet {

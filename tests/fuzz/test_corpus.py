@@ -18,8 +18,8 @@ from tests.support.paths import ROOT
 
 REGRESSIONS = ROOT / "tests" / "fuzz" / "regressions"
 NATIVE = {  # beside base/, what of csrc/ a target needs
-    "params": ["predictor/predict_params.cc", "graph/*.cc"],
-    "card": ["predictor/predict_card.cc", "graph/*.cc"],
+    "params": ["predictor/parameters.cc", "graph/*.cc"],
+    "card": ["predictor/card.cc", "graph/*.cc"],
     "index": ["records/record_*.cc"],
     "symbol": ["graph/*.cc"],
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "memory_file.h"
-#include "predictor/predict_card.h"
+#include "predictor/card.h"
 #include "refused.h"
 
 namespace gluon_resnet {

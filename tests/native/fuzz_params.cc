@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "predictor/predict_params.h"
+#include "predictor/parameters.h"
 #include "refused.h"
 
 namespace gluon_resnet {

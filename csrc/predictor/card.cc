@@ -1,4 +1,4 @@
-#include "predictor/predict_card.h"
+#include "predictor/card.h"
 
 #include <algorithm>
 #include <iterator>
@@ -9,7 +9,7 @@
 
 #include "base/printable.h"
 #include "base/read_file.h"
-#include "predictor/predict_error.h"
+#include "predictor/model_error.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "predict/prediction_run.h"
+#include "predict/run.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 // What is wrong with a model's files.
-#ifndef GLUON_RESNET_PREDICT_ERROR_H_
-#define GLUON_RESNET_PREDICT_ERROR_H_
+#ifndef GLUON_RESNET_MODEL_ERROR_H_
+#define GLUON_RESNET_MODEL_ERROR_H_
 
 #include <cstdint>
 #include <string>
@@ -16,4 +16,4 @@ namespace gluon_resnet {
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICT_ERROR_H_
+#endif  // GLUON_RESNET_MODEL_ERROR_H_

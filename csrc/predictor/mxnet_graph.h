@@ -1,12 +1,12 @@
 // What MXNet makes of a checked graph, and what MXPredCreate does not check: it leaves missing
 // parameters 0, and ignores others.
-#ifndef GLUON_RESNET_PREDICT_GRAPH_H_
-#define GLUON_RESNET_PREDICT_GRAPH_H_
+#ifndef GLUON_RESNET_MXNET_GRAPH_H_
+#define GLUON_RESNET_MXNET_GRAPH_H_
 
 #include <string>
 
 #include "graph/checked_graph.h"
-#include "predictor/predict_params.h"
+#include "predictor/parameters.h"
 
 namespace gluon_resnet {
 
@@ -35,4 +35,4 @@ void check_fusion(const std::string& path, const Graph& graph);
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICT_GRAPH_H_
+#endif  // GLUON_RESNET_MXNET_GRAPH_H_

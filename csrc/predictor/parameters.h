@@ -7,8 +7,8 @@
 //   name:  uint64 length, bytes
 //
 // All little-endian. MXNet's own reader says of a damaged file neither where nor what.
-#ifndef GLUON_RESNET_PREDICT_PARAMS_H_
-#define GLUON_RESNET_PREDICT_PARAMS_H_
+#ifndef GLUON_RESNET_PARAMETERS_H_
+#define GLUON_RESNET_PARAMETERS_H_
 
 #include <cstdint>
 #include <map>
@@ -38,4 +38,4 @@ void check_arrays(const std::string& path, const Arrays& expected, const Arrays&
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICT_PARAMS_H_
+#endif  // GLUON_RESNET_PARAMETERS_H_

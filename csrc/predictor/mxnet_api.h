@@ -3,8 +3,8 @@
 // That library is loaded at the first call, not linked: when it is loaded it reads from the
 // environment how many threads to use, and it exports a libjpeg, a libpng and parts of an OpenCV of
 // its own, which must not take the place of ours.
-#ifndef GLUON_RESNET_PREDICT_API_H_
-#define GLUON_RESNET_PREDICT_API_H_
+#ifndef GLUON_RESNET_MXNET_API_H_
+#define GLUON_RESNET_MXNET_API_H_
 
 // MXNet's headers need these two before them.
 #include <cstddef>
@@ -17,7 +17,7 @@
 
 namespace gluon_resnet {
 
-struct PredictApi {
+struct MxnetApi {
   decltype(&::MXGetLastError) MXGetLastError;
   decltype(&::MXNDArrayWaitAll) MXNDArrayWaitAll;
   decltype(&::MXPredCreate) MXPredCreate;
@@ -45,8 +45,8 @@ struct PredictApi {
 // GLUON_RESNET_MXNET_LIBRARY. First it sets, where they are unset, the variables for the number of
 // threads (see share_processors(); GLUON_RESNET_OMP_THREADS overrides OMP_NUM_THREADS) and for the
 // time that they spin: as gluon_resnet/_mxnet.py does.
-const PredictApi& predict_api();
+const MxnetApi& mxnet_api();
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICT_API_H_
+#endif  // GLUON_RESNET_MXNET_API_H_

@@ -1,4 +1,4 @@
-#include "predictor/predict_api.h"
+#include "predictor/mxnet_api.h"
 
 #include <dlfcn.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "graph/checked_graph.h"
-#include "predictor/predict_error.h"
+#include "predictor/model_error.h"
 #include "predictor/predictor.h"
 #include "predictor/processors.h"
 
@@ -58,7 +58,7 @@ void set_environment() {
   ::setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);  // else it says of each predictor that it is fused
 }
 
-PredictApi load() {
+MxnetApi load() {
   set_environment();
   const char* const chosen = std::getenv("GLUON_RESNET_MXNET_LIBRARY");
   const char* const path = chosen != nullptr ? chosen : MXNET_LIBRARY;
@@ -76,7 +76,7 @@ PredictApi load() {
       throw Error(ErrorKind::kSystem, concat("this MXNet has no function ", name));
     }
   };
-  PredictApi api;
+  MxnetApi api;
   find(&api.MXGetLastError, "MXGetLastError");
   find(&api.MXNDArrayWaitAll, "MXNDArrayWaitAll");
   find(&api.MXPredCreate, "MXPredCreate");
@@ -103,11 +103,11 @@ PredictApi load() {
 
 }  // namespace
 
-void PredictApi::check(int status, const std::string& path) const {
+void MxnetApi::check(int status, const std::string& path) const {
   if (status != 0) fail_model(path, says());
 }
 
-std::string PredictApi::says() const { return "MXNet says: " + mxnet_cause(MXGetLastError()); }
+std::string MxnetApi::says() const { return "MXNet says: " + mxnet_cause(MXGetLastError()); }
 
 void share_processors(int predictors, int threads_each) {
   if (predictors < 1 || threads_each < 1) {
@@ -123,8 +123,8 @@ void share_processors(int predictors, int threads_each) {
   shared.threads_each = threads_each;
 }
 
-const PredictApi& predict_api() {
-  static const PredictApi api = load();
+const MxnetApi& mxnet_api() {
+  static const MxnetApi api = load();
   return api;
 }
 

@@ -1,6 +1,6 @@
 // Many images through the network: read, decoded and computed in threads, given back in order.
-#ifndef GLUON_RESNET_PREDICTION_RUN_H_
-#define GLUON_RESNET_PREDICTION_RUN_H_
+#ifndef GLUON_RESNET_RUN_H_
+#define GLUON_RESNET_RUN_H_
 
 #include <condition_variable>
 #include <cstddef>
@@ -87,4 +87,4 @@ class PredictionRun {
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICTION_RUN_H_
+#endif  // GLUON_RESNET_RUN_H_

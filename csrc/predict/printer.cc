@@ -1,4 +1,4 @@
-#include "predict/prediction_printer.h"
+#include "predict/printer.h"
 
 #include <cmath>
 #include <cstdint>

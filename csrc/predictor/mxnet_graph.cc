@@ -1,4 +1,4 @@
-#include "predictor/predict_graph.h"
+#include "predictor/mxnet_graph.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -7,8 +7,8 @@
 
 #include "base/printable.h"
 #include "base/read_file.h"
-#include "predictor/predict_api.h"
-#include "predictor/predict_error.h"
+#include "predictor/model_error.h"
+#include "predictor/mxnet_api.h"
 
 namespace gluon_resnet {
 namespace {
@@ -92,9 +92,9 @@ class Symbol {
     return {list, list + count};
   }
 
-  const PredictApi& api_ = predict_api();
+  const MxnetApi& api_ = mxnet_api();
   const std::string& path_;
-  std::unique_ptr<void, decltype(PredictApi::MXSymbolFree)> symbol_{nullptr, api_.MXSymbolFree};
+  std::unique_ptr<void, decltype(MxnetApi::MXSymbolFree)> symbol_{nullptr, api_.MXSymbolFree};
 };
 
 }  // namespace

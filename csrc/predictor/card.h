@@ -1,6 +1,6 @@
 // How a model card is read, and the transform that it describes.
-#ifndef GLUON_RESNET_PREDICT_CARD_H_
-#define GLUON_RESNET_PREDICT_CARD_H_
+#ifndef GLUON_RESNET_CARD_H_
+#define GLUON_RESNET_CARD_H_
 
 #include <string>
 #include <vector>
@@ -21,4 +21,4 @@ std::vector<std::string> read_classes(const std::string& path);
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICT_CARD_H_
+#endif  // GLUON_RESNET_CARD_H_

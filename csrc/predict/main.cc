@@ -15,8 +15,8 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "predict/command_line.h"
-#include "predict/prediction_printer.h"
-#include "predict/prediction_run.h"
+#include "predict/printer.h"
+#include "predict/run.h"
 #include "predictor/processors.h"
 
 namespace gluon_resnet {

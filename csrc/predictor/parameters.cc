@@ -1,4 +1,4 @@
-#include "predictor/predict_params.h"
+#include "predictor/parameters.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -6,7 +6,7 @@
 
 #include "base/printable.h"
 #include "base/utf8.h"
-#include "predictor/predict_error.h"
+#include "predictor/model_error.h"
 
 namespace gluon_resnet {
 namespace {

@@ -1,12 +1,12 @@
 // What the program `predict` prints of an image: text, or an object of JSON a line.
-#ifndef GLUON_RESNET_PREDICTION_PRINTER_H_
-#define GLUON_RESNET_PREDICTION_PRINTER_H_
+#ifndef GLUON_RESNET_PRINTER_H_
+#define GLUON_RESNET_PRINTER_H_
 
 #include <cstddef>
 #include <string>
 #include <vector>
 
-#include "predict/prediction_run.h"
+#include "predict/run.h"
 
 namespace gluon_resnet {
 
@@ -22,4 +22,4 @@ std::string format_prediction(const PrintOptions& options, const std::vector<std
 
 }  // namespace gluon_resnet
 
-#endif  // GLUON_RESNET_PREDICTION_PRINTER_H_
+#endif  // GLUON_RESNET_PRINTER_H_
