@@ -10,6 +10,7 @@ PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
 # MXNet takes half of the cores in every test process unless told otherwise.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 CSRC := $(wildcard csrc/*/*.h csrc/*/*.cc)
+CYTHON := $(wildcard gluon_resnet/data/*.p[xy][dx] gluon_resnet/data/native/*.pxd)
 NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
 # Of each of the two sanitized programs, and of each of the fuzzers; which of these (none: all) is for FUZZ_TARGETS.
 SANITIZE_SECONDS ?= 30
@@ -35,7 +36,7 @@ test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 endef
 
 # An editable install builds the extension, too; after that, only what changed is compiled again.
-$(VENV)/.ready: pyproject.toml setup.py gluon_resnet/data/_native.pyx $(CSRC) | system
+$(VENV)/.ready: pyproject.toml setup.py $(CYTHON) $(CSRC) | system
 	@$(if $(filter pyproject.toml,$?),$(INSTALL),$(BIN)/python setup.py --quiet build_ext --inplace)
 	@touch $@
 

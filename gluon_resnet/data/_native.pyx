@@ -10,42 +10,32 @@ cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
+from gluon_resnet.data.native.base cimport CErrorKind, ErrorReport, Random, current_error
+from gluon_resnet.data.native.graph cimport (
+    CGraph, check_results_of, checked_graph, mxnet_cause_of, operator_names, to_json)
+from gluon_resnet.data.native.images cimport (
+    CFormat, CInterpolation, Color, DecodeOptions, Decoder, Image, ImageSize, LIBJPEG_TURBO_VERSION_NUMBER)
+from gluon_resnet.data.native.loader cimport (
+    BatchMemory, CBadRecord, CBatchLoader, CEpochMeter, CEpochRun, CEpochStats, CLastBatch, CStatus, DLManagedTensor,
+    DLManagedTensorVersioned, LoaderOptions, make_dlpack)
+from gluon_resnet.data.native.packing cimport CChecker, CContent, CPacker, CPackOptions, CPicture
+from gluon_resnet.data.native.records cimport CRecord, CRecordFile, RecordBuffer, write_index_of
+from gluon_resnet.data.native.transforms cimport (
+    CCrop, CGeometry, CLayout, ColorDraw, DType, ImagePipeline, TransformPlan, draw_color, draw_geometry)
+
 from gluon_resnet.errors import ImageError, ModelError, RecordError, UsageError
-
-
-cdef extern from *:
-    """
-    #include <cstdio>  // jpeglib.h needs it first
-    #include <jpeglib.h>
-    """
-    const int LIBJPEG_TURBO_VERSION_NUMBER
 
 LIBJPEG_TURBO = (
     f"{LIBJPEG_TURBO_VERSION_NUMBER // 1000000}.{LIBJPEG_TURBO_VERSION_NUMBER // 1000 % 1000}"
     f".{LIBJPEG_TURBO_VERSION_NUMBER % 1000}"
 )  # whose headers this was compiled with
-
-
-cdef extern from "base/error.h" namespace "gluon_resnet" nogil:
-    cdef enum class CErrorKind "gluon_resnet::ErrorKind":
-        kUsage, kRecord, kImage, kModel, kSystem
-
-    cdef struct ErrorReport:
-        CErrorKind kind
-        string message
-        string path
-        int64_t offset
-        int64_t key
-        int system_code
-
-    ErrorReport current_error()
 
 
 cdef int raise_error() except *:
@@ -69,38 +59,6 @@ cdef int raise_error() except *:
     if report.kind == CErrorKind.kModel:
         raise ModelError(message, **details)
     raise (ImageError if report.kind == CErrorKind.kImage else RecordError)(message, **details)
-
-
-cdef extern from "records/record_file.h" namespace "gluon_resnet" nogil:
-    cdef struct CRecord "gluon_resnet::Record":
-        uint32_t flag
-        const float* labels
-        size_t num_labels
-        uint64_t id
-        uint64_t id2
-        const uint8_t* payload
-        size_t payload_size
-
-    cdef cppclass RecordBuffer:
-        pass
-
-    cdef cppclass CRecordFile "gluon_resnet::RecordFile":
-        CRecordFile(const string& path, const string& index_path) except +raise_error
-        size_t size() const
-        int64_t key(size_t index) except +raise_error
-        uint64_t offset(size_t index) except +raise_error
-        size_t find(int64_t key) except +raise_error
-        size_t num_images()
-        size_t image(size_t i) except +raise_error
-        CRecord read(size_t index, RecordBuffer* buffer) except +raise_error
-        void check() except +raise_error
-        cbool index_spans_file() except +raise_error
-        size_t find_wrong_label(size_t begin, size_t end, uint64_t classes) except +raise_error
-
-
-cdef extern from "records/record_writer.h" namespace "gluon_resnet" nogil:
-    void write_index_of "gluon_resnet::write_index"(
-        const CRecordFile& file, const string& index_path) except +raise_error
 
 
 cdef class NativeRecordFile:
@@ -166,96 +124,6 @@ cdef class NativeRecordFile:
         cdef string path = os.fsencode(index_path)
         with nogil:
             write_index_of(self.file.get()[0], path)
-
-
-cdef extern from "images/image.h" namespace "gluon_resnet" nogil:
-    cdef enum class CInterpolation "gluon_resnet::Interpolation":
-        kNearest, kLinear, kCubic, kArea, kLanczos
-
-    cdef struct ImageSize:
-        int width
-        int height
-
-    cdef struct Region:
-        int x, y, width, height
-
-    cdef cppclass Image:
-        int width
-        int height
-        int channels
-        vector[uint8_t] pixels
-        void reshape(int width, int height, int channels) except +raise_error
-
-
-cdef extern from "images/decoder.h" namespace "gluon_resnet" nogil:
-    cdef cppclass DecodeOptions:
-        cbool fast
-        cbool partial
-        cbool libjpeg
-
-    cdef enum class Color:
-        kGray, kRgb, kSource
-
-    cdef cppclass Decoder:
-        Decoder(const DecodeOptions& options) except +raise_error
-        ImageSize open(const uint8_t* bytes, size_t size) except +raise_error
-        void decode(Color color, Image* image) except +raise_error
-
-
-cdef extern from "base/random.h" namespace "gluon_resnet" nogil:
-    cdef cppclass Random:
-        Random(uint64_t seed, uint64_t epoch, uint64_t record)
-
-
-cdef extern from "transforms/augment.h" namespace "gluon_resnet" nogil:
-    cdef enum class CCrop "gluon_resnet::Crop":
-        kCenter, kRandomResized, kScaleJitter, kPad
-
-    cdef enum class DType:
-        kUint8, kFloat16, kFloat32
-
-    cdef enum class CLayout "gluon_resnet::Layout":
-        kNchw, kNhwc
-
-    cdef cppclass TransformPlan:
-        CCrop crop
-        int size
-        int resize
-        double[2] area
-        double[2] ratio
-        int[2] scale
-        int padding
-        uint8_t[3] fill
-        cbool flip
-        float brightness
-        float contrast
-        float saturation
-        float pca_noise
-        CInterpolation interpolation
-        float[3] mean
-        float[3] std
-
-    cdef cppclass CGeometry "gluon_resnet::Geometry":
-        Region source
-        ImageSize scaled
-        int crop_x, crop_y
-        cbool flip
-
-    cdef cppclass ColorDraw:
-        float brightness, contrast, saturation
-        float[3] offset
-
-    CGeometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random) except +raise_error
-    ColorDraw draw_color(const TransformPlan& plan, Random* random)
-
-
-cdef extern from "transforms/image_pipeline.h" namespace "gluon_resnet" nogil:
-    cdef cppclass ImagePipeline:
-        ImagePipeline() except +raise_error
-        void run(const TransformPlan& plan, const uint8_t* bytes, size_t size, Random* random, DType dtype,
-                 CLayout layout, void* out) except +raise_error
-        void run_decoded "run"(const TransformPlan& plan, const Image& image, Random* random, DType dtype,
-                               CLayout layout, void* out) except +raise_error
 
 
 CROPS = {"center": <int>CCrop.kCenter, "random-resized": <int>CCrop.kRandomResized,
@@ -413,92 +281,6 @@ def image_size(payload):
     with nogil:
         found = decoder.get().open(data, size)
     return found.width, found.height
-
-
-cdef extern from "loader/batch.h" namespace "gluon_resnet" nogil:
-    cdef cppclass BatchMemory:
-        uint8_t* raw "data.get"()
-        size_t label_width
-        vector[float] labels
-        vector[uint64_t] ids
-        size_t rows
-        size_t pad
-
-
-cdef extern from "loader/dlpack.h" namespace "gluon_resnet" nogil:
-    cdef struct DLManagedTensor:
-        void (*deleter)(DLManagedTensor*) noexcept
-
-    cdef struct DLManagedTensorVersioned:
-        void (*deleter)(DLManagedTensorVersioned*) noexcept
-
-    Managed* make_dlpack[Managed](shared_ptr[BatchMemory] batch, const vector[int64_t]& shape, DType dtype,
-                                  cbool copy) except +raise_error
-
-
-cdef extern from "loader/order.h" namespace "gluon_resnet" nogil:
-    cdef enum class CLastBatch "gluon_resnet::LastBatch":
-        kPad, kDiscard, kKeep
-
-
-cdef extern from "loader/loader_options.h" namespace "gluon_resnet" nogil:
-    cdef cppclass LoaderOptions:
-        size_t batch_size
-        TransformPlan plan
-        cbool shuffle
-        uint64_t seed
-        size_t threads
-        size_t rank
-        size_t world_size
-        CLastBatch last_batch
-        DType dtype
-        CLayout layout
-        DecodeOptions decode
-        cbool skip_errors
-        size_t prefetch
-        size_t cache_bytes
-
-
-cdef extern from "loader/epoch_meter.h" namespace "gluon_resnet" nogil:
-    cdef struct CBadRecord "gluon_resnet::BadRecord":
-        uint64_t epoch
-        string path
-        int64_t key
-        uint64_t offset
-        string reason
-
-    cdef cppclass CEpochStats "gluon_resnet::EpochStats":
-        uint64_t images, batches
-        size_t threads
-        double seconds, reading, decoding, augmenting, waiting, consumer_waiting
-        vector[CBadRecord] skipped, partial
-
-    cdef cppclass CEpochMeter "gluon_resnet::EpochMeter":
-        CEpochStats read() except +raise_error
-
-
-cdef extern from "loader/epoch_run.h" namespace "gluon_resnet" nogil:
-    cdef enum class CStatus "gluon_resnet::EpochRun::Status":
-        kBatch, kEnd, kNotYet
-
-    cdef cppclass CEpochRun "gluon_resnet::EpochRun":
-        CStatus next(int milliseconds, shared_ptr[BatchMemory]* batch) except +raise_error
-        void close()
-        shared_ptr[const CEpochMeter] meter()
-        @staticmethod
-        void throw_closed() except +raise_error
-
-
-cdef extern from "loader/batch_loader.h" namespace "gluon_resnet" nogil:
-    cdef cppclass CBatchLoader "gluon_resnet::BatchLoader":
-        CBatchLoader(vector[shared_ptr[CRecordFile]] files, const LoaderOptions& options) except +raise_error
-        uint64_t num_records()
-        uint64_t num_batches()
-        size_t label_width()
-        uint64_t num_cached()
-        uint64_t fingerprint() except +raise_error
-        # a unique_ptr, which becomes a shared one
-        shared_ptr[CEpochRun] start(uint64_t epoch, uint64_t first_batch, uint64_t step) except +raise_error
 
 
 LAST_BATCHES = {"pad": <int>CLastBatch.kPad, "discard": <int>CLastBatch.kDiscard, "keep": <int>CLastBatch.kKeep}
@@ -770,54 +552,6 @@ cdef class NativeLoader:
         return run
 
 
-cdef extern from "images/image.h" namespace "gluon_resnet" nogil:
-    cdef enum class CFormat "gluon_resnet::Format":
-        kJpeg, kPng
-
-
-cdef extern from "packing/packer.h" namespace "gluon_resnet" nogil:
-    cdef cppclass CPackOptions "gluon_resnet::PackOptions":
-        cbool pass_through
-        cbool verify
-        cbool center_crop
-        int resize
-        Color color
-        CFormat encoding
-        int quality
-        size_t threads
-
-    cdef enum class CContent "gluon_resnet::Picture::Content":
-        kFile, kBytes, kPixels, kNone
-
-    cdef cppclass CPicture "gluon_resnet::Picture":
-        int64_t key
-        vector[float] labels
-        string name
-        CContent content
-        string path
-        uint64_t offset
-        int64_t size
-        vector[uint8_t] bytes
-        Image pixels
-        string problem
-
-    cdef struct CPackFailure "gluon_resnet::Packer::Failure":
-        string name
-        string reason
-
-    ctypedef void (*Converter)(void* context, const uint8_t* bytes, size_t size, Image* image, string* problem) noexcept
-
-    cdef cppclass CPacker "gluon_resnet::Packer":
-        CPacker(const string& path, const string& index_path, const CPackOptions& options, Converter converter,
-                void* context) except +raise_error
-        cbool submit(CPicture* picture, int milliseconds) except +raise_error
-        cbool finish(int milliseconds) except +raise_error
-        void close() except +raise_error
-        size_t done()
-        uint64_t bytes()
-        vector[CPackFailure] failures() except +raise_error
-
-
 cdef void convert_in_python(void* context, const uint8_t* data, size_t size, Image* image,
                             string* problem) noexcept with gil:
     try:
@@ -925,19 +659,6 @@ cdef class NativePacker:
         return [(os.fsdecode(f.name), os.fsdecode(f.reason)) for f in self.share().get().failures()]
 
 
-cdef extern from "packing/checker.h" namespace "gluon_resnet" nogil:
-    cdef struct CCheckFailure "gluon_resnet::Checker::Failure":
-        int64_t key
-        uint64_t offset
-        string reason
-
-    cdef cppclass CChecker "gluon_resnet::Checker":
-        CChecker(shared_ptr[CRecordFile] file, size_t threads) except +raise_error
-        cbool wait(int milliseconds) except +raise_error
-        size_t done()
-        vector[CCheckFailure] failures() except +raise_error
-
-
 cdef class NativeChecker:
     """Decodes every image of a record file in C++ threads; see gluon_resnet.data.packing.checking.check."""
 
@@ -965,21 +686,6 @@ cdef class NativeChecker:
     def failures(self):
         """[(key, offset, reason)] so far, in the order of the index."""
         return [(f.key, f.offset, f.reason.decode("utf-8", "replace")) for f in self.checker.get().failures()]
-
-
-cdef extern from "graph/checked_graph.h" namespace "gluon_resnet" nogil:
-    cdef cppclass CGraph "gluon_resnet::Graph":
-        pass
-
-    CGraph checked_graph(const string& json) except +raise_error
-    string to_json(const CGraph& graph) except +raise_error
-    void check_results_of "gluon_resnet::check_results"(
-        const CGraph& graph, const vector[vector[int64_t]]& shapes, size_t values) except +raise_error
-    string mxnet_cause_of "gluon_resnet::mxnet_cause"(const string& message) except +raise_error
-
-
-cdef extern from "graph/operator_table.h" namespace "gluon_resnet" nogil:
-    vector[string] operator_names() except +raise_error
 
 
 cdef class NativeGraph:
