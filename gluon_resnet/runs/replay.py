@@ -26,7 +26,6 @@ from gluon_resnet.training.fit import fit
 from gluon_resnet.training.metrics import Meter
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
-from gluon_resnet.versions import versions
 
 _IMAGES = 10  # shown: those of the greatest loss
 
