@@ -18,7 +18,7 @@ from gluon_resnet.data import EvalTransform, Loader, decode, image_size
 from gluon_resnet.errors import ImageError, UsageError
 from tests.support import oracle
 from tests.support.lossless_jpeg import lossless_jpeg
-from tests.support.pictures import encode, picture, to_bytes, write_records
+from tests.support.pictures import encode, picture, tiff, to_bytes, write_records
 
 
 def difference(payload: bytes) -> int:
@@ -26,11 +26,6 @@ def difference(payload: bytes) -> int:
     assert ours.shape == theirs.shape
     assert ours.dtype == np.uint8
     return int(np.abs(ours.astype(int) - theirs).max())
-
-
-def tiff(orientation: int) -> bytes:
-    """EXIF data that say nothing else."""
-    return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
 def png_with_exif(image: np.ndarray, before: int = 0, after: tuple[int, ...] = (), damaged: int = 0) -> bytes:

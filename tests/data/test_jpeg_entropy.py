@@ -13,8 +13,7 @@ from PIL import Image
 
 from gluon_resnet.data import TrainTransform, _native
 from gluon_resnet.errors import ImageError
-from tests.data.test_transforms import SAMPLING_FACTORS
-from tests.support.pictures import encode, picture, to_bytes
+from tests.support.pictures import SAMPLING_FACTORS, encode, picture, to_bytes
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image
 from gluon_resnet.data import ColourJitter, EvalTransform, TrainTransform, decode
 from gluon_resnet.errors import ImageError, UsageError
 from tests.support import oracle
-from tests.support.pictures import encode, picture, to_bytes
+from tests.support.pictures import SAMPLING_FACTORS, encode, picture, to_bytes
 
 # OpenCV 4.6's resize and the wheel's differ in rounding by at most this, on top of equal decoding.
 RESIZE_TOLERANCE = 1
@@ -118,15 +118,6 @@ def test_pad_draws_every_corner_equally() -> None:
     assert set(corners) == {(x, y) for x in range(-4, 5) for y in range(-4, 5)}
     assert min(corners.values()) > 120  # of 200 expected
     assert max(corners.values()) < 290
-
-
-SAMPLING_FACTORS = {
-    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
-    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-    "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
-    "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
-}
 
 
 @settings(max_examples=150, deadline=None)

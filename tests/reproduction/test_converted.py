@@ -17,9 +17,9 @@ from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.reporting.depth import find
 from gluon_resnet.reproduction.reporting.observations import smaller_than_plain, smaller_with_depth
 from gluon_resnet.reproduction.results import planned_conversions, read_study
-from tests.reproduction.test_report import cells, written
 from tests.support import studies
 from tests.support.deployed import make_model
+from tests.support.studies import cells, written
 
 SOURCE = Source("somebody/nets", "/home/somebody/r20.th", "ab" * 32, "python tools/convert.py r20.th")
 

@@ -27,6 +27,7 @@ from gluon_resnet.reproduction.reporting.page import Page as ReportPage
 from gluon_resnet.reproduction.reporting.report import write_report
 from tests.support import studies
 from tests.support.html_page import Page
+from tests.support.studies import cells, written
 
 LAST = {"plain20": 20.25, "plain56": 27.5, "resnet20": 19.0, "resnet56": 17.75}
 
@@ -52,18 +53,6 @@ def whole(tmp_path):
         deviations=("Trained for 3 epochs instead of 64,000 iterations of 128 images.",),
         example="example.png",
     )
-
-
-def written(study, folder) -> tuple[Page, str]:
-    """The two files."""
-    write_report(study)
-    return Page((folder / "report.html").read_text("utf-8")), (folder / "report.md").read_text("utf-8")
-
-
-def cells(text: str, first: str) -> list[str]:
-    """Of the only row of a Markdown table that begins with `first`."""
-    (row,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
-    return [cell.strip() for cell in row.split("|")[1:-1]]
 
 
 def row(page: Page, *first: str) -> list[str]:

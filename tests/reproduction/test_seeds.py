@@ -13,8 +13,8 @@ from gluon_resnet.reproduction.experiments import CIFAR10
 from gluon_resnet.reproduction.nets import planned_nets
 from gluon_resnet.reproduction.plan import Choices, plan
 from gluon_resnet.reproduction.reporting.depth import find
-from tests.reproduction.test_report import cells, written
 from tests.support import studies
+from tests.support.studies import cells, written
 
 WRONG = {"resnet20": (1600, 1650, 1640), "resnet56": (1500, 1480, 1540)}
 

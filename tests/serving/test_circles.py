@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gluon_resnet.serving.limits import Limits
-from tests.serving.test_fuzz import Asked, post, started, status_of
 from tests.support.hostile_clients import one_bit
+from tests.support.http_requests import Asked, post, started, status_of
 from tests.support.served import FakeNetwork, make_parts
 
 SIZE = 200_000

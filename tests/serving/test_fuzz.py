@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
 
 import pytest
 
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.log import LINE_LENGTH, LINES, bounded_log
+from tests.support.http_requests import HOST, Asked, post, started, status_of
 from tests.support.serve_clients import shade
 from tests.support.served import FakeNetwork, make_parts
 
-
-class Asked(NamedTuple):
-    """What uvicorn makes of a request."""
-
-    method: bytes
-    path: bytes
-    query: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-
-
 IMAGE = shade(3, side=8)
 B64 = base64.b64encode(IMAGE)
-HOST = (b"host", b"localhost:8080")
 FORM = b'--B\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-
-
-def post(kind: bytes, body: bytes) -> Asked:
-    return Asked(b"POST", b"/predict", b"topk=3", (HOST, (b"content-type", kind)), body)
 
 
 SEEDS = (
@@ -96,58 +77,6 @@ def mutated(asked: Asked, chance: random.Random) -> Asked:
                 method=chance.choice((b"GET", b"POST", b"HEAD", b"PUT", b"OPTIONS", b"x" * 99))
             )
     return asked._replace(headers=tuple(headers))
-
-
-async def status_of(app: Any, asked: Asked) -> int:
-    """What is answered, which is whole, and JSON where it says so."""
-    sent, bodies = [], [{"type": "http.request", "body": asked.body, "more_body": False}]
-
-    async def receive() -> Any:
-        return bodies.pop() if bodies else await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": asked.method.decode("latin-1"),
-        "scheme": "http",
-        "path": asked.path.decode("utf-8", "replace"),
-        "raw_path": asked.path,
-        "query_string": asked.query,
-        "root_path": "",
-        "headers": list(asked.headers),
-        "client": ("192.0.2.1", 4711),
-        "server": ("127.0.0.1", 8080),
-    }
-    await app(scope, receive, send)
-    assert sent[0]["type"] == "http.response.start"
-    assert not sent[-1].get("more_body", False)
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    if dict(sent[0]["headers"])[b"content-type"] == b"application/json" and asked.method != b"HEAD":
-        assert json.loads(body)
-    status: int = sent[0]["status"]
-    return status
-
-
-@asynccontextmanager
-async def started(app: Any) -> AsyncIterator[None]:
-    """While this lasts, the application runs, as under a server."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    told: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def receive() -> dict[str, str]:
-        return {"type": await heard.get()}
-
-    running = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, told.put))
-    for event in ("startup", "shutdown"):
-        heard.put_nowait(f"lifespan.{event}")
-        assert (await told.get())["type"] == f"lifespan.{event}.complete"
-        if event == "startup":
-            yield
-    await running
 
 
 @pytest.mark.parametrize("count", [3000, pytest.param(200_000, marks=pytest.mark.slow)])

@@ -16,8 +16,8 @@ from gluon_resnet.serving.clients import UNKNOWN, client_of
 from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.refusal import Refusal
 from gluon_resnet.serving.turns import Owner, Turns
-from tests.serving.test_batcher import GatedNetwork, ask, run, running
-from tests.serving.test_batcher import labels as labels_of
+from tests.support.batched import GatedNetwork, ask, run, running
+from tests.support.batched import labels as labels_of
 from tests.support.hostile_clients import one_bit
 from tests.support.serve_clients import form, labels, shade
 from tests.support.served import FakeNetwork, make_parts

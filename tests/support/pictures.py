@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import io
 import pathlib
+import struct
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from tests.support import oracle
+
+SAMPLING_FACTORS = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+    "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+}
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -53,3 +62,8 @@ def write_records(
     if index:
         path.with_suffix(".idx").write_text("".join(lines))
     return str(path)
+
+
+def tiff(orientation: int) -> bytes:
+    """EXIF data that say nothing else."""
+    return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)

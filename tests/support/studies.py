@@ -11,11 +11,13 @@ from typing import Any, Optional
 
 from gluon_resnet.analysis.responses import LayerResponse, Responses
 from gluon_resnet.provenance import Source
+from gluon_resnet.reproduction.reporting.report import write_report
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
 from gluon_resnet.runs.files.history import EpochLog, StepLog
 from gluon_resnet.runs.files.run import read_run
 from gluon_resnet.runs.files.run_card import RunCard
 from gluon_resnet.training.epoch_record import StepRecord
+from tests.support.html_page import Page
 from tests.support.recorded_runs import epoch_record
 
 IMAGES, BATCHES = 10_000, 390
@@ -126,3 +128,15 @@ def study(folder: pathlib.Path, nets: Optional[Sequence[StudiedNet]] = None, **o
         **other,
     }
     return Study(**values)
+
+
+def written(study, folder) -> tuple[Page, str]:
+    """The two files."""
+    write_report(study)
+    return Page((folder / "report.html").read_text("utf-8")), (folder / "report.md").read_text("utf-8")
+
+
+def cells(text: str, first: str) -> list[str]:
+    """Of the only row of a Markdown table that begins with `first`."""
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in row.split("|")[1:-1]]

@@ -18,11 +18,10 @@ from gluon_resnet.data import RecordFile, decode
 from gluon_resnet.data.packing.image_list import Entry
 from gluon_resnet.data.packing.pack import BadImagesError, PackOptions, PackReport, pack
 from gluon_resnet.data.packing.sources import FilePart, Folder, Picture
-from tests.data.test_decode import tiff
 from tests.support import oracle
 from tests.support.collections_of_pictures import Pictures, jpegs, packed
 from tests.support.lossless_jpeg import lossless_jpeg
-from tests.support.pictures import encode, picture, to_bytes
+from tests.support.pictures import encode, picture, tiff, to_bytes
 
 MAGIC = struct.pack("<I", oracle.MAGIC)
 
