@@ -132,7 +132,7 @@ std::vector<std::string> read_classes(const std::string& path) {
     }
     classes.push_back(line);
   }
-  if (classes.empty()) fail_model(path, "expected names, one a line, found none");
+  if (classes.empty()) fail_model(path, "expected class names, one per line, found none");
   return classes;
 }
 

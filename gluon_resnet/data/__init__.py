@@ -1,12 +1,12 @@
 """Reading and packing RecordIO files of images; works without MXNet.
 
-`Loader` makes batches of records, by a `TrainTransform` or an `EvalTransform`; `RecordFile` gives the records one by
-one; `pack` writes them, from a `Folder`, a `TarArchive` or `cifar10_sources`; `check` looks for damage;
-`pixel_statistics` measures the mean image. The guide is docs/loader.md. What is wrong with
-an argument is a UsageError, with a file a DataError (gluon_resnet.errors).
+`Loader` makes batches from records, using a `TrainTransform` or an `EvalTransform`; `RecordFile` reads records one by
+one; `pack` writes them from a `Folder`, a `TarArchive` or `cifar10_sources`; `check` looks for damage;
+`pixel_statistics` computes the mean image. The guide is docs/loader.md. A bad argument raises UsageError and a bad
+file DataError (gluon_resnet.errors).
 """
 
-import gluon_resnet.data.extension  # noqa: F401  first: it says what to do where there is none
+import gluon_resnet.data.extension  # noqa: F401  first: it says what to do if the extension is missing
 from gluon_resnet.data.loader import Batch, Loader
 from gluon_resnet.data.loader_stats import BadRecord, LoaderStats
 from gluon_resnet.data.mxnet_adapter import mxnet_iter

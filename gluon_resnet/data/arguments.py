@@ -1,4 +1,4 @@
-"""Checks of arguments: each ends with one sentence that names the argument and says what to give."""
+"""Checks of arguments: each fails with one sentence that names the argument and says what is expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gluon_resnet.errors import UsageError
 
 
 def expect(holds: bool, name: str, expected: str, found: object) -> None:
-    """UsageError where it does not hold."""
+    """Raise UsageError unless `holds` is true."""
     if not holds:
         shown = repr(found)
         raise UsageError(
@@ -22,27 +22,27 @@ def expect(holds: bool, name: str, expected: str, found: object) -> None:
 
 
 def expect_whole_number(name: str, value: Any, least: int, most: int, what: str = "a whole number") -> None:
-    """UsageError for anything but an int, or one of NumPy, from `least` to `most`: True and 2.0 are none."""
+    """Raise UsageError unless `value` is a Python or NumPy integer from `least` to `most`; True and 2.0 are not."""
     expect(is_whole(value) and least <= value <= most, name, f"{what} from {least} to {most}", value)
 
 
 def expect_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """UsageError for anything but one of `choices`."""
+    """Raise UsageError unless `value` is one of `choices`."""
     expect(isinstance(value, str) and value in choices, name, f"one of {', '.join(choices)}", value)
 
 
 def expect_flag(name: str, value: Any) -> None:
-    """UsageError for anything but True and False: the text 'no' would count as True."""
+    """Raise UsageError unless `value` is True or False: the string 'no' would count as True."""
     expect(isinstance(value, (bool, np.bool_)), name, "True or False", value)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is an int, or one of NumPy; True and False are none."""
+    """Whether `value` is a Python or NumPy integer; True and False are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number, and finite."""
+    """Whether `value` is a finite real number."""
     if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
         return False
     try:
@@ -52,6 +52,6 @@ def is_number(value: Any) -> bool:
 
 
 def are_numbers(values: Any, count: int) -> bool:
-    """Whether these are so many finite numbers."""
+    """Whether `values` is a sequence of exactly `count` finite numbers."""
     listed = isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, (str, bytes))
     return listed and len(values) == count and all(map(is_number, values))

@@ -1,4 +1,4 @@
-"""The names of the classes of a record file: NAME.classes beside NAME.rec, one a line, in the order of the labels."""
+"""The class names of a record file: NAME.classes beside NAME.rec, one name per line, in the order of the labels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gluon_resnet.files import regular_only
 
 
 def classes_path(records: Path) -> str:
-    """Where the names for NAME.rec are, if there are any."""
+    """The path at which the class names of a record file are kept, if it has any."""
     return os.path.splitext(os.fspath(records))[0] + ".classes"
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """The lines of a .classes file; DataError, naming it, where there are none, or it is not in UTF-8."""
+    """The lines of a .classes file; DataError, naming the file, if it is empty or not in UTF-8."""
     path = os.fspath(path)
     try:
         with open(path, encoding="utf-8-sig", opener=regular_only) as stream:
@@ -23,5 +23,5 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not in UTF-8: {error.reason}", path, error.start) from None
     if not names:
-        raise DataError(f"{path}: expected names, one a line, found none", path)
+        raise DataError(f"{path}: expected class names, one per line, found none", path)
     return names

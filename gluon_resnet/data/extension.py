@@ -1,4 +1,4 @@
-"""The C++ extension, or what to type where it is not built or cannot be loaded."""
+"""Loads the C++ extension, or says what to type if it has not been built or cannot be loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExtensionMissing(EnvironmentProblem, ImportError):
 
 def _load() -> None:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    # What is here is a checkout, or lies among the packages of an environment.
+    # This is either a checkout or an installed package.
     build = (
         f"'make setup' in {root}"
         if os.path.exists(os.path.join(root, "setup.py"))
@@ -34,7 +34,7 @@ def _load() -> None:
         ) from None
     except ImportError as error:
         raise ExtensionMissing(
-            f"the C++ extension of gluon-resnet cannot be loaded ({error}): build it anew by {build}"
+            f"the C++ extension of gluon-resnet cannot be loaded ({error}): to rebuild it, type {build}"
         ) from None
 
 

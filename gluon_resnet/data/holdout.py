@@ -1,4 +1,4 @@
-"""Some records of a file set apart for validation: two indices of one .rec."""
+"""Setting some records of a file aside for validation: two indexes of one .rec."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gluon_resnet.files import whole_file
 def hold_out(
     file: RecordFile, count: int, train_index: Path, holdout_index: Path
 ) -> tuple[RecordFile, RecordFile]:
-    """Draw `count` of the file's images at random; the file with the others, and the file with these.
+    """Draw `count` of the file's images at random, and return the file without them and the file with only them.
 
-    Always the same ones for a file of so many images: the first `count` positions of
-    ``numpy.random.RandomState(0).permutation(images)``, whose numbers NumPy has promised never to change. Not
-    stratified by class. The indices are written to the two paths, in the order of the file, whose folders are
-    made; ``RecordFile(path, index_path)`` opens them ever after.
+    The choice depends only on the number of images: it is the first `count` positions of
+    ``numpy.random.RandomState(0).permutation(images)``, a sequence that NumPy has promised never to change. It is not
+    stratified by class. The indexes are written to the two paths in the order of the file, and their folders are
+    created; ``RecordFile(path, index_path)`` opens either part later.
 
     Raises:
-        UsageError: `count` leaves nothing to train on, or nothing is drawn.
+        UsageError: `count` would leave either part empty.
     """
     images = np.asarray(file.images)
     if not 0 < count < len(images):

@@ -1,4 +1,4 @@
-"""Labels that are no class, found before any image is decoded."""
+"""Finds labels that are not valid classes before any image is decoded."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from gluon_resnet.data.records import RecordFile
 from gluon_resnet.errors import DataError
 
-_AT_ONCE = 4096  # records between two looks at the clock
-_SECONDS = 20.0  # a million records in the system's memory take two
+_AT_ONCE = 4096  # records between two readings of the clock
+_SECONDS = 20.0  # a million records in the page cache take two
 
 
 def check_labels(files: Sequence[RecordFile], classes: int, seconds: float = _SECONDS) -> int:
-    """Look at the label of each image, which is to be one whole number from 0 to `classes` - 1.
+    """Check that the label of each image is a single whole number from 0 to `classes` - 1.
 
-    Reads the first bytes of each record, for about so many `seconds`. Returns how many images were not looked at.
+    Reads the first bytes of each record, and stops after about `seconds`. Returns how many images were not checked.
 
     Raises:
-        DataError: a label is something else; it names file, key and offset.
+        DataError: a label is not; the message names the file, key and offset.
         RecordError: a record is damaged.
     """
     deadline = time.monotonic() + seconds
@@ -37,7 +37,7 @@ def check_labels(files: Sequence[RecordFile], classes: int, seconds: float = _SE
 
 
 def label_error(file: RecordFile, index: int, classes: int) -> DataError:
-    """What to raise for the record at position `index`, whose label is no class."""
+    """The error for the record at position `index`, whose label is not a valid class."""
     labels, key, offset = file[index].header.label, file.key(index), file.offset(index)
     text = f"label {labels[0]:g} is not one of 0 to {classes - 1}"
     if len(labels) != 1:

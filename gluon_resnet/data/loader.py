@@ -1,4 +1,4 @@
-"""Batches of augmented images out of record files."""
+"""Batches of augmented images from record files."""
 
 from __future__ import annotations
 
@@ -28,46 +28,49 @@ Records = Union[Path, RecordFile]
 class Loader:
     """Reads, decodes and augments records in C++ threads.
 
-    ``for batch in loader:`` runs one epoch; the next loop runs the next one. What a record looks like depends on
-    (seed, epoch, record) alone, and the order on (seed, epoch): the same for any number of threads.
+    ``for batch in loader:`` runs one epoch, and the next such loop runs the next epoch. How a record is augmented
+    depends only on (seed, epoch, record) and the order of the records only on (seed, epoch), never on the number of
+    threads.
 
-    The workers end with the epoch's iterator: at its end, or as soon as a ``break`` or an exception drops it. One
-    epoch of a loader runs at a time, and one thread at a time takes its batches; what does not fit this raises
+    The workers stop with the epoch's iterator: at its end, or as soon as a ``break`` or an exception drops it. Only
+    one epoch of a loader can run at a time, and only one thread at a time may take its batches; anything else raises
     UsageError from ``next()``.
 
-    A loader can be sent to another process, forked or spawned (pickled): there it goes on from its state, with
-    workers and a list of skipped records of its own. For PyTorch's DataLoader there is `torch_dataset`.
+    A loader can be passed to a forked or spawned process (pickled): there it continues from its state, with its own
+    workers and its own list of skipped records. For PyTorch's DataLoader there is `torch_dataset`.
 
     Args:
-        records: a `RecordFile` or a path, or several of them, which count as one sequence of records. A record is one
-            with an image: see `RecordFile.images`.
-        batch_size: records a batch, for this rank.
+        records: a `RecordFile` or a path, or several of them, read as one sequence of records. Only records with an
+            image count: see `RecordFile.images`.
+        batch_size: the number of records per batch on this rank.
         transform: a `TrainTransform` or an `EvalTransform`.
-        shuffle: a new random order of all records of all files for each epoch.
-        seed: of the order and of the augmentation.
-        threads: workers; by default one for each processor that this process may use.
-        rank, world_size: this process's part. All ranks have the same number of batches, and together every record
-            once an epoch. The ranks' batches of one step, joined, are the batch that one process with
-            ``batch_size * world_size`` has.
-        last_batch: ``'pad'``: the last batch has full size, and `Batch.pad` rows at its end only repeat records.
-            ``'discard'``: what does not fill a batch on every rank is left out of this epoch. ``'keep'``: the last
-            batch is shorter (with several ranks it may be empty).
-        dtype: ``'float32'``, ``'float16'`` or ``'uint8'`` (rounded; mean 0 and std 1 only).
+        shuffle: whether each epoch has a new random order of all records of all files.
+        seed: the seed for the order and the augmentation.
+        threads: the number of workers; by default one for each processor that this process may use.
+        rank, world_size: this process's rank and the number of ranks. All ranks have the same number of batches, and
+            together they see every record once per epoch. Concatenated, the ranks' batches of one step equal the
+            batch of a single process with ``batch_size * world_size``.
+        last_batch: the treatment of records that do not fill the last batch. ``'pad'``: the batch has full size, and
+            its last `Batch.pad` rows only repeat other records. ``'discard'``: records that do not fill a batch on
+            every rank are left out of this epoch. ``'keep'``: the batch is shorter (with several ranks it may be
+            empty).
+        dtype: ``'float32'``, ``'float16'`` or ``'uint8'`` (rounded; requires mean 0 and std 1).
         layout: ``'NCHW'`` or ``'NHWC'``.
-        fast: decode with less care: chroma is repeated instead of interpolated, and where a crop is at least twice as
-            large as the output the JPEG is decoded at 1/2, 1/4 or 1/8 of its size. Not the pixels of a full decode.
-        on_error: ``'raise'``: a record that cannot be read or decoded raises from ``next()``, with its file, key and
-            offset; one may go on with the batch after it. ``'skip'``: it is left out, and listed in
-            ``stats().skipped``; in its stead the batch has one more row of padding, or with ``last_batch='keep'`` one
-            row less. ``'partial'``: as ``'raise'``, but a JPEG whose data ends before its crop does is decoded as far
-            as it goes, and listed in ``stats().partial``.
-        prefetch: batches made ready ahead of the consumer.
-        cache: ``'decoded'``: the images are decoded whole when they are first needed, and kept in memory with their
-            labels and ids, so that a later epoch reads and decodes only those that did not fit (in
-            ``stats().cached`` is how many did). The batches are the same bytes as without. Broken and partial images
-            are not kept. None: nothing is kept.
-        cache_size: of the cache, in MiB; by default half of the memory that is available now. It is taken as it fills,
-            and given back with the loader and its last epoch.
+        fast: whether to trade accuracy for speed: chroma is repeated instead of interpolated, and a JPEG whose crop is
+            at least twice as large as the output is decoded at 1/2, 1/4 or 1/8 of its size. The pixels differ from
+            those of a full decode.
+        on_error: what to do about a record that cannot be read or decoded. ``'raise'``: ``next()`` raises an error
+            with its file, key and offset, and may then be called again for the batch after it. ``'skip'``: the record
+            is left out and listed in ``stats().skipped``; the batch gets one more row of padding, or with
+            ``last_batch='keep'`` one row less. ``'partial'``: as ``'raise'``, except that a JPEG whose data ends
+            within its crop is decoded as far as it goes and listed in ``stats().partial``.
+        prefetch: the number of batches prepared ahead of the consumer.
+        cache: ``'decoded'`` to decode each image whole when it is first needed and keep it in memory with its label
+            and id, so that later epochs read and decode only those that did not fit (``stats().cached`` counts those
+            that did). The batches are the same to the byte as without a cache. Broken and partial images are not
+            kept. None for no cache.
+        cache_size: the cache's size in MiB; by default half of the memory available now. The memory is allocated as
+            the cache fills, and freed with the loader and its last epoch.
 
     Raises:
         UsageError: an argument is out of range.
@@ -97,7 +100,9 @@ class Loader:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}  # to pickle
         threads = len(os.sched_getaffinity(0)) if threads is None else threads
         known = isinstance(transform, (EvalTransform, TrainTransform))
-        expect(known, "transform", "a TrainTransform or an EvalTransform, as TrainTransform(224)", transform)
+        expect(
+            known, "transform", "a TrainTransform or an EvalTransform, such as TrainTransform(224)", transform
+        )
         expect_choice("last_batch", last_batch, _native.LAST_BATCHES)
         expect_choice("dtype", dtype, _native.DTYPES)
         expect_choice("layout", layout, _native.LAYOUTS)
@@ -112,7 +117,9 @@ class Loader:
         expect_flag("fast", fast)
         cache_bytes = _cache_bytes(cache, cache_size, fast)
         if dtype == "uint8" and (tuple(transform.mean) != (0, 0, 0) or tuple(transform.std) != (1, 1, 1)):
-            raise UsageError("dtype: uint8 has no room for normalized values; expected mean 0 and std 1")
+            raise UsageError(
+                "dtype: uint8 cannot hold normalized values; expected a transform with mean 0 and std 1"
+            )
         self.files = _open(records)
         self._arguments["records"] = self.files
         self.batch_size = batch_size
@@ -145,43 +152,43 @@ class Loader:
                 "rank(s), and last_batch='discard' leaves the rest out"
             )
         self._global_batch = batch_size * world_size
-        self._fingerprint = ""  # not yet known
+        self._fingerprint = ""  # not computed yet
         self._next_epoch = 0
         self._next_batch = 0
-        self._current: Optional[weakref.ref[_Epoch]] = None  # whoever iterates keeps it alive
-        self._place: Optional[_Place] = None  # in the epoch that began last
-        self._meter: Optional[_native.NativeMeter] = None  # of the last epoch that began
+        self._current: Optional[weakref.ref[_Epoch]] = None  # kept alive by whoever iterates
+        self._place: Optional[_Place] = None  # in the most recent epoch
+        self._meter: Optional[_native.NativeMeter] = None  # of the most recent epoch
         self._caches = cache is not None
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """The number of batches per epoch."""
         return self._native.num_batches
 
     @property
     def num_records(self) -> int:
-        """Records in all files, for all ranks."""
+        """The number of records in all files, for all ranks."""
         return self._native.num_records
 
     @property
     def fingerprint(self) -> str:
-        """Of the records, as in `LoaderState`: the same data has the same one, whatever its files are called."""
+        """The records' fingerprint, as in `LoaderState`: equal data has an equal one, whatever its files are called."""
         if not self._fingerprint:
             self._fingerprint = f"{self._native.fingerprint():016x}"
         return self._fingerprint
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Of one row of `Batch.data`."""
+        """The shape of one row of `Batch.data`."""
         size = self.transform.size
         return (3, size, size) if self.layout == "NCHW" else (size, size, 3)
 
     @property
     def label_width(self) -> int:
-        """Labels of each record."""
+        """The number of labels of each record."""
         return self._native.label_width
 
     def stats(self) -> LoaderStats:
-        """What the epoch under way, or between epochs the last one, costs and waits for."""
+        """Statistics of the current epoch, or, between epochs, of the last one: its costs and waiting times."""
         known = self._meter.read() if self._meter else {}
         for name in ("skipped", "partial"):
             known[name] = tuple(BadRecord(*record) for record in known.get(name, ()))
@@ -189,7 +196,7 @@ class Loader:
         return LoaderStats(**known, cached=cached, records=self.num_records)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Begin the next epoch, or go on where a loaded state says. An epoch still under way ends."""
+        """Begin the next epoch, or continue from a loaded state. An epoch still running is ended."""
         self._end_epoch()
         place = _Place(self._next_epoch, self._next_batch)
         epoch = _Epoch(self._native.start(place.epoch, place.batch), place)
@@ -198,9 +205,9 @@ class Loader:
         return epoch
 
     def in_turns(self, epoch: int, first: int, step: int) -> Iterator[Batch]:
-        """Begin `epoch`, but make only its batch `first` and every `step`-th one behind it.
+        """Begin `epoch`, but make only its batch `first` and every `step`-th batch after it.
 
-        For processes that make the batches of one rank together. The state of this loader does not count them.
+        For processes that share the batches of one rank. They do not advance this loader's state.
         """
         self.set_epoch(epoch)
         part = _Epoch(self._native.start(epoch, first, step), _Place(epoch, first))
@@ -209,8 +216,8 @@ class Loader:
 
     def __getitem__(self, index: object) -> NoReturn:
         raise UsageError(
-            "a Loader is iterated, as in 'for batch in loader', and has no batch by number; RecordFile(path)[i] is one "
-            "record, and gluon_resnet.data.torch_dataset is what PyTorch's DataLoader takes"
+            "a Loader can only be iterated ('for batch in loader'), not indexed; RecordFile(path)[i] is a single "
+            "record, and gluon_resnet.data.torch_dataset makes a dataset for PyTorch's DataLoader"
         )
 
     def __repr__(self) -> str:
@@ -222,43 +229,42 @@ class Loader:
         )
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that the next ``iter()`` begins; without it they count up.
+        """Set the epoch, counted from 0, that the next ``iter()`` begins; otherwise each begins the following one.
 
-        An epoch still under way ends.
+        An epoch still running is ended.
         """
         expect_whole_number("epoch", epoch, 0, (1 << 63) - 1)
         self._end_epoch()
         self._next_epoch, self._next_batch = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands, between two batches: a small dict of values that JSON knows.
+        """The loader's position, between two batches: a small dict of JSON values.
 
-        It is behind the last batch that was handed out (behind a bad one that was raised, too) of the epoch under way,
-        also where a loop over it has been left; at the end of an epoch it is the beginning of the next. It holds the
-        place in the epoch's order in records, and so it is the same on every rank, and valid for any number of
-        threads and ranks.
+        It stands after the last batch that was handed out (or that raised an error) in the current epoch, even if the
+        loop over it has been left; at the end of an epoch it is the beginning of the next. The position is counted in
+        records of the epoch's order, so it is the same on every rank, and valid for any number of threads and ranks.
         """
         place = self._place or _Place(self._next_epoch, self._next_batch)
         return self.state_behind(place.epoch, place.batch)
 
     def state_behind(self, epoch: int, batches: int) -> dict[str, Any]:
-        """The state of a loader that has handed out so many batches of an epoch."""
+        """The state of a loader that has handed out `batches` batches of `epoch`."""
         return self._state(epoch, batches).to_dict()
 
     def next_place(self) -> tuple[int, int]:
-        """The epoch that the next ``iter()`` begins, and at which of its batches."""
+        """The epoch that the next ``iter()`` begins, and the index of its first batch."""
         return self._next_epoch, self._next_batch
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next ``iter()`` go on from `state`, with the same batches as if it had never stopped.
+        """Make the next ``iter()`` continue from `state`, with the same batches as if the loop had never stopped.
 
-        Seed, shuffle and records have to be those of the loader that gave it; the files may have moved. ``batch_size
-        * world_size`` has to divide the place; where it is the same, and so is the transform (which is not looked
-        at), the batches of all ranks together are the same to the bit. An epoch still under way ends.
+        Seed, shuffle and records must be those of the loader that saved it; the files may have moved. The position
+        must be a multiple of ``batch_size * world_size``; if that product is unchanged, and so is the transform (which
+        is not checked), the batches of all ranks together are the same to the bit. An epoch still running is ended.
 
         Raises:
-            UsageError: the state is of a loader with other records, another seed or order, it is damaged, or it is
-                not between two batches of this loader.
+            UsageError: the state belongs to a loader with other records, another seed or another order, is damaged,
+                or does not stand between two batches of this loader.
         """
         loaded = LoaderState.from_dict(state)
         loaded.expect_like(self._state(0, 0))
@@ -266,8 +272,8 @@ class Loader:
         if rest:
             raise UsageError(
                 f"this state is not between two batches of this loader: position: expected a multiple of "
-                f"{self._global_batch} (batch_size * world_size), found {loaded.position}, which fits where "
-                f"batch_size * world_size is {math.gcd(loaded.position, self._global_batch)}, for example"
+                f"{self._global_batch} (batch_size * world_size), found {loaded.position}, which would fit, for "
+                f"example, a batch_size * world_size of {math.gcd(loaded.position, self._global_batch)}"
             )
         self._end_epoch()
         ahead = self._state(loaded.epoch, batch)
@@ -303,14 +309,14 @@ def _unpickle(arguments: dict[str, Any], state: dict[str, Any]) -> Loader:
 
 @dataclass
 class _Place:
-    """Between two batches; the loader knows it, too, when the iterator has gone."""
+    """A position between two batches, shared with the loader, which still needs it when the iterator is gone."""
 
     epoch: int
     batch: int  # the next one
 
 
 class _Epoch(Iterator[Batch]):
-    """The batches of one epoch; its workers end with it, at the latest when nobody has it any more."""
+    """The batches of one epoch; its workers stop with it, at the latest when the last reference to it is dropped."""
 
     def __init__(self, native: _native.NativeEpoch, place: _Place) -> None:
         self._native = native
@@ -334,7 +340,7 @@ class _Epoch(Iterator[Batch]):
 
 
 def _open(records: Union[Records, Sequence[Records]]) -> list[RecordFile]:
-    """The record files, each of which stays open."""
+    """The record files, all of which stay open."""
     if isinstance(records, (str, bytes, os.PathLike, RecordFile)):
         records = [records]  # type: ignore[list-item]
     with contextlib.suppress(TypeError):
@@ -351,21 +357,21 @@ def _open(records: Union[Records, Sequence[Records]]) -> list[RecordFile]:
         raised = f"allow more by 'ulimit -n {needed}', or " if most in (-1, needed) or most > needed else ""
         raise UsageError(
             f"records: a loader keeps its {len(records)} record files open, and this process may have {allowed} files "
-            f"open: {raised}pack fewer and larger ones"
+            f"open: {raised}pack fewer, larger files"
         ) from None
 
 
 def _cache_bytes(cache: Optional[str], mebibytes: Optional[int], fast: bool) -> int:
-    """The bytes for images; 0: no cache."""
+    """The cache's size in bytes; 0 for no cache."""
     if cache is None:
         if mebibytes is not None:
-            raise UsageError("cache_size: there is no cache; expected cache='decoded' with it")
+            raise UsageError("cache_size: given without a cache; add cache='decoded'")
         return 0
     expect_choice("cache", cache, ("decoded",))
     if fast:
         raise UsageError(
-            "cache: fast=True decodes an image at the scale of each epoch's crop, so that there is no image to keep; "
-            "choose one of them"
+            "cache: fast=True decodes an image at the scale of each epoch's crop, so there is no image to keep; "
+            "choose one of the two"
         )
     if mebibytes is None:
         return max(available_memory() // 2, 1 << 20)

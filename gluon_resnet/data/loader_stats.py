@@ -1,4 +1,4 @@
-"""What a loader's epoch costs, and which side waits for the other."""
+"""The cost of a loader's epoch, and which side waits for the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 
 
 class BadRecord(NamedTuple):
-    """A record that was left out of an epoch, or whose image has been made up where its data ends."""
+    """A record that was left out of an epoch, or whose image was filled in where its data ended."""
 
     epoch: int
     path: str
@@ -20,50 +20,50 @@ class BadRecord(NamedTuple):
 class LoaderStats:
     """One epoch so far. Times are in seconds; those of the workers are sums over all threads.
 
-    The clock is read around every record's reading and decoding, and around every group of rows that a worker takes;
-    what of that is neither reading nor decoding counts as augmenting. What the phases leave of ``threads * seconds``
-    is the threads' start, and their wait for each other or for a processor between two groups of rows.
+    Reading and decoding are timed for every record, and so is every group of rows that a worker takes; the rest of
+    that time counts as augmenting. The part of ``threads * seconds`` that no phase accounts for is the threads' start,
+    and their wait for each other or for a processor between two groups of rows.
     """
 
     images: int = 0  # handed out, without padding
     batches: int = 0
     threads: int = 0
-    seconds: float = 0.0  # from the epoch's start until the consumer was told of its end, or until now
+    seconds: float = 0.0  # from the epoch's start to its end, as the consumer saw it, or until now
     reading: float = 0.0
     decoding: float = 0.0
     augmenting: float = 0.0
-    waiting: float = 0.0  # of workers, for the consumer: `prefetch` batches are ready or being finished
+    waiting: float = 0.0  # by workers for the consumer, with `prefetch` batches ready or being finished
     consumer_waiting: float = 0.0  # in next()
-    skipped: tuple[BadRecord, ...] = ()  # by on_error='skip', in the order in which they were met
-    partial: tuple[BadRecord, ...] = ()  # by on_error='partial': the JPEG's data ends early
-    cached: Optional[int] = None  # records in the cache; None: there is no cache
+    skipped: tuple[BadRecord, ...] = ()  # with on_error='skip', in the order in which they were found
+    partial: tuple[BadRecord, ...] = ()  # with on_error='partial': the JPEG's data ends early
+    cached: Optional[int] = None  # records in the cache; None without a cache
     records: int = 0  # in all files
 
     @property
     def images_per_second(self) -> float:
-        """At which the consumer took them."""
+        """The rate at which the consumer took them."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property
     def worker_wait_share(self) -> float:
-        """The part of the workers' time, 0 to 1, in which they waited for the consumer."""
+        """The fraction of the workers' time, from 0 to 1, that they spent waiting for the consumer."""
         return self._share(self.waiting)
 
     @property
     def consumer_wait_share(self) -> float:
-        """The part of the time, 0 to 1, in which the consumer waited for a batch."""
+        """The fraction of the time, from 0 to 1, that the consumer spent waiting for a batch."""
         return self.consumer_waiting / self.seconds if self.seconds else 0.0
 
     @property
     def bottleneck(self) -> Optional[str]:
-        """``'loader'`` or ``'consumer'``: for which the other side waits more, and at least a tenth of its time."""
+        """``'loader'`` or ``'consumer'``, whichever the other waits for more, and for at least a tenth of its time."""
         consumer, workers = self.consumer_wait_share, self.worker_wait_share
         if max(consumer, workers) < 0.1:
             return None
         return "loader" if consumer > workers else "consumer"
 
     def __str__(self) -> str:
-        """One line to read: the rate, the shares of the time, the verdict."""
+        """A one-line summary: the rate, the shares of the time and the verdict."""
         phases = {"reading": self.reading, "decoding": self.decoding, "augmenting": self.augmenting}
         shares = ", ".join(f"{100 * self._share(phases[name]):.0f} % {name}" for name in phases)
         line = (

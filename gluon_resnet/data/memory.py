@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Of the control groups' two versions: the controller's name in /proc/self/cgroup, the folder of its groups, and the
-# names of the limit, of what is used, and in memory.stat of what of that the kernel drops first: cached files.
+# For each of the two versions of control groups: the controller's name in /proc/self/cgroup, the folder of its groups,
+# and the names of the limit, of the usage, and, in memory.stat, of the cached files, which the kernel drops first.
 _VERSIONS = (
     ("", "", "memory.max", "memory.current", "inactive_file"),
     ("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -13,7 +13,7 @@ _VERSIONS = (
 
 
 def available_memory() -> int:
-    """In bytes: what the kernel gives without swapping, within the limits of this process's control groups."""
+    """The memory, in bytes, that can be had without swapping, within the limits of this process's control groups."""
     machine = _fields("/proc/meminfo")["MemAvailable:"] * 1024
     return max(0, min([machine, *_left_to_groups("/proc/self/cgroup", "/sys/fs/cgroup")]))
 
@@ -34,7 +34,7 @@ def _left_to_groups(listing: str, root: str) -> list[int]:
                 most, taken = (_number(os.path.join(path, name)) for name in (limit, used))
                 left.append(most - taken + _fields(os.path.join(path, "memory.stat"))[droppable])
             except (OSError, ValueError, KeyError):
-                pass  # "max" is no limit; the root has no such files, nor has a container of its host's groups
+                pass  # "max" means no limit; the root has no such files, and a container does not see its host's groups
             group = os.path.dirname(group) if group.strip("/") else None
     return left
 
@@ -45,6 +45,6 @@ def _number(path: str) -> int:
 
 
 def _fields(path: str) -> dict[str, int]:
-    """The first number behind each name."""
+    """The first number after each name."""
     with open(path, encoding="ascii") as stream:
         return {words[0]: int(words[1]) for words in map(str.split, stream)}

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def mxnet_iter(
     loader: Loader, data_name: str = "data", label_name: str = "softmax_label"
 ) -> mxnet.io.DataIter:
-    """Wrap `loader` as an ``mx.io.DataIter``: one pass is one epoch, `reset` begins the next.
+    """Wrap `loader` as an ``mx.io.DataIter``: one pass is one epoch, and `reset` begins the next.
 
-    The arrays share the loader's memory, which is used again only when MXNet's asynchronous engine has no pending
-    reader of them any more.
+    The arrays share the loader's memory, which is reused only when MXNet's asynchronous engine has no more pending
+    reads of them.
 
     Args:
-        loader: with ``last_batch`` ``'pad'`` or ``'discard'``: a DataIter's batches have one shape.
+        loader: a loader with ``last_batch`` ``'pad'`` or ``'discard'``, since a DataIter's batches all have one shape.
         data_name, label_name: the names of the network's inputs, as in ``mx.io.ImageRecordIter``.
 
     Raises:
@@ -34,7 +34,7 @@ def mxnet_iter(
 
     if loader.last_batch == "keep":
         raise UsageError(
-            "last_batch: a DataIter's batches have one size; expected 'pad' or 'discard', found 'keep'"
+            "last_batch: a DataIter's batches all have one size; expected 'pad' or 'discard', found 'keep'"
         )
 
     class LoaderIter(mx.io.DataIter):
@@ -57,10 +57,10 @@ def mxnet_iter(
             self._epoch = self._batch = None
 
         def iter_next(self) -> bool:
-            """Go to the next batch, which get...() give; False at the end of the epoch."""
+            """Advance to the next batch, which the get...() methods return; False at the end of the epoch."""
             if self._epoch is None:
                 self._epoch = iter(loader)
-            self._batch = None  # its memory may be used for the next one
+            self._batch = None  # so that its memory may serve the next one
             self._batch = next(self._epoch, None)
             return self._batch is not None
 
@@ -91,7 +91,7 @@ def mxnet_iter(
         def _current(self) -> Batch:
             if self._batch is None:
                 raise UsageError(
-                    "there is no batch: call iter_next() first, and only go on where it says True"
+                    "there is no batch: call iter_next() first, and continue only if it returns True"
                 )
             return self._batch
 

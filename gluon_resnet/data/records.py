@@ -24,9 +24,9 @@ class Header(NamedTuple):
     """What stands before the image in a record.
 
     Attributes:
-        label: float32 ``(label_width,)``, a vector also where there is one label.
-        id: usually the line of the image in the list that was packed.
-        id2: always 0 so far, in MXNet's files and ours.
+        label: float32 ``(label_width,)``, a vector even for a single label.
+        id: usually the image's line number in the list that was packed.
+        id2: 0 in all files of MXNet's and ours so far.
     """
 
     label: np.ndarray
@@ -35,34 +35,34 @@ class Header(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One record: ``header, payload = file[i]``, as ``mxnet.recordio.unpack`` gives it."""
+    """One record: ``header, payload = file[i]``, as ``mxnet.recordio.unpack`` returns it."""
 
     header: Header
     payload: bytes
 
     def __repr__(self) -> str:
-        """Without the image's bytes, which are many."""
+        """The record without its image's bytes, of which there are many."""
         return f"Record({self.header!r}, {len(self.payload)} bytes)"
 
 
 class RecordFile:
     """A ``.rec`` file, opened for reading.
 
-    Reads are positioned: one object serves any number of threads, forked workers included; a spawned
-    worker opens the file anew when the object is unpickled.
+    Reads are positioned, so one object serves any number of threads, including forked workers; a spawned worker
+    reopens the file when the object is unpickled.
 
     Args:
-        path: the ``.rec`` file.
-        index_path: its ``.idx``; by default the file beside it of that name. Where there is none the file is
-            scanned, which reads a few bytes of each record; then a record's key is its id where these are unique,
-            and its position where not. What the scan finds is kept beside the file as ``NAME.rec.idx-cache``, if the
-            folder can be written to, and found again as long as the file has not changed since. It has a name of
-            its own because an ``.idx`` that a user gave is trusted as it is: it may be older than the file, list
-            some of its records only, or list them in another order.
+        path: the path of the ``.rec`` file.
+        index_path: the path of its ``.idx``; by default the file of that name beside it. If there is none, the file is
+            scanned, which reads a few bytes of each record; a record's key is then its id if all ids are unique, and
+            otherwise its position. The result of the scan is kept beside the file as ``NAME.rec.idx-cache``, if the
+            folder is writable, and used again for as long as the file does not change. The cache has its own name
+            because an ``.idx`` supplied by a user is trusted as it is: it may be older than the file, list only some
+            of its records, or list them in another order.
 
     Raises:
         OSError: the file cannot be opened.
-        RecordError: it is empty, truncated, corrupt, or its index is not its index.
+        RecordError: the file is empty, truncated or corrupt, or the index does not belong to it.
     """
 
     def __init__(self, path: Path, index_path: Optional[Path] = None) -> None:
@@ -82,11 +82,11 @@ class RecordFile:
         return len(self.native)
 
     def __getitem__(self, index: int) -> Record:
-        """The record at position `index` (from the end where it is negative).
+        """The record at position `index` (counted from the end if negative).
 
         Raises:
             IndexError: there is no such position.
-            RecordError: the record is truncated or corrupt. The image in it is not looked at.
+            RecordError: the record is truncated or corrupt. Its image is not decoded.
         """
         index = self._position(index)
         labels, identity, identity2, payload = self.native.read(index)
@@ -96,7 +96,7 @@ class RecordFile:
         return (self[index] for index in range(len(self)))
 
     def by_key(self, key: int) -> Record:
-        """The record with this key in the index; UsageError where there is none."""
+        """The record with this key in the index; UsageError if there is none."""
         return self[self.native.find(key)]
 
     def key(self, index: int) -> int:
@@ -104,24 +104,24 @@ class RecordFile:
         return self.native.key(self._position(index))
 
     def offset(self, index: int) -> int:
-        """Where the record at position `index` starts in the file, in bytes."""
+        """The offset in bytes at which the record at position `index` starts."""
         return self.native.offset(self._position(index))
 
     @property
     def images(self) -> Sequence[int]:
-        """The positions of the records that hold an image, which are those that a `Loader` loads.
+        """The positions of the records that hold an image, which are the ones that a `Loader` loads.
 
-        These are all records, but in insightface's files: there the record with key 0 is empty and its first label
-        is the key where the images end, and the records from that key on are lists.
+        These are all records, except in insightface's files: there the record with key 0 is empty, its first label is
+        the key at which the images end, and the records from that key on are lists.
         """
         return self.native.images()
 
     def check(self) -> None:
-        """Walk through the whole file and compare it with its index; RecordError at the first difference."""
+        """Read the whole file and compare it with its index; RecordError at the first difference."""
         self.native.check()
 
     def write_index(self, index_path: Path) -> None:
-        """Write the ``.idx`` for this file to `index_path`, where it appears when it is whole."""
+        """Write the ``.idx`` of this file to `index_path`, where it appears only once it is complete."""
         with temporary_name(index_path) as temporary:
             self.native.write_index(temporary)
 
@@ -139,10 +139,10 @@ class RecordFile:
 
 
 def _open_without_index(path: str) -> _native.NativeRecordFile:
-    """Open with the positions that an earlier scan found; else scan, and keep what is found.
+    """Open with the positions that an earlier scan found; otherwise scan, and keep the positions.
 
-    They are this file's where they have its time of modification, which is given to them below, and end where it
-    ends. So they stay valid in a copy or an archive that keeps times.
+    A cache belongs to this file if it has the file's modification time, which it is given below, and ends where the
+    file ends. It therefore stays valid in a copy or an archive that preserves times.
     """
     cache = path + ".idx-cache"
     with contextlib.suppress(OSError, RecordError):
@@ -150,9 +150,9 @@ def _open_without_index(path: str) -> _native.NativeRecordFile:
             native = _native.NativeRecordFile(path, cache)
             if native.index_spans_file():
                 return native
-    changed = os.stat(path).st_mtime_ns  # before the scan: what changes during it makes the cache invalid
+    changed = os.stat(path).st_mtime_ns  # before the scan: a change during it invalidates the cache
     native = _native.NativeRecordFile(path, None)
-    # A file may change again without a change of its time while that is now: clocks of files tick slowly.
+    # A file that has just changed may change again without a new time: file systems' clocks tick slowly.
     if abs(time.time_ns() - changed) > _SETTLED_NS:
         with contextlib.suppress(OSError), temporary_name(cache) as temporary:
             native.write_index(temporary)

@@ -1,4 +1,4 @@
-"""Where a loader stands, in terms that do not depend on its batches, ranks and threads."""
+"""A loader's position, in terms that do not depend on its batches, ranks and threads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class LoaderState:
-    """A place between two batches, and what has to be the same for the batches after it to be the same.
+    """A position between two batches, and everything that determines the batches after it.
 
     Attributes:
-        epoch: from 0.
-        position: how many records of the epoch's order have been handed out, over all ranks together.
-        seed, shuffle: the loader's.
-        records: their number.
-        fingerprint: 16 hexadecimal digits of where the records stand in their files and of what some of them hold.
+        epoch: the number of the epoch, counted from 0.
+        position: the number of records of the epoch's order that all ranks together have handed out.
+        seed, shuffle: the loader's arguments.
+        records: the number of records.
+        fingerprint: 16 hexadecimal digits that depend on the records' offsets and on the content of some of them.
     """
 
     epoch: int
@@ -34,17 +34,17 @@ class LoaderState:
     fingerprint: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As values that JSON knows."""
+        """The state as a dict of JSON values."""
         return {"version": _VERSION, **asdict(self)}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
-        """What `to_dict()` gave; UsageError names what is wrong with it."""
+        """The state that `to_dict()` made a dict of; UsageError says what is wrong with the dict."""
         if not isinstance(state, Mapping):
-            raise UsageError(f"this is no state of a loader: expected a dict, found {shown(state)}")
+            raise UsageError(f"this is not the state of a loader: expected a dict, found {shown(state)}")
         for name in ("version", *(field.name for field in fields(cls))):
             if name not in state:
-                raise UsageError(f"this is no state of a loader: {name}: expected a value, found none")
+                raise UsageError(f"this is not the state of a loader: {name}: expected a value, found none")
         if type(state["version"]) is not int or state["version"] != _VERSION:
             _refuse("version", _VERSION, state["version"])
         for name, least, most in (
@@ -66,14 +66,14 @@ class LoaderState:
         return cls(**{field.name: state[field.name] for field in fields(cls)})
 
     def expect_like(self, ours: LoaderState) -> None:
-        """UsageError where a loader that stands at `ours` would have other batches after this place."""
+        """Raise UsageError if a loader in state `ours` would have different batches after this position."""
         for name in ("seed", "shuffle", "records", "fingerprint"):
             if getattr(self, name) != getattr(ours, name):
                 raise UsageError(
-                    f"this state is of another loader: {name}: expected {getattr(ours, name)}, "
+                    f"this state belongs to a different loader: {name}: expected {getattr(ours, name)}, "
                     f"found {getattr(self, name)}"
                 )
 
 
 def _refuse(name: str, expected: object, found: object) -> NoReturn:
-    raise UsageError(f"this is no state of a loader: {name}: expected {expected}, found {shown(found)}")
+    raise UsageError(f"this is not the state of a loader: {name}: expected {expected}, found {shown(found)}")

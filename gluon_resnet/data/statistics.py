@@ -23,12 +23,13 @@ _COUNTABLE = 1 << 24  # cv2.calcHist counts in float32
 
 @dataclass(frozen=True, eq=False)
 class PixelStatistics:
-    """Of RGB pixels from 0 to 255, over all images of some record files as an `EvalTransform` gives them.
+    """Statistics of RGB pixels from 0 to 255, over all images of some record files after an `EvalTransform`.
 
     Attributes:
-        mean_image: float32 (3, size, size): what He et al. 2015 subtract ("per-pixel mean", §3.4, §4.2).
-        mean, std: of each channel, over all places of all images; `std` divides by their number.
-        images: how many they were.
+        mean_image: float32 (3, size, size), the image that He et al. 2015 subtract ("per-pixel mean", §3.4, §4.2).
+        mean, std: the mean and standard deviation of each channel over all pixels of all images; `std` divides by their
+            number.
+        images: the number of images.
     """
 
     mean_image: np.ndarray
@@ -43,7 +44,7 @@ class PixelStatistics:
 
     @classmethod
     def load(cls, path: Path) -> PixelStatistics:
-        """Read what `save` wrote; DataError, naming the path, for anything else."""
+        """Read a file that `save` wrote; DataError, naming the path, for any other file."""
         path = os.fspath(path)
         mean_image, mean, std, images = read_npz(path, _FIELDS, "tools/mean.py").values()
         side = mean_image.shape[-1] if mean_image.ndim else 0
@@ -57,7 +58,7 @@ class PixelStatistics:
             )
         if not (np.isfinite(mean_image).all() and np.isfinite(mean).all() and (std > 0).all()):
             raise DataError(
-                f"{path}: its values are not all finite, or a deviation is not positive", path=path
+                f"{path}: expected finite values and positive standard deviations, found others", path=path
             )
         return cls(mean_image.astype(np.float32), _triple(mean), _triple(std), int(images))
 
@@ -68,16 +69,16 @@ def pixel_statistics(
     threads: Optional[int] = None,
     follow: Callable[[Loader], Iterator[Batch]] = iter,
 ) -> PixelStatistics:
-    """Statistics of all images of `records`, each transformed by `transform` (its `mean` and `std` have to be 0 and 1).
+    """Statistics of all images of `records`, each transformed by `transform` (whose mean and std must be 0 and 1).
 
-    The sums are of whole numbers: the result does not depend on the number of threads.
+    Only whole numbers are summed, so the result does not depend on the number of threads.
 
     Args:
-        threads: as for `Loader`.
-        follow: yields the loader's batches; may show progress.
+        threads: the number of the loader's threads; see `Loader`.
+        follow: a function that yields the loader's batches, and may show progress.
 
     Raises:
-        UsageError, OSError, RecordError, ImageError: as by `Loader`, for the first record that is broken.
+        UsageError, OSError, RecordError, ImageError: as for `Loader`, for the first record that is broken.
     """
     side = transform.size
     rows = max(1, min(256, _COUNTABLE // side**2))

@@ -1,4 +1,4 @@
-"""The ten crops of an image, by slicing alone, so that arrays of any library can be cut."""
+"""The ten crops of an image, made by slicing alone, so that they work on any library's arrays."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def ten_crops(squares: Any, size: int) -> Iterator[Any]:
-    """The four corners and the centre of squares, each followed by its mirror image (Krizhevsky et al. 2012, §4.1).
+    """The corners and the centre of square images, each followed by its mirror image (Krizhevsky et al. 2012, §4.1).
 
     Args:
-        squares: an array (..., H, W) of at least `size` pixels a side.
+        squares: an array (..., H, W) with sides of at least `size` pixels.
 
     Yields:
         Ten arrays (..., size, size).

@@ -19,15 +19,15 @@ def torch_dataset(
     ``DataLoader(torch_dataset("train.rec", 64, TrainTransform(224), shuffle=True), batch_size=None, num_workers=2)``
 
     Args:
-        records, batch_size, transform: as of `Loader`.
-        options: see `gluon_resnet.data.loader_dataset.LoaderDataset`, which is what is returned.
+        records, batch_size, transform: the arguments of `Loader`.
+        options: the other arguments of `gluon_resnet.data.loader_dataset.LoaderDataset`, which is returned.
 
     Raises:
         EnvironmentProblem: PyTorch is not installed.
-        UsageError, OSError, RecordError: as by `Loader`.
+        UsageError, OSError, RecordError: as for `Loader`.
     """
     try:
-        # Only here: the loader works without PyTorch, and who checks types need not read all of it.
+        # Only here: the loader works without PyTorch, and type checkers need not read all of it.
         module = importlib.import_module("gluon_resnet.data.loader_dataset")
     except ModuleNotFoundError as error:
         if error.name != "torch":

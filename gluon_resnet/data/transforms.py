@@ -1,4 +1,4 @@
-"""What becomes of an image on its way to the network, as plain values; the C++ core does the work."""
+"""Descriptions of what happens to an image on its way to the network; the C++ core does the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gluon_resnet.data.arguments import (
     is_whole,
 )
 
-_MOST_PIXELS = (1 << 31) - 1  # of a side, as the C++ core counts
+_MOST_PIXELS = (1 << 31) - 1  # per side, the most that the C++ core counts to
 
 Triple = tuple[float, float, float]
 
@@ -32,19 +32,19 @@ def decode(payload: bytes, colour: str = "rgb") -> np.ndarray:
         colour: ``'rgb'``, ``'gray'``, or ``'source'``: gray for a gray image and RGB for any other.
 
     Returns:
-        uint8 ``(H, W, 3)``, or ``(H, W, 1)`` for gray. What ``cv2.imdecode`` gives (there as BGR): equal for PNG,
-        within 1 level for JPEG.
+        uint8 ``(H, W, 3)``, or ``(H, W, 1)`` for gray. The pixels are those of ``cv2.imdecode`` (in RGB order): equal
+        for PNG, and within 1 level for JPEG.
 
     Raises:
-        ImageError: the image is broken, cut short, or of another format.
+        ImageError: the image is broken or truncated, or has another format.
     """
     return _native.decode(payload, colour)
 
 
 def image_size(payload: bytes) -> tuple[int, int]:
-    """Width and height in pixels of a JPEG or PNG, upright; no pixel is decoded.
+    """Width and height in pixels of a JPEG or PNG, turned upright; no pixel is decoded.
 
-    ImageError where the header is broken, of another format, or claims more than 2^28 pixels.
+    ImageError if the header is broken, has another format, or claims more than 2^28 pixels.
     """
     return _native.image_size(payload)
 
@@ -70,13 +70,13 @@ class ColourJitter:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "pca_noise":
-                expect(is_number(value) and value >= 0, field.name, "a number from 0 on", value)
+                expect(is_number(value) and value >= 0, field.name, "a number of at least 0", value)
             else:
                 expect(is_number(value) and 0 <= value <= 1, field.name, "a number from 0 to 1", value)
 
 
 class _Transform:
-    """Callable on one image; `Loader` takes the same object for many."""
+    """A transform that can be called on one image; `Loader` applies the same object to many."""
 
     def native_fields(self) -> dict[str, object]:
         raise NotImplementedError
@@ -100,19 +100,19 @@ class _Transform:
     ) -> np.ndarray:
         """Transform one image, given as encoded bytes or as RGB uint8 ``(H, W, 3)``.
 
-        `seed`, `epoch` and `record` (its position in the loader's files) choose the random numbers: the result is
-        what a `Loader` with that `seed` gives for that record.
+        `seed`, `epoch` and `record` (its position in the loader's files) determine the random numbers: the result is
+        what a `Loader` with that `seed` makes of that record.
 
         Args:
-            dtype: ``'float32'``, ``'float16'`` or ``'uint8'``, which is rounded and clipped to 0 to 255.
+            dtype: ``'float32'``, ``'float16'`` or ``'uint8'``, rounded and clipped to 0 to 255.
             layout: ``'NCHW'`` or ``'NHWC'``.
 
         Returns:
             RGB in `dtype`, ``(3, size, size)`` for NCHW or ``(size, size, 3)`` for NHWC.
 
         Raises:
-            ImageError: the image is broken where it is needed, or, for the crop ``'pad'``, too small.
-            UsageError: an argument is none of the above.
+            ImageError: a part of the image that is needed is broken, or the image is too small for the crop ``'pad'``.
+            UsageError: an argument is not one of the above.
         """
         expect_choice("dtype", dtype, _native.DTYPES)
         expect_choice("layout", layout, _native.LAYOUTS)
@@ -123,14 +123,14 @@ class _Transform:
 
 @dataclasses.dataclass(frozen=True)
 class EvalTransform(_Transform):
-    """The evaluation transform: scale the shorter side, cut out the centre (He et al. 2015, §3.4, 1-crop).
+    """The evaluation transform: scale the shorter side, then cut out the centre (He et al. 2015, §3.4, 1-crop).
 
     Attributes:
-        resize: the shorter side in pixels before the crop. None keeps the image's size, but for images with a side
-            shorter than `size`, which are enlarged.
-        size: of the square output in pixels.
-        interpolation: ``'nearest'``, ``'linear'``, ``'cubic'``, ``'area'`` or ``'lanczos'``, as OpenCV has them.
-        mean, std: RGB, in levels of 0 to 255: the output is (value - mean) / std.
+        resize: the length of the shorter side, in pixels, before the crop. None keeps the image's size, except that
+            images with a side shorter than `size` are enlarged.
+        size: the side of the square output, in pixels.
+        interpolation: OpenCV's ``'nearest'``, ``'linear'``, ``'cubic'``, ``'area'`` or ``'lanczos'``.
+        mean, std: RGB values on the scale of 0 to 255; the output is (value - mean) / std.
 
     Raises:
         UsageError: an attribute is out of range.
@@ -157,17 +157,17 @@ class TrainTransform(_Transform):
     """The training transforms: a random crop, a random flip, random colours.
 
     Attributes:
-        size: of the square output in pixels.
-        crop: ``'random-resized'``: a region of random `area` and aspect `ratio`, scaled to the output (GoogLeNet's, the
-            common one today). ``'scale-jitter'``: the shorter side is drawn from `scale`, both ends included, and a
-            square is cut out anywhere (He et al. 2015, §3.4). ``'pad'``: `padding` pixels of `fill` on each side,
-            then a square is cut out anywhere, unscaled (§4.2).
-        area: the least and the greatest area of the region, as a part of the image's.
-        ratio: the least and the greatest width/height of the region.
-        scale: the least and the greatest shorter side, in pixels.
-        padding: in pixels.
-        fill: RGB levels of the padding. The mean colour makes it zero after normalization, as in the paper.
-        flip: exchange left and right with probability 1/2.
+        size: the side of the square output, in pixels.
+        crop: the kind of crop. ``'random-resized'``: a region of random `area` and aspect `ratio`, scaled to the output
+            (GoogLeNet's, the usual one today). ``'scale-jitter'``: the shorter side is drawn from `scale`, both ends
+            included, and a square is cut out at a random place (He et al. 2015, §3.4). ``'pad'``: `padding` pixels of
+            `fill` are added on each side, then a square is cut out at a random place, unscaled (§4.2).
+        area: the smallest and the largest area of the region, as a fraction of the image's.
+        ratio: the smallest and the largest width/height of the region.
+        scale: the smallest and the largest shorter side, in pixels.
+        padding: the width of the padding, in pixels.
+        fill: the RGB levels of the padding. The mean colour becomes zero after normalization, as in the paper.
+        flip: whether to mirror the image left to right with probability 1/2.
         colour: random colours, or None.
         interpolation, mean, std: as in `EvalTransform`.
 
@@ -192,14 +192,14 @@ class TrainTransform(_Transform):
         _expect_common(self)
         expect_choice("crop", self.crop, ("random-resized", "scale-jitter", "pad"))
         growing = are_numbers(self.area, 2) and 0 < self.area[0] <= self.area[1] <= 1
-        expect(growing, "area", "two growing numbers in (0, 1]", self.area)
+        expect(growing, "area", "two ascending numbers in (0, 1]", self.area)
         growing = are_numbers(self.ratio, 2) and 0 < self.ratio[0] <= self.ratio[1]
-        expect(growing, "ratio", "two growing positive numbers", self.ratio)
+        expect(growing, "ratio", "two ascending positive numbers", self.ratio)
         whole = are_numbers(self.scale, 2) and all(map(is_whole, self.scale))
         fits = whole and (
             self.crop != "scale-jitter" or self.size <= self.scale[0] <= self.scale[1] <= _MOST_PIXELS
         )
-        expected = f"two growing whole numbers of pixels from size ({self.size}) to {_MOST_PIXELS}"
+        expected = f"two ascending whole numbers of pixels from size ({self.size}) to {_MOST_PIXELS}"
         expect(fits, "scale", expected, self.scale)
         expect_whole_number("padding", self.padding, 0, 1 << 15)
         levels = are_numbers(self.fill, 3) and all(is_whole(v) and 0 <= v <= 255 for v in self.fill)
@@ -216,7 +216,7 @@ class TrainTransform(_Transform):
 
 Transform = Union[EvalTransform, TrainTransform]
 
-# What the plan of one kind of transform needs not, but the C++ struct has.
+# Fields of the C++ struct that only one of the two kinds of transform uses.
 _DEFAULTS = {
     "resize": 0,
     "padding": 0,

@@ -1,4 +1,4 @@
-"""Record files and classes that a command line names twice, perhaps by another name."""
+"""Record files and classes that a command line names twice, perhaps under different names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gluon_resnet.terminal import shown
 def same_records(
     files: Sequence[RecordFile], others: Optional[Sequence[RecordFile]] = None
 ) -> Optional[tuple[str, str]]:
-    """The paths of two of `files` that hold the same records, or of one of them and one of `others`; None: none do.
+    """The paths of two of `files` that hold the same records, or of one of `files` and one of `others`, or None.
 
-    By what they hold, as a Loader's fingerprint has it: a copy or a link is the same.
+    The comparison is by content, using a Loader's fingerprint: a copy or a link counts as the same.
     """
     seen: dict[str, str] = {}
     if others is not None:
@@ -31,23 +31,21 @@ def same_records(
 
 
 def refuse_same_records(files: Sequence[RecordFile]) -> None:
-    """UsageError where two of `files` hold the same records, which would count twice."""
+    """Raise UsageError if two of `files` hold the same records, which would count twice."""
     twins = same_records(files)
     if twins:
         raise UsageError(
-            f"{twins[0]} and {twins[1]} hold the same records, and each is to count once: leave one out"
+            f"{twins[0]} and {twins[1]} hold the same records, which would count twice: leave one of them out"
         )
 
 
 def same_names(names: Sequence[str]) -> Optional[str]:
-    """What to tell where two classes have one name; None where all differ."""
+    """What to say if two classes have the same name; None if all names differ."""
     seen: dict[str, int] = {}
     for label, name in enumerate(names):
         first = seen.setdefault(name, label)
         if first != label:
-            return (
-                f"classes {first} and {label} are both called {shown(name)}: answers do not tell them apart"
-            )
+            return f"classes {first} and {label} are both called {shown(name)}, so predictions do not tell them apart"
     return None
 
 

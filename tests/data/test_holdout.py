@@ -65,7 +65,7 @@ def test_a_state_of_another_split_is_refused(record_path, tmp_path):
     ]
     batches = iter(loaders[0])
     next(batches)
-    with pytest.raises(UsageError, match="of another loader: records: expected 23, found 18"):
+    with pytest.raises(UsageError, match="belongs to a different loader: records: expected 23, found 18"):
         loaders[1].load_state_dict(loaders[0].state_dict())
 
 

@@ -213,7 +213,7 @@ def _at(loader: Loader, second: bool) -> Loader:
     [
         ({"cache": "encoded"}, "cache: expected one of decoded, found 'encoded'"),
         ({"cache": "decoded", "cache_size": 0}, "cache_size: expected a whole number from 1"),
-        ({"cache_size": 10}, "cache_size: there is no cache; expected cache='decoded' with it"),
+        ({"cache_size": 10}, "cache_size: given without a cache; add cache='decoded'"),
         (
             {"cache": "decoded", "fast": True},
             "cache: fast=True decodes an image at the scale of each epoch's crop",

@@ -143,7 +143,7 @@ def test_a_place_between_no_two_batches_is_refused_with_what_would_fit(record_pa
     with pytest.raises(
         UsageError,
         match=r"position: expected a multiple of 8 \(batch_size \* world_size\), found 12, "
-        r"which fits where batch_size \* world_size is 4, for example",
+        r"which would fit, for example, a batch_size \* world_size of 4",
     ):
         Loader(record_path, 4, EVAL, world_size=2).load_state_dict(loader.state_dict())
     fitting = Loader(record_path, 2, EVAL, world_size=2)

@@ -16,11 +16,13 @@ from tests.support.pictures import write_records
 
 def test_a_state_of_another_loader_is_refused(record_path: str) -> None:
     state = Loader(record_path, 4, EVAL, seed=1, shuffle=True).state_dict()
-    with pytest.raises(UsageError, match="of another loader: seed: expected 2, found 1"):
+    with pytest.raises(UsageError, match="belongs to a different loader: seed: expected 2, found 1"):
         Loader(record_path, 4, EVAL, seed=2, shuffle=True).load_state_dict(state)
-    with pytest.raises(UsageError, match="of another loader: shuffle: expected False, found True"):
+    with pytest.raises(
+        UsageError, match="belongs to a different loader: shuffle: expected False, found True"
+    ):
         Loader(record_path, 4, EVAL, seed=1).load_state_dict(state)
-    with pytest.raises(UsageError, match="of another loader: records: expected 46, found 23"):
+    with pytest.raises(UsageError, match="belongs to a different loader: records: expected 46, found 23"):
         Loader([record_path] * 2, 4, EVAL, seed=1, shuffle=True).load_state_dict(state)
 
 
@@ -86,7 +88,10 @@ def test_the_fingerprint_is_of_the_records_and_not_of_their_names(
         ({"shuffle": 1}, "shuffle: expected true or false, found 1"),
         ({"fingerprint": 17}, "fingerprint: expected 16 hexadecimal digits, found 17"),
         ({"fingerprint": "0" * 17}, "fingerprint: expected 16 hexadecimal digits"),
-        ({"fingerprint": "0" * 16}, "of another loader: fingerprint: expected [0-9a-f]{16}, found 0{16}"),
+        (
+            {"fingerprint": "0" * 16},
+            "belongs to a different loader: fingerprint: expected [0-9a-f]{16}, found 0{16}",
+        ),
     ],
 )
 def test_a_damaged_state_is_refused(record_path: str, change: dict[str, Any], words: str) -> None:
@@ -98,5 +103,5 @@ def test_a_damaged_state_is_refused(record_path: str, change: dict[str, Any], wo
 
 @pytest.mark.parametrize("state", [None, [], "state", 3])
 def test_what_is_no_state(record_path: str, state: Any) -> None:
-    with pytest.raises(UsageError, match="no state of a loader: expected a dict, found"):
+    with pytest.raises(UsageError, match="not the state of a loader: expected a dict, found"):
         Loader(record_path, 4, EVAL).load_state_dict(state)

@@ -91,7 +91,10 @@ GOOD: dict[str, Any] = {"mean_image": np.ones((3, 4, 4)), "mean": np.ones(3), "s
         ({"mean": np.ones(4)}, "found shapes"),
         ({"images": np.ones(1)}, "found shapes"),
         ({"mean": np.array(["a", "b", "c"])}, "expected a mean image"),
-        ({"mean_image": np.full((3, 4, 4), np.nan)}, "not all finite"),
+        (
+            {"mean_image": np.full((3, 4, 4), np.nan)},
+            "expected finite values and positive standard deviations",
+        ),
         ({"std": np.array([1, 0, 1])}, "not positive"),
         ({"std": np.array([1, np.nan, 1])}, "not positive"),
         ({"mean": np.array([{}, 1, 2], dtype=object)}, "not a file of tools/mean.py"),
@@ -147,7 +150,7 @@ def test_errors_of_the_tool(tmp_path: pathlib.Path, record_path: str) -> None:
     status, message = fails(record_path, record_path, "--output", output)
     assert (status, message.split(" hold ")[1]) == (
         2,
-        "the same records, and each is to count once: leave one out",
+        "the same records, which would count twice: leave one of them out",
     )
     assert not (tmp_path / "mean.npz").exists()
     # Not looked at before the folder, which is the first mistake.

@@ -34,7 +34,7 @@ def test_a_copy_and_a_link_hold_the_same_and_another_file_and_another_part_do_no
         assert same_records([other, file, twin]) == (path, twin.path)
         assert same_records([other, file], [twin]) == (path, twin.path)
         with pytest.raises(
-            UsageError, match=r"a\.rec and .*\.rec hold the same records, and each is to count once"
+            UsageError, match=r"a\.rec and .*\.rec hold the same records, which would count twice"
         ):
             refuse_same_records([file, twin])
     rest, held = hold_out(file, 2, tmp_path / "train.idx", tmp_path / "held.idx")

@@ -64,4 +64,4 @@ def test_an_extension_that_cannot_be_loaded_says_why(checkout: pathlib.Path) -> 
         broken.unlink()
     assert status == 1
     assert said.startswith("im2rec.py: error: the C++ extension of gluon-resnet cannot be loaded (")
-    assert said.endswith(f"): build it anew by 'make setup' in {checkout}\n")
+    assert said.endswith(f"): to rebuild it, type 'make setup' in {checkout}\n")

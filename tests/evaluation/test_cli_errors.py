@@ -63,7 +63,7 @@ def test_classes_have_to_agree(model, options, records, tmp_path, capsys):
     assert evaluated(capsys, *options)["images"] == 30
     shutil.copy(records, tmp_path / "copy.rec")
     with pytest.raises(
-        UsageError, match=r"val\.rec and .*copy\.rec hold the same records, and each is to count once"
+        UsageError, match=r"val\.rec and .*copy\.rec hold the same records, which would count twice"
     ):
         main([*options, str(tmp_path / "copy.rec")])
     more = pack(tmp_path / "more.rec", names=[*CLASSES[:11], "cat"])

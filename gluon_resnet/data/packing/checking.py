@@ -1,4 +1,4 @@
-"""Checking of record files, and indexes for those that have none."""
+"""Checks record files, and rebuilds missing indexes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gluon_resnet.data.records import RecordFile
 from gluon_resnet.errors import RecordError
 from gluon_resnet.files import temporary_name
 
-# Called now and then with the number of records done and of all.
+# Called from time to time with the number of records done and their total number.
 Progress = Callable[[int, int], None]
 
 _REPORT_EVERY = 0.1  # seconds
 
 
 class BadRecord(NamedTuple):
-    """A record that cannot be read or decoded: its key, where it starts in bytes, and why."""
+    """A record that cannot be read or decoded: its key, its offset in bytes, and the reason."""
 
     key: int
     offset: int
@@ -28,12 +28,12 @@ class BadRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What stands in a record file.
+    """The result of checking a record file.
 
     Attributes:
-        records: their number.
+        records: the number of records.
         bytes: the size of the record file.
-        seconds: how long the check took.
+        seconds: the duration of the check.
         bad: the records that cannot be decoded, in the order of the index.
     """
 
@@ -47,15 +47,15 @@ def check(path: str, *, threads: Optional[int] = None, progress: Optional[Progre
     """Compare the record file `path` with the index beside it, part by part, and decode every image.
 
     Args:
-        threads: workers; by default one for each processor that this process may use.
-        progress: see Progress.
+        threads: the number of workers; by default one for each processor that this process may use.
+        progress: a function to report progress to; see Progress.
 
     Returns:
-        What was found; images that cannot be decoded are in its `bad`, and raise nothing.
+        A report, in whose `bad` are the images that cannot be decoded; these do not raise an error.
 
     Raises:
-        OSError: it cannot be opened.
-        RecordError: the file is truncated or corrupt, or the index is not its index, or there is none.
+        OSError: the file cannot be opened.
+        RecordError: the file is truncated or corrupt, or has no index or one that does not belong to it.
     """
     started = time.monotonic()
     index_path = os.path.splitext(path)[0] + ".idx"
@@ -74,9 +74,9 @@ def check(path: str, *, threads: Optional[int] = None, progress: Optional[Progre
 
 
 def rebuild_index(path: str) -> int:
-    """Write the index of the record file `path` beside it, replacing what is there; the number of records.
+    """Write the index of the record file `path` beside it, replacing any old one; return the number of records.
 
-    The keys are the records' ids where these are unique, their positions where not.
+    The keys are the records' ids if these are unique, and otherwise their positions.
 
     Raises:
         OSError: a file cannot be opened or written.

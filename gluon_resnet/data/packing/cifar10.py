@@ -1,4 +1,4 @@
-"""CIFAR-10 as its authors publish it: binary or Python batches, in a folder or in their tar.gz."""
+"""CIFAR-10 as published by its authors: binary or Python batches, in a folder or in their tar.gz."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Read = Callable[[], bytes]
 
 
 class Cifar10Source:
-    """The pictures of some batches, in their order, as pixels; keys count from 0.
+    """The pictures of some batches, in their order, as pixels; keys are counted from 0.
 
     Args:
-        batches: the name of each and what reads its bytes. A name with ``.bin`` is that of a binary batch,
-            any other that of a pickled one.
+        batches: the name of each batch and a function that reads its bytes. A name with ``.bin`` belongs to a binary
+            batch, any other to a pickled one.
 
     Raises:
         DataError: a batch is not as published. Pickles may hold arrays, numbers, strings and containers of
-            them; one that asks for anything else is refused before it could run.
+            them; one that asks for anything else is refused before it can run.
     """
 
     classes = CLASSES
@@ -57,9 +57,9 @@ class Cifar10Source:
 
 
 def cifar10_sources(root: str) -> dict[str, Cifar10Source]:
-    """What stands in `root`, a folder or tar archive: ``'train'`` (data_batch_1 …), ``'test'`` (test_batch).
+    """The parts found in `root`, a folder or tar archive: ``'train'`` (data_batch_1 …) and ``'test'`` (test_batch).
 
-    Binary batches are preferred where there are both kinds. DataError where there are none.
+    Binary batches are preferred if there are both kinds. DataError if there are none.
     """
     files = _folder_files(root) if os.path.isdir(root) else _archive_files(root)
     found: list[tuple[bool, int, str, str, Read]] = []
@@ -92,7 +92,7 @@ def _archive_files(root: str) -> dict[str, Read]:
 
 
 def _load(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 ``(n, 32, 32, 3)`` RGB, and labels ``(n,)`` of the batch `name` with the bytes `data`."""
+    """The images, uint8 ``(n, 32, 32, 3)`` RGB, and labels ``(n,)`` of the batch `name` with the bytes `data`."""
     if name.endswith(".bin"):
         if not data or len(data) % (1 + _PIXELS):
             raise DataError(
@@ -118,10 +118,10 @@ def _load_pickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
             labels = np.array(labels)
         elif not isinstance(labels, np.ndarray):
             raise TypeError(f"expected a list of labels, found {shown(labels)}")
-    except Exception as error:  # whatever a damaged pickle leads to
+    except Exception as error:  # a damaged pickle can raise anything
         reason = reason_of(error)
         raise DataError(f"{name}: not a Python batch of CIFAR-10: {reason}", path=name) from error
-    # A pickle can ask for an array without saying what is in it.
+    # A pickle can create an array without filling it.
     whole = planes.dtype == np.uint8 and planes.ndim == 2 and 0 < planes.nbytes <= len(data)
     whole = whole and planes.shape[1] == _PIXELS
     if not whole or labels.shape != (len(planes),) or labels.dtype.kind not in "iu" or labels.min() < 0:
@@ -133,7 +133,7 @@ def _load_pickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return planes, labels
 
 
-# What makes objects, sets, or as many bytes as it says.
+# The opcodes that make objects, sets, or any number of bytes that they name.
 _NOT_NEEDED = frozenset(
     code[0]
     for code in (
@@ -146,7 +146,7 @@ _PAIRS = (pickle.DICT[0], pickle.SETITEMS[0], pickle.SETITEM[0])
 
 
 def _of_plain_keys(load: Callable[..., None]) -> Callable[..., None]:
-    """The operation for keys that are no tuples: the hash of one of tuples of tuples can take for ever."""
+    """The operation, restricted to plain keys: hashing a tuple of nested tuples can take for ever."""
 
     def checked(unpickler: Any) -> None:
         keys = (
@@ -155,7 +155,7 @@ def _of_plain_keys(load: Callable[..., None]) -> Callable[..., None]:
             else unpickler.stack[::2]
         )
         if not all(isinstance(key, (bytes, str, int)) for key in keys):
-            raise pickle.UnpicklingError("it has keys that are neither names nor numbers")
+            raise pickle.UnpicklingError("it has keys that are neither strings nor numbers")
         load(unpickler)
 
     return checked
@@ -164,7 +164,7 @@ def _of_plain_keys(load: Callable[..., None]) -> Callable[..., None]:
 class _ArrayUnpickler(pickle._Unpickler):
     """Unpickles arrays and plain containers, and looks up nothing else: no pickle can make it run code.
 
-    It is the one in Python: to the one in C five bytes, a memo's high index, are a reason to ask for 64 GiB.
+    It derives from the unpickler in Python: five bytes, a high memo index, make the one in C allocate 64 GiB.
     """
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
@@ -181,7 +181,7 @@ class _ArrayUnpickler(pickle._Unpickler):
 
 
 def _latin1_bytes(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for Python 2: codecs.encode, without the choice of a codec."""
+    """How Python 3 pickles bytes for Python 2: codecs.encode, without the choice of a codec."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the codec {encoding}")
     return text.encode("latin1")

@@ -1,4 +1,4 @@
-"""Decoding of what the C++ decoder leaves out, by OpenCV: BMP, TIFF, WebP, lossless JPEG and others, and alpha."""
+"""Decodes with OpenCV what the C++ decoder does not: BMP, TIFF, WebP, lossless JPEG and others, and alpha."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 
 
 def decode_with_opencv(payload: bytes, colour: str, alpha: bool) -> Optional[np.ndarray]:
-    """Decode any format that opencv-python knows, as it is stored: the packer turns it by its EXIF orientation.
+    """Decode any format that opencv-python knows, as stored: the packer applies the EXIF orientation.
 
     Args:
-        payload: the encoded image.
+        payload: the bytes of the encoded image.
         colour: ``'rgb'``, ``'gray'``, or ``'source'`` for what the image has.
-        alpha: with ``'source'``, keep the alpha channel of an image that has one.
+        alpha: whether to keep, with ``'source'``, an image's alpha channel.
 
     Returns:
-        uint8 ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA; None where OpenCV cannot decode it.
-        Of 16-bit samples the upper 8 are kept.
+        uint8 ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA; None if OpenCV cannot decode the image.
+        The upper 8 bits of 16-bit samples are kept.
     """
-    import cv2  # only few pictures need it, and its import takes as long as packing a thousand
+    import cv2  # few pictures need it, and importing it takes as long as packing a thousand pictures
 
     image: Optional[np.ndarray]
     encoded = np.frombuffer(payload, np.uint8)
     as_stored = cv2.IMREAD_IGNORE_ORIENTATION
     flag = {"rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "source": cv2.IMREAD_UNCHANGED}[colour]
     image = cv2.imdecode(encoded, flag | as_stored)
-    if image is None:  # it gives a lossless JPEG only in its own colours
+    if image is None:  # it decodes a lossless JPEG only in the image's own colours
         image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
         if image is not None and colour == "gray" and image.ndim == 3:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

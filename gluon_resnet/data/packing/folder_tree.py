@@ -1,4 +1,4 @@
-"""A walk through a folder of pictures that visits every real folder once, however links lead to it."""
+"""A walk through a folder of pictures that visits every real folder once, whatever links lead to it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ _Identity = tuple[int, int]  # device and inode
 
 
 class FolderTree:
-    """What is below the folder `root`; paths relative to it, with ``/``.
+    """Everything below the folder `root`; paths are relative to it, with ``/``.
 
-    A folder itself comes before links to it, and of several links to one the first in folder_order(). Links to a
-    folder that holds `root` are not followed. So the walk ends, and its result depends on names alone.
+    A folder itself takes precedence over links to it, and among several links to one folder the first in
+    folder_order() does. Links to a folder that contains `root` are not followed. The walk therefore ends, and its
+    result depends on names alone.
 
     Attributes:
-        files: regular files, and links to such.
-        folders: those visited, without `root`.
-        hidden: files and folders that are hidden or a system's; not looked into.
-        links: links to folders that are visited another way, or that hold `root`.
-        unreadable: links that lead nowhere, and what is neither file nor folder.
+        files: regular files, and links to regular files.
+        folders: the folders visited, without `root`.
+        hidden: hidden or system files and folders, which are not looked into.
+        links: links to folders that are visited another way, or that contain `root`.
+        unreadable: broken links, and names that are neither files nor folders.
 
     Raises:
         OSError: a folder cannot be read.
@@ -68,7 +69,7 @@ class FolderTree:
                     elif entry.is_symlink():
                         self._note_link(entry, path)
                     elif entry.is_dir(follow_symlinks=False):
-                        # Below a link there may be what has been visited.
+                        # Below a link there may be folders that have been visited.
                         if self._enter(path, _identity(entry.stat(follow_symlinks=False))):
                             below.append(path)
                         else:

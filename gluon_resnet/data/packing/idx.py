@@ -1,4 +1,4 @@
-"""Images in IDX files, as MNIST, Fashion-MNIST and EMNIST are published: a pair of files for each part."""
+"""Images in IDX files, the format of MNIST, Fashion-MNIST and EMNIST: a pair of files for each part."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gluon_resnet.files import regular_only
 
 _NAME = re.compile(r"(?P<stem>.+?)[-.](?P<kind>images|labels)[-.]idx\d-ubyte(?:\.gz)?")
 _PARTS = {"t10k": "test"}  # MNIST's own name for ten thousand test images
-_SIDE = 32  # of the images of the paper's CIFAR networks
-_LONGEST_SIDE = 4096  # pixels; what claims more is damaged
+_SIDE = 32  # of the images that the paper's CIFAR networks take
+_LONGEST_SIDE = 4096  # pixels; a header that claims more is damaged
 _MOST_IMAGES = 1 << 24
 _BLOCK = 1 << 20
 
-# IDX files hold no names. Fashion-MNIST's are known by the SHA-256 of its labels (whole file, not compressed); those of
-# any other are the labels themselves, as MNIST's digits are.
+# IDX files hold no class names. Fashion-MNIST is recognized by the SHA-256 of its labels (whole file, uncompressed);
+# in all other data sets the labels are the names, like MNIST's digits.
 _FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -37,18 +37,18 @@ _CLASSES = {
 
 
 class IdxSource:
-    """The images of a pair of IDX files, in their order; keys count from 0.
+    """The images of a pair of IDX files, in their order; keys are counted from 0.
 
-    Gray values are repeated to RGB. Images of 28x28 pixels get a border of 2 black ones, which makes them the 32x32
-    that the paper's CIFAR networks take; a centre crop of 28 pixels gives back what was there. Others stay as they are.
+    Gray values are repeated to RGB. Images of 28x28 pixels get a black border 2 pixels wide, which makes them the
+    32x32 pixels that the paper's CIFAR networks take; a centre crop of 28 pixels undoes it. Others stay as they are.
 
     Args:
-        images: a file of unsigned bytes ``(n, height, width)``, gzipped or not.
-        labels: one of unsigned bytes ``(n,)``.
+        images: the path of a file of unsigned bytes ``(n, height, width)``, gzipped or not.
+        labels: the path of a file of unsigned bytes ``(n,)``, gzipped or not.
 
     Raises:
-        DataError: a file is not of this kind, or the two do not belong together. That images are missing at the end is
-            found when they are read.
+        DataError: a file is not of this kind, or the two do not belong together. A truncated file of images is
+            noticed only while it is read.
     """
 
     def __init__(self, images: str, labels: str) -> None:
@@ -64,7 +64,7 @@ class IdxSource:
         (count,) = _shape(labels, 1)
         if count != self._size:
             raise DataError(
-                f"{labels}: expected {self._size:,} labels, as {images} has images, found {count:,}",
+                f"{labels}: expected {self._size:,} labels, one for each image in {images}, found {count:,}",
                 path=labels,
             )
         self.classes = self._names_of_labels()
@@ -99,14 +99,14 @@ class IdxSource:
 
 
 def idx_sources(root: str) -> dict[str, IdxSource]:
-    """What stands in the folder `root`, by the part that the files' names tell.
+    """The pairs of files in the folder `root`, keyed by the part that their names say.
 
-    ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte`` (a dot instead of the last hyphen but one, and ``.gz``
-    behind, are as good) are ``'train'``, those of ``t10k`` are ``'test'``, any others, such as EMNIST's, are called as
-    they are.
+    ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte`` are ``'train'`` (a dot instead of the last hyphen but
+    one, and a final ``.gz``, are accepted too), those of ``t10k`` are ``'test'``, and any others, such as EMNIST's,
+    keep their own names.
 
     Raises:
-        DataError: there are none, one of a pair is missing, or one is there twice; or see IdxSource.
+        DataError: there are no pairs, one file of a pair is missing or present twice; or see IdxSource.
     """
     expected = "expected a folder with train-images-idx3-ubyte and train-labels-idx1-ubyte, gzipped or not"
     if not os.path.isdir(root):
@@ -118,7 +118,7 @@ def idx_sources(root: str) -> dict[str, IdxSource]:
             path = os.path.join(root, name)
             if match["kind"] in pair:
                 raise DataError(
-                    f"{path}: {os.path.basename(pair[match['kind']])} is there, too; remove one", path=path
+                    f"{path}: {os.path.basename(pair[match['kind']])} is also there; remove one", path=path
                 )
             pair[match["kind"]] = path
     if not pairs:
@@ -126,7 +126,9 @@ def idx_sources(root: str) -> dict[str, IdxSource]:
     for stem, pair in pairs.items():
         for kind, other in (("images", "labels"), ("labels", "images")):
             if kind not in pair:
-                raise DataError(f"{root}: {stem}'s {kind} are missing beside {pair[other]}", path=root)
+                raise DataError(
+                    f"{root}: the {kind} of {stem}, which belong to {pair[other]}, are missing", path=root
+                )
     return {_PARTS.get(stem, stem): IdxSource(pair["images"], pair["labels"]) for stem, pair in pairs.items()}
 
 
@@ -163,7 +165,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 def _exactly(stream: IO[bytes], size: int, path: str, what: str) -> bytes:
     try:
         data = stream.read(size)
-    except (OSError, EOFError, zlib.error) as error:  # what gzip says of damage
+    except (OSError, EOFError, zlib.error) as error:  # what gzip raises for damage
         raise DataError(f"{path}: the compressed data is damaged: {error}", path=path) from None
     if len(data) != size:
         raise DataError(f"{path}: the file ends before {what}", path=path)
@@ -176,6 +178,4 @@ def _require_end(stream: IO[bytes], path: str) -> None:
     except (OSError, EOFError, zlib.error):
         more = b"damage"
     if more:
-        raise DataError(
-            f"{path}: expected the end of the file behind what its header tells, found more", path=path
-        )
+        raise DataError(f"{path}: expected the file to end where its header says, found more data", path=path)

@@ -1,4 +1,4 @@
-"""Image lists: MXNet's ``.lst`` files, a line a picture: ``KEY<tab>LABEL…<tab>PATH``."""
+"""Image lists: MXNet's ``.lst`` files, with one line per picture: ``KEY<tab>LABEL…<tab>PATH``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Entry(NamedTuple):
     """One picture of a list.
 
     Attributes:
-        key: its key in the index and its record's id, 0 to 2^63 - 1, unique in the list.
-        labels: at least one; float32, as records have them.
-        path: below the folder or inside the archive that the list is about, with ``/``.
+        key: the picture's key in the index and the id of its record, from 0 to 2^63 - 1, unique in the list.
+        labels: one or more labels, stored in records as float32.
+        path: the picture's path below the list's folder or inside its archive, with ``/``.
     """
 
     key: int
@@ -33,10 +33,10 @@ class Entry(NamedTuple):
 
 
 def read_list(path: str) -> list[Entry]:
-    """Read a ``.lst`` file, in its order; empty lines do not count, nor does a byte order mark.
+    """Read a ``.lst`` file, in its order; empty lines and a byte order mark are ignored.
 
-    Raises DataError, with the number of the line, for a line that is not as it should be or has the key of
-    an earlier one, and for a list without any.
+    Raises DataError, with the line number, for a malformed line or one that repeats an earlier line's key, and for
+    an empty list.
     """
     with open(path, "rb", opener=regular_only) as raw:
         if raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -44,8 +44,8 @@ def read_list(path: str) -> list[Entry]:
                 f"{path}: expected a list in UTF-8, found one in UTF-16; save it as UTF-8", path=path
             )
     entries = []
-    lines: dict[int, int] = {}  # of the keys
-    # Names of files are bytes; the handler keeps those that are no UTF-8.
+    lines: dict[int, int] = {}  # by key
+    # File names are bytes; the error handler preserves those that are not UTF-8.
     with open(
         path, encoding="utf-8-sig", errors="surrogateescape", newline="\n", opener=regular_only
     ) as stream:
@@ -59,7 +59,7 @@ def read_list(path: str) -> list[Entry]:
             first = lines.setdefault(entry.key, number)
             if first != number:
                 raise DataError(
-                    f"{path}: line {number}: line {first} has the key {entry.key}, too", path=path
+                    f"{path}: line {number}: line {first} already has the key {entry.key}", path=path
                 )
             entries.append(entry)
     if not entries:
@@ -74,13 +74,13 @@ def _parse(line: str) -> Entry:
     try:
         key = int(fields[0])
     except ValueError:
-        raise ValueError(f"expected a whole number as key, found {shown(fields[0])}") from None
+        raise ValueError(f"expected a whole number as the key, found {shown(fields[0])}") from None
     if not 0 <= key < 1 << 63:
         raise ValueError(f"expected a key from 0 to 2^63 - 1, found {shown(key)}")
     try:
         labels = tuple(float(field) for field in fields[1:-1])
     except ValueError:
-        raise ValueError(f"expected numbers as labels, found {shown(fields[1:-1])}") from None
+        raise ValueError(f"expected numbers as the labels, found {shown(fields[1:-1])}") from None
     for label, field in zip(labels, fields[1:-1]):
         problem = _label_problem(label)
         if problem is not None:
@@ -90,16 +90,16 @@ def _parse(line: str) -> Entry:
 
 
 def _label_problem(label: float) -> Optional[str]:
-    """What is wrong with a label; None where float32 can hold it, or it is no class and nearly can."""
+    """What is wrong with a label; None if float32 can hold it, or can round it if it is not a class."""
     if label.is_integer() and abs(label) <= _MOST_CLASS:
         return None
     if not math.isfinite(label):
-        return "which is no number"
+        return "which is not a finite number"
     try:
         (held,) = struct.unpack("<f", struct.pack("<f", label))
     except OverflowError:
-        return "which is beyond float32"
-    return f"which is {held:.0f} in float32" if label.is_integer() and held != label else None
+        return "which is out of float32's range"
+    return f"which becomes {held:.0f} in float32" if label.is_integer() and held != label else None
 
 
 def format_list(entries: Iterable[Entry]) -> str:
@@ -110,32 +110,32 @@ def format_list(entries: Iterable[Entry]) -> str:
     lines = []
     for key, labels, path in entries:
         if not can_list(path):
-            raise DataError(f"{shown(path)}: a .lst file cannot hold this name; rename it")
+            raise DataError(f"{shown(path)}: a .lst file cannot hold this name; rename the file")
         lines.append(f"{key}\t" + "".join(f"{label:f}\t" for label in labels) + f"{path}\n")
     return "".join(lines)
 
 
 def can_list(path: str) -> bool:
-    """Whether a ``.lst`` file can hold the name: no tab or line break in it, no blank at its ends."""
+    """Whether a ``.lst`` file can hold the path: it has no tab or line break, and no blank at either end."""
     return path == path.strip() and not any(c in path for c in "\t\n\r")
 
 
 def write_text(path: str, text: str) -> None:
-    """Write `path` whole, keeping names of files that are no UTF-8."""
+    """Write `path` whole, preserving file names that are not UTF-8."""
     with whole_file(path, "wb") as stream:
         stream.write(text.encode("utf-8", "surrogateescape"))
 
 
 def list_flat(paths: Iterable[str]) -> list[Entry]:
-    """The pictures that stand in no folder, with label 0, in the order of `paths`."""
+    """The pictures that are not in a folder, with label 0, in the order of `paths`."""
     flat = [path for path in paths if "/" not in path]
     return [Entry(key, (0.0,), path) for key, path in enumerate(flat)]
 
 
 def list_by_folder(paths: Iterable[str]) -> list[Entry]:
-    """All of `paths`, in their order; each folder that has pictures is a class.
+    """All of `paths`, in their order; each folder with pictures is a class.
 
-    Folders are numbered as they come: in the order of folder_order(), that is alphabetically.
+    Folders are numbered as they appear: in folder_order(), that is, alphabetically.
     """
     labels: dict[str, int] = {}
     return [
@@ -145,16 +145,16 @@ def list_by_folder(paths: Iterable[str]) -> list[Entry]:
 
 
 def folder_order(path: str) -> tuple[list[str], str]:
-    """The sorting key of the order in which a walk through sorted folders comes across `path`."""
+    """The sorting key of `path` for the order in which a walk through sorted folders finds it."""
     *folders, name = path.split("/")
     return folders, name
 
 
 def class_names(entries: Iterable[Entry]) -> Optional[tuple[str, ...]]:
-    """Names of the classes in the order of their labels: their folders, below the folder they share.
+    """The class names in the order of the labels: the classes' folders, relative to the folder they share.
 
-    None where the folders are no classes: unless the labels are 0, 1, … without a gap and each
-    belongs to one folder, and each folder to one label.
+    None if the folders are not classes: they are only if the labels are 0, 1, … without a gap, and each label
+    belongs to one folder and each folder to one label.
     """
     folders: dict[float, str] = {}
     for _, labels, path in entries:
@@ -178,10 +178,10 @@ def split(
     train_ratio: float = 1.0,
     test_ratio: float = 0.0,
 ) -> list[tuple[str, list[Entry]]]:
-    """The lists that MXNet's im2rec.py makes of `entries`, each with what it adds to the prefix.
+    """The lists that MXNet's im2rec.py makes from `entries`, each with its suffix to the prefix.
 
-    The shuffle is MXNet's own (Python's, seeded with 100). `chunks` lists are numbered; each becomes
-    ``_test``, ``_val`` and ``_train`` where `train_ratio` is below 1.
+    The shuffle is MXNet's own (Python's, seeded with 100). If there are several `chunks`, their lists are numbered;
+    each is split into ``_test``, ``_val`` and ``_train`` if `train_ratio` is below 1.
     """
     entries = list(entries)
     if shuffle:

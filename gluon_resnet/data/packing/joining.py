@@ -1,4 +1,4 @@
-"""Several record files as one source of pictures, to be packed as they are."""
+"""Several record files as one source of pictures, whose bytes are packed unchanged."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gluon_resnet.terminal import shown
 
 
 class JoinedRecords:
-    """The records of `paths`, one file after the other; a Source. Keys, and so ids, are counted anew from 0.
+    """The records of `paths`, one file after the other; a Source. Keys, and thus ids, are renumbered from 0.
 
     Attributes:
-        classes: see Source: the longest of the files' names, with which all others begin.
-        entries: the joined list, where each file has a .lst of just its records; else None.
+        classes: see Source; the longest of the files' lists of names, of which all the others are prefixes.
+        entries: the joined list if each file has a .lst of exactly its records; otherwise None.
 
     Raises:
         OSError, RecordError: a file cannot be read.
-        DataError: the files' classes or numbers of labels differ, or one has records that are no images.
+        DataError: the files' classes or numbers of labels differ, or a file has records that are not images.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -32,14 +32,14 @@ class JoinedRecords:
         for file in self.files:
             if len(file.images) != len(file):
                 raise DataError(
-                    f"{file.path}: has records that are lists, as insightface writes them, and they name records by "
-                    "key; such a file cannot be joined",
+                    f"{file.path}: cannot be joined: it has records that are lists, as insightface writes them, which "
+                    "refer to other records by key",
                     path=file.path,
                 )
             widths[len(file[0].header.label)] = file.path
         if len(widths) > 1:
             found = " and ".join(f"{width} in {path}" for width, path in sorted(widths.items()))
-            raise DataError(f"expected as many labels in all files, found {found}")
+            raise DataError(f"expected the same number of labels in all files, found {found}")
         self.classes = _common_classes(paths)
         self.entries = self._entries()
 
@@ -75,8 +75,8 @@ def _common_classes(paths: Sequence[str]) -> Optional[tuple[str, ...]]:
         return None
     if without:
         raise DataError(
-            f"{without[0]}: has no names of classes to compare with those of {next(iter(named))}; if its labels "
-            f"mean the same, copy them to {classes_path(without[0])}",
+            f"{without[0]}: has no class names to compare with those of {next(iter(named))}; if its labels "
+            f"mean the same, copy the names to {classes_path(without[0])}",
             path=without[0],
         )
     longest = max(named, key=lambda path: len(named[path]))

@@ -1,4 +1,4 @@
-"""What stands beside the pictures that are taken: counted and named, so that nothing vanishes without a word."""
+"""Files that are not taken as pictures: they are counted and named, so that nothing is silently left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gluon_resnet.data.packing.image_list import folder_order
 from gluon_resnet.terminal import printable
 
-# Of desktops, NAS boxes and file systems; compared in lower case. What starts with a dot is hidden anyway.
+# Names used by desktops, NAS boxes and file systems, in lower case. Names that start with a dot are hidden anyway.
 _SYSTEM = frozenset(
     (
         *("@eadir", "#recycle", "#snapshot", "__macosx", "lost+found"),
@@ -24,14 +24,14 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not taken, below the root; paths with ``/``.
+    """Names below the root that are not taken; paths have ``/``.
 
     Attributes:
-        endings: how many files have which other ending, in lower case; ``''`` for none.
-        hidden: hidden or system files and folders; what is in the folders is not counted.
-        links: links to folders that are reached another way, or that hold the root.
-        unreadable: links that lead nowhere, and what is neither a file nor a folder.
-        without: folders at the end of the tree without a picture that is taken: no classes.
+        endings: the number of files with each other ending, in lower case; ``''`` for no ending.
+        hidden: hidden or system files and folders; the contents of such folders are not counted.
+        links: links to folders that are reached another way, or that contain the root.
+        unreadable: broken links, and names that are neither files nor folders.
+        without: leaf folders with no picture that is taken, which are therefore not classes.
     """
 
     endings: Mapping[str, int]
@@ -47,11 +47,11 @@ class LeftOut:
 
     @property
     def total(self) -> int:
-        """The number of all names that are left out; a folder without pictures is no name of its own."""
+        """The number of all names that are left out; folders without pictures are not counted."""
         return self.files + len(self.hidden) + len(self.links) + len(self.unreadable)
 
     def lines(self) -> Iterator[str]:
-        """A line for each kind of which there are some."""
+        """One line for each kind of name that is left out."""
         if self.endings:
             counted = sorted(self.endings.items(), key=lambda item: (-item[1], item[0]))
             shown = [
@@ -60,12 +60,12 @@ class LeftOut:
             rest = sum(count for _, count in counted[_SHOWN:])
             shown += [f"{rest:,} others"] if rest else []
             what = _number(self.files, "file")
-            yield f"left out: {what} with other endings ({', '.join(shown)}); --exts takes others"
+            yield f"left out: {what} with other endings ({', '.join(shown)}); choose the endings with --exts"
         if self.hidden:
             yield f"left out: {_number(len(self.hidden), 'hidden or system name')} ({_names(self.hidden)})"
         if self.links:
             what = _number(len(self.links), "link")
-            yield f"left out: {what} to folders that are taken by another way or hold the root ({_names(self.links)})"
+            yield f"left out: {what} to folders that are reached another way or contain the root ({_names(self.links)})"
         if self.unreadable:
             what = _number(
                 len(self.unreadable), "broken link or special file", "broken links or special files"
@@ -73,11 +73,11 @@ class LeftOut:
             yield f"left out: {what} ({_names(self.unreadable)})"
         if self.without:
             what = _number(len(self.without), "folder")
-            yield f"left out: {what} without a picture that is taken, so not among the classes ({_names(self.without)})"
+            yield f"left out: {what} without a picture that is taken, and thus not classes ({_names(self.without)})"
 
 
 class Survey(NamedTuple):
-    """The pictures of a folder or an archive, in folder_order(), and what is left out."""
+    """The pictures of a folder or an archive, in folder_order(), and the names that are left out."""
 
     paths: list[str]
     left_out: LeftOut
@@ -92,7 +92,7 @@ def survey(
     links: Sequence[str] = (),
     unreadable: Sequence[str] = (),
 ) -> Survey:
-    """Sort the `files` out by `extensions`, and the `folders` by whether they hold any that are taken."""
+    """Select the `files` with one of the `extensions`, and find the `folders` that hold none of them."""
     paths: list[str] = []
     endings: Counter[str] = Counter()
     for path in files:
@@ -110,7 +110,7 @@ def survey(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name, without its folder, is hidden or belongs to a system."""
+    """Whether `name`, the last part of a path, is that of a hidden or system file or folder."""
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM
 
 

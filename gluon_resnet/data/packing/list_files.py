@@ -1,4 +1,4 @@
-"""The lists that stand at a prefix: PREFIX.lst and the splits that im2rec.py writes for PREFIX, and no others."""
+"""The lists that belong to a prefix: PREFIX.lst and the splits that im2rec.py writes for PREFIX, and no others."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ListFile:
     """A list on the disk.
 
     Attributes:
-        path: its .lst.
-        origin: see ListOrigin; None: the list is foreign.
-        changed: since it was made.
-        of_split: it is part of the split of another prefix, and is asked for by its own name.
+        path: the path of the .lst.
+        origin: its origin (see ListOrigin); None for a foreign list.
+        changed: whether it has been changed since it was made.
+        of_split: whether it is part of another prefix's split, and was asked for by its own name.
     """
 
     path: str
@@ -31,23 +31,23 @@ class ListFile:
 
     @property
     def prefix(self) -> str:
-        """What it makes the record file of."""
+        """The prefix of the record file that is packed from it."""
         return self.path[: -len(".lst")]
 
     @property
     def kept(self) -> bool:
-        """Whether it is a user's, who must not lose it: foreign, changed by hand, made by --list, or of a split."""
+        """Whether a user must not lose it: it is foreign, changed by hand, made by --list, or part of a split."""
         return self.origin is None or self.changed or self.origin.listed or self.of_split
 
 
 @dataclass(frozen=True)
 class ListsAtPrefix:
-    """What stands at a prefix.
+    """The lists found at a prefix.
 
     Attributes:
-        sets: lists that belong together, as those of one split do.
-        others: lists with the name of a split of this prefix that are none: of other prefixes, or parts of nothing;
-            and foreign ones whose names begin with it, all of which MXNet's im2rec.py would take.
+        sets: groups of lists that belong together, such as those of one split.
+        others: lists that are named like a split of this prefix but are not: those of other prefixes or of incomplete
+            splits, and foreign lists whose names begin with it. MXNet's im2rec.py would take them all.
     """
 
     sets: Sequence[Sequence[ListFile]]
@@ -55,15 +55,15 @@ class ListsAtPrefix:
 
     @property
     def kept(self) -> list[Sequence[ListFile]]:
-        """The sets in which a list is a user's."""
+        """The sets with a list that a user must not lose."""
         return [lists for lists in self.sets if any(file.kept for file in lists)]
 
 
 def lists_at(prefix: str) -> ListsAtPrefix:
     """The lists at `prefix`, each set in the order of its names.
 
-    ``PREFIX_train.lst`` and its like may as well be another data set's: they count where their origin says that they
-    were made for PREFIX, or, of foreign ones, where they are all that MXNet's im2rec.py writes for a split.
+    ``PREFIX_train.lst`` and the like may belong to another data set: they count if their origin says that they were
+    made for PREFIX or, if they are foreign, if they are all the files that MXNet's im2rec.py writes for a split.
     """
     folder, base = os.path.split(prefix)
     own: dict[object, list[ListFile]] = {}
@@ -80,7 +80,7 @@ def lists_at(prefix: str) -> ListsAtPrefix:
         elif file.origin.prefix == base:
             own.setdefault(replace(file.origin, content="", root=""), []).append(file)
         elif name == base + ".lst":
-            of_split = _match(file.origin.prefix, name) is not None  # else it has been renamed
+            of_split = _match(file.origin.prefix, name) is not None  # otherwise it has been renamed
             own.setdefault(name, []).append(replace(file, of_split=of_split))
         else:
             others.append(file)
@@ -92,7 +92,7 @@ def lists_at(prefix: str) -> ListsAtPrefix:
 
 
 def lists_in(folder: str) -> list[ListFile]:
-    """The lists in a folder that are users', in the order of their names."""
+    """The lists in a folder that a user must not lose, in the order of their names."""
     paths = (os.path.join(folder, name) for name in sorted(_names(folder)) if name.endswith(".lst"))
     return [file for file in map(list_file, paths) if file.kept]
 

@@ -1,4 +1,4 @@
-"""What a list of pictures was made from: PREFIX.lst.json beside PREFIX.lst, which MXNet's tools do not look at."""
+"""What a list of pictures was made from: PREFIX.lst.json beside PREFIX.lst, which MXNet's tools ignore."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The options that decide what is in a list; see im2rec.py --help."""
+    """The options that determine a list's content; see im2rec.py --help."""
 
     exts: tuple[str, ...]
     recursive: bool = False
@@ -38,7 +38,7 @@ class ListOptions:
             require(is_number(getattr(self, name), 0, 1), name, "0 to 1", getattr(self, name))
 
     def as_typed(self, name: str) -> str:
-        """One of them as on a command line: ``--train-ratio 0.75``."""
+        """The option `name` as on a command line: ``--train-ratio 0.75``."""
         value = getattr(self, name)
         if name == "shuffle":
             return "shuffled" if value else "--no-shuffle"
@@ -49,16 +49,16 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class ListOrigin:
-    """What a list was made from. Where its folder stood is told, but does not count: folders are moved.
+    """What a list was made from. The location of its folder is reported but not compared, since folders are moved.
 
     Attributes:
-        prefix: the name, without its folder, that the command was given; a split's lists have a longer one.
-        listed: made by --list, for a user who may have plans with it; else while packing.
-        root: the folder or archive, absolute.
-        options: see ListOptions.
-        pictures: in all lists that were made together.
-        names: names_digest() of them.
-        content: SHA-256 of the list itself, which tells when someone has changed it since.
+        prefix: the prefix given to the command, without its folder; the lists of a split have longer names.
+        listed: whether it was made by --list, for a user who may have plans for it, and not while packing.
+        root: the absolute path of the folder or archive.
+        options: the options it was made with; see ListOptions.
+        pictures: the number of pictures in all lists that were made together.
+        names: the names_digest() of those pictures.
+        content: the SHA-256 of the list itself, which shows whether someone has changed it since.
     """
 
     prefix: str
@@ -76,12 +76,12 @@ class ListOrigin:
         require(is_integer(self.pictures, 0, 1 << 62), "pictures", "a number", self.pictures)
 
     def text(self, content: str) -> str:
-        """The text of the .lst.json of a list with this text."""
+        """The text of the .lst.json for a list whose text is `content`."""
         value = {**asdict(self), "content": text_digest(content)}
         return json.dumps({"what": "the origin of a list of im2rec.py", **value}, indent=1) + "\n"
 
     def differences(self, now: ListOrigin) -> Iterator[str]:
-        """In words, what is another now than when this list was made."""
+        """Describe what has changed since this list was made."""
         for field in fields(ListOptions):
             if getattr(self.options, field.name) != getattr(now.options, field.name):
                 yield f"{self.options.as_typed(field.name)} then, {now.options.as_typed(field.name)} now"
@@ -89,13 +89,13 @@ class ListOrigin:
             if self.pictures != now.pictures:
                 yield f"{self.pictures:,} pictures then, {now.pictures:,} now"
             else:
-                yield f"{now.pictures:,} pictures as then, but of other names"
+                yield f"{now.pictures:,} pictures as then, but with other names"
         if self.root != now.root:
             yield f"{self.root} then, {now.root} now"
 
 
 def read_origin(list_path: str) -> Optional[ListOrigin]:
-    """The origin of a list; None for a foreign one: hand-made, or made by another program."""
+    """The origin of a list; None for a foreign list, made by hand or by another program."""
     path = os.path.splitext(list_path)[0] + ORIGIN_SUFFIX
     with (
         contextlib.suppress(OSError, ValueError, RecursionError, GluonResnetError),
@@ -109,15 +109,15 @@ def read_origin(list_path: str) -> Optional[ListOrigin]:
 
 
 def is_changed(list_path: str, origin: ListOrigin) -> bool:
-    """Whether the list is another than when it was made."""
+    """Whether the list has changed since it was made."""
     return sha256(list_path) != origin.content
 
 
 def text_digest(text: str) -> str:
-    """SHA-256 of a list's text as it is written."""
+    """The SHA-256 of a list's text as it is written to the disk."""
     return sha256_of([text.encode("utf-8", "surrogateescape")])
 
 
 def names_digest(paths: Iterable[str]) -> str:
-    """SHA-256 of names in their order."""
+    """The SHA-256 of the names in their order."""
     return sha256_of(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)

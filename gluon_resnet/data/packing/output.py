@@ -1,4 +1,4 @@
-"""The files that packing writes: they appear together, whole, under their final names."""
+"""The files that packing writes, which appear together and complete under their final names."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _SUFFIXES = (".rec", ".idx", ".lst", ORIGIN_SUFFIX, ".classes")
 class PackOutput:
     """A record file and its companions, PREFIX.rec …, while they are being written under temporary names.
 
-    Use it as a context: on entering what killed runs left behind is removed, on leaving whatever was not committed. A
-    lock, PREFIX.rec.partial, keeps a second writer away; it ends with the process, however that ends.
+    Use it as a context manager: entering it removes what killed runs have left behind, and leaving it removes whatever
+    was not committed. A lock, PREFIX.rec.partial, keeps out a second writer; it ends with the process, however that
+    ends.
 
     Attributes:
         record: the temporary name of the ``.rec``.
@@ -29,7 +30,7 @@ class PackOutput:
 
     Raises:
         OSError: the folder cannot be written to.
-        DataError: there is no such folder, or another process is writing the same files.
+        DataError: the folder does not exist, or another process is writing the same files.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -42,7 +43,7 @@ class PackOutput:
     def __enter__(self) -> PackOutput:
         folder = os.path.dirname(self.prefix) or os.curdir
         if not os.path.isdir(folder):
-            raise DataError(f"{folder}: there is no such folder to write to", path=folder)
+            raise DataError(f"{folder}: the folder to write to does not exist", path=folder)
         for suffix in _SUFFIXES:
             if os.path.isdir(self.prefix + suffix):
                 raise DataError(
@@ -70,9 +71,9 @@ class PackOutput:
                 file.explain(error)
 
     def commit(self, texts: Mapping[str, str]) -> None:
-        """Give the record file, its index and `texts` (content by suffix) their final names.
+        """Give the record file, its index and `texts` (a mapping from suffix to content) their final names.
 
-        Record file and index must have been flushed to the disk.
+        The record file and its index must have been flushed to the disk.
         """
         for suffix, text in texts.items():
             with open(self._new(suffix).path, "wb") as stream:
@@ -81,11 +82,11 @@ class PackOutput:
                 os.fsync(stream.fileno())
         if (
             ".lst" in texts and ORIGIN_SUFFIX not in texts
-        ):  # that of a list before says nothing about this one
+        ):  # the origin of an earlier list says nothing about this one
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.prefix + ORIGIN_SUFFIX)
-        # Two files cannot be replaced at once, and an index of another file would lead astray. So for a
-        # moment there is none: readers then scan the record file, the old or the new one.
+        # Two files cannot be replaced at once, and a wrong index would lead readers astray. So for a
+        # moment there is no index: readers then scan the record file, whether old or new.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.prefix + ".idx")
         for suffix in (".rec", ".idx", *texts):
@@ -103,7 +104,7 @@ class PackOutput:
 
 @contextlib.contextmanager
 def only_run(prefix: str) -> Iterator[None]:
-    """Hold PREFIX.partial: no other run reads or makes the lists of `prefix` meanwhile, which may be many."""
+    """Hold the lock PREFIX.partial, so that no other run reads or makes any of the lists of `prefix` meanwhile."""
     path = prefix + _PARTIAL
     lock = _lock(path)
     try:
@@ -119,12 +120,12 @@ def _unlock(path: str, lock: int) -> None:
 
 
 def _lock(path: str) -> int:
-    """An open descriptor of `path`, locked against other processes."""
+    """An open descriptor of `path`, locked against other processes' use."""
     while True:
         descriptor = own_file(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who held the lock before may have renamed or removed the file in between.
+            # The previous holder of the lock may have renamed or removed the file in between.
             if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except BlockingIOError:

@@ -18,7 +18,7 @@ from gluon_resnet.data.packing.sources import Source
 from gluon_resnet.errors import DataError, ImageError, UsageError
 from gluon_resnet.terminal import printable
 
-# Called now and then with the number of pictures done and of bytes written so far.
+# Called from time to time with the number of pictures done and the number of bytes written so far.
 Progress = Callable[[int, int], None]
 
 _REPORT_EVERY = 0.1  # seconds
@@ -29,18 +29,18 @@ class PackOptions:
     """How pictures become records; the order of the steps is MXNet's: decode, crop, resize, encode.
 
     Attributes:
-        pass_through: store the encoded bytes as they are. They must be JPEG or PNG.
-        verify: with `pass_through`, refuse what cannot be decoded whole all the same.
-        center_crop: cut the longer side down to the shorter one.
-        resize: length of the shorter side in pixels, by OpenCV's linear interpolation; None keeps it. Smaller
+        pass_through: whether to store the encoded bytes as they are. They must be JPEG or PNG.
+        verify: whether, with `pass_through`, to refuse pictures that cannot be decoded completely.
+        center_crop: whether to cut the longer side down to the length of the shorter one.
+        resize: the shorter side's new length in pixels, with OpenCV's linear interpolation; None keeps it. Smaller
             pictures are enlarged, as in MXNet.
         colour: ``'rgb'``, ``'gray'``, or ``'source'``: gray stays gray, and in PNG alpha is kept.
         encoding: ``'jpeg'`` or ``'png'``.
-        quality: of JPEG, 1 to 100; for PNG the level of compression, and all above 9 counts as 9.
-        pack_label: all labels of a picture, not only the first.
-        threads: worker threads; the bytes written do not depend on it. None: one for each core.
-        on_error: ``'fail'``: where a picture cannot be packed, nothing is written in the end; ``'skip'``: it
-            is left out.
+        quality: the JPEG quality, from 1 to 100, or the level of PNG compression, where values above 9 count as 9.
+        pack_label: whether to pack all labels of a picture, not only the first.
+        threads: the number of worker threads, on which the bytes written do not depend. None: one for each core.
+        on_error: what to do about a picture that cannot be packed. ``'fail'``: no record file is written.
+            ``'skip'``: the picture is left out.
     """
 
     pass_through: bool = False
@@ -70,7 +70,7 @@ def _require(holds: bool, name: str, expected: str, found: object) -> None:
 
 
 class Failure(NamedTuple):
-    """A picture that could not be packed, and why."""
+    """A picture that could not be packed, and the reason."""
 
     name: str
     reason: str
@@ -78,15 +78,15 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class PackReport:
-    """What has been packed.
+    """The result of packing.
 
     Attributes:
         path: the record file.
-        records: their number.
+        records: the number of records.
         bytes: the size of the record file.
-        seconds: how long it took.
+        seconds: the duration of packing.
         failures: the pictures left out, in the order of the source.
-        errors_path: the file that lists them; None where there are none.
+        errors_path: the file that lists them; None if there are none.
     """
 
     path: str
@@ -98,10 +98,10 @@ class PackReport:
 
 
 class BadImagesError(ImageError):
-    """Pictures that cannot be packed, so that nothing was written.
+    """Some pictures cannot be packed, so nothing was written.
 
     Attributes:
-        failures: all of them, in the order of the source.
+        failures: all such pictures, in the order of the source.
         errors_path: the file that lists them.
     """
 
@@ -122,20 +122,20 @@ def pack(
 ) -> PackReport:
     """Pack `source` into PREFIX.rec and PREFIX.idx, and its class names, if known, into PREFIX.classes.
 
-    Files of these names are replaced, and only when the new ones are whole. Pictures that cannot be packed
-    are listed in PREFIX.errors.txt, a line each: NAME<tab>REASON, printable.
+    Files of these names are replaced, but only once the new ones are complete. Pictures that cannot be packed
+    are listed in PREFIX.errors.txt, one printable line each: NAME<tab>REASON.
 
     Args:
-        source: where the pictures come from; see Source.
-        prefix: the folder it names must exist.
-        options: see PackOptions.
-        listing: written to PREFIX.lst, with the other files.
-        origin: of the listing; written to PREFIX.lst.json.
-        progress: see Progress.
+        source: the source of the pictures; see Source.
+        prefix: the path of the output without its endings; its folder must exist.
+        options: the options of packing; see PackOptions.
+        listing: a list to write to PREFIX.lst, together with the other files.
+        origin: the origin of the list, written to PREFIX.lst.json.
+        progress: a function to report progress to; see Progress.
 
     Raises:
-        BadImagesError: a picture cannot be packed, and `options.on_error` is ``'fail'``; or none can.
-        DataError: the source has no pictures, or is itself damaged, or someone else is writing these files.
+        BadImagesError: a picture cannot be packed and `options.on_error` is ``'fail'``, or no picture can be packed.
+        DataError: the source has no pictures or is itself damaged, or another process is writing these files.
         OSError: the output cannot be written.
     """
     if len(source) == 0:
@@ -205,6 +205,6 @@ def _list_failures(prefix: str, failures: Sequence[Failure]) -> Optional[str]:
     if failures:
         write_text(path, "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures))
         return path
-    if os.path.exists(path):  # of an earlier run
+    if os.path.exists(path):  # from an earlier run
         os.unlink(path)
     return None

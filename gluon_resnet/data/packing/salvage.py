@@ -1,4 +1,4 @@
-"""The whole records of a damaged record file, and where in it something is lost; record_format.h has the format."""
+"""The intact records of a damaged record file, and where data is lost; record_format.h documents the format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LENGTH = (1 << 29) - 1
 
 
 class Lost(NamedTuple):
-    """Bytes of a record file that belong to no whole record: where they start, how many they are, and why."""
+    """Bytes of a record file that belong to no intact record: their offset, their number, and the reason."""
 
     offset: int
     size: int
@@ -34,19 +34,20 @@ class _Record(NamedTuple):
 
 
 class Salvaged:
-    """The whole records in the file `path`, in its order; a Source. Its index, if there is one, is not looked at.
+    """The intact records in the file `path`, in its order; a Source. An index of the file is ignored.
 
-    A record is whole where its parts are in the file and follow each other, no part has the mark of another one
-    within it, and its header fits into it. Behind damage the search goes on at the next mark of a record. The key of a
-    record is its id where these are unique, its position where not. Whether an image is whole, ``--check`` tells.
+    A record is intact if its parts are all in the file and follow each other, no part contains the magic number of
+    another, and its header fits into it. After damage the search continues at the next magic number of a record. The
+    key of a record is its id if the ids are unique, and otherwise its position. Whether the images are intact can be
+    found out with ``--check``.
 
     Attributes:
-        classes: the names beside the file, or None.
-        lost: what is not in the records, in the order of the file.
+        classes: the class names beside the file, or None.
+        lost: the data that is not in the records, in the order of the file.
 
     Raises:
         OSError: the file cannot be read.
-        RecordError: it has no whole record.
+        RecordError: the file has no intact record.
     """
 
     def __init__(self, path: str) -> None:
@@ -57,7 +58,7 @@ class Salvaged:
             with _mapped(path) as data:
                 self._scan(data)
         if not self._records:
-            raise RecordError(f"{path}: has no whole record", path=path)
+            raise RecordError(f"{path}: the file has no intact record", path=path)
         names = classes_path(path)
         self.classes = read_class_names(names) if os.path.exists(names) else None
         ids = {record.id for record in self._records}
@@ -91,7 +92,7 @@ def _mapped(path: str) -> mmap.mmap:
 
 
 def _end(data: mmap.mmap, start: int) -> tuple[int, Optional[str]]:
-    """Where the record at `start` ends, and what is wrong with it."""
+    """The end of the record at `start`, and what is wrong with it, or None."""
     offset, size, first = start, 0, True
     while True:
         if offset + _PART.size > len(data):
@@ -121,12 +122,12 @@ def _end(data: mmap.mmap, start: int) -> tuple[int, Optional[str]]:
     if size < _HEADER.size:
         return offset, f"expected a header of {_HEADER.size} bytes, found a record of {size}"
     if _HEADER.size + 4 * _HEADER.unpack(_start(data, start))[0] > size:
-        return offset, "its header says more labels than fit into it"
+        return offset, "its header claims more labels than fit into it"
     return min(offset, len(data)), None
 
 
 def _start(data: mmap.mmap, offset: int) -> bytes:
-    """The header of a whole record."""
+    """The header of an intact record."""
     first = _PART.unpack_from(data, offset)[1] & _LENGTH
     if first >= _HEADER.size:
         return data[offset + _PART.size : offset + _PART.size + _HEADER.size]
@@ -134,7 +135,7 @@ def _start(data: mmap.mmap, offset: int) -> bytes:
 
 
 def _whole(data: mmap.mmap, offset: int) -> bytes:
-    """The bytes of a whole record; between its parts stands the magic number at which it was cut."""
+    """The bytes of an intact record; its parts are joined by the magic number at which it was split."""
     parts = []
     flag = 1
     while flag in (1, 2):
@@ -147,7 +148,7 @@ def _whole(data: mmap.mmap, offset: int) -> bytes:
 
 
 def _content(data: mmap.mmap, record: _Record) -> tuple[tuple[float, ...], bytes]:
-    """Labels and image."""
+    """The record's labels and its image."""
     whole = _whole(data, record.offset)
     count, label, _, _ = _HEADER.unpack_from(whole)
     end = _HEADER.size + 4 * count
@@ -155,7 +156,7 @@ def _content(data: mmap.mmap, record: _Record) -> tuple[tuple[float, ...], bytes
 
 
 def _find(data: mmap.mmap, start: int, end: int) -> Optional[int]:
-    """The first magic number at a multiple of 4 bytes in a part's data, whose own start is one, too."""
+    """The first magic number at a multiple of 4 bytes in a part's data, which itself starts at such a multiple."""
     while (start := data.find(_MAGIC, start, end)) >= 0:
         if start % 4 == 0:
             return start
@@ -164,7 +165,7 @@ def _find(data: mmap.mmap, start: int, end: int) -> Optional[int]:
 
 
 def _next(data: mmap.mmap, start: int) -> int:
-    """Where the next record may start, behind damage at `start`; the end of the file where none does."""
+    """The offset at which the next record may start after damage at `start`, or the end of the file."""
     at = _find(data, start + 4 - start % 4, len(data))
     while at is not None:
         if at + _PART.size <= len(data) and _PART.unpack_from(data, at)[1] >> 29 in (0, 1):

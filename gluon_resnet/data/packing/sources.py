@@ -1,4 +1,4 @@
-"""Where pictures come from: what packing asks of a source, and folders of files."""
+"""Sources of pictures: the interface that packing needs, and folders of files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gluon_resnet.data.packing.left_out import Survey, survey
 from gluon_resnet.errors import ImageError
 
 STORED_EXTENSIONS = (".jpeg", ".jpg", ".jpe", ".jfif", ".png")  # of formats that records may hold
-# What is listed by default: these, and what every OpenCV that we run with decodes.
+# The endings listed by default: these, and the formats that every supported OpenCV decodes.
 EXTENSIONS = (*STORED_EXTENSIONS, ".bmp", ".dib", ".tif", ".tiff", ".webp")
 
 
 class FilePart(NamedTuple):
-    """Encoded bytes in a file, which packing reads in its own threads; `size` -1: to the end of the file."""
+    """Encoded bytes in a file, which packing reads in its own threads; a `size` of -1 means up to its end."""
 
     path: str
     offset: int = 0
@@ -32,8 +32,8 @@ class Picture(NamedTuple):
     Attributes:
         key: see Entry.
         labels: see Entry.
-        name: for messages.
-        content: encoded bytes, where to read them, uint8 pixels ``(H, W, 3)`` RGB, or why there are none.
+        name: the name of the picture in messages.
+        content: encoded bytes, where to read them, uint8 pixels ``(H, W, 3)`` RGB, or the reason why there are none.
     """
 
     key: int
@@ -43,10 +43,10 @@ class Picture(NamedTuple):
 
 
 class Source(Protocol):
-    """Pictures in the order in which they are packed; each iteration starts anew and reads as it goes.
+    """Pictures in the order in which they are packed; each iteration starts over and reads as it goes.
 
     Attributes:
-        classes: names of the classes in the order of the labels, or None.
+        classes: the class names in the order of the labels, or None.
     """
 
     @property
@@ -61,13 +61,13 @@ class Collection(Protocol):
     """Files to choose pictures from: a folder, or an archive.
 
     Attributes:
-        ordered: whether its pictures can only be had in its own order.
+        ordered: whether its pictures can only be read in its own order.
     """
 
     ordered: bool
 
     def survey(self, extensions: Sequence[str] = EXTENSIONS) -> Survey:
-        """The names of the files that end with one of `extensions` (lower case), and what is left out."""
+        """The names of the files with one of the lower-case `extensions`, and the names that are left out."""
 
     def source(self, entries: Sequence[Entry], classes: Optional[tuple[str, ...]] = None) -> ListedSource:
         """The pictures of a list."""
@@ -93,7 +93,7 @@ class Folder:
         self.root = root
 
     def survey(self, extensions: Sequence[str] = EXTENSIONS) -> Survey:
-        """See Collection. OSError where a folder cannot be read."""
+        """See Collection. OSError if a folder cannot be read."""
         tree = FolderTree(self.root)
         return survey(
             tree.files,

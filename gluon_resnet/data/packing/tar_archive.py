@@ -1,4 +1,4 @@
-"""Pictures in a tar archive, plain or compressed, read where they stand; nothing is unpacked to the disk."""
+"""Pictures in a tar archive, plain or compressed, read in place; nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMPRESSED: tuple[tuple[bytes, str, _Opener], ...] = (
     (b"BZh", "bzip2", bz2.BZ2File),
     (b"\xfd7zXZ\0", "xz", lzma.LZMAFile),
 )
-# What people have instead, and what to do with it.
+# Other files that people try, and what to do with them.
 _OTHERS = (
     (b"PK\x03\x04", "a zip archive; unpack it with unzip, and pack the folder"),
     (b"\x28\xb5\x2f\xfd", "compressed by Zstandard; decompress it with zstd -d"),
@@ -35,47 +35,47 @@ _OTHERS = (
     (b"Rar!", "a RAR archive; unpack it, and pack the folder"),
     (
         b"\x0a\x23\xd7\xce",
-        "a record file; see --check, --join, --unpack and --salvage for what can be done with one",
+        "a record file, for which there are --check, --join, --unpack and --salvage",
     ),
-    (b"\xff\xd8\xff", "a JPEG image; name the folder that it is in"),
-    (b"\x89PNG", "a PNG image; name the folder that it is in"),
+    (b"\xff\xd8\xff", "a JPEG image; give the folder that it is in"),
+    (b"\x89PNG", "a PNG image; give the folder that it is in"),
 )
-_MAGIC = 8  # bytes tell them all apart
-# A header's name or list of attributes has a few KiB; longer ones are read to exhaust the memory.
+_MAGIC = 8  # bytes, which are enough to tell them all apart
+# A header's name or list of attributes takes a few KiB; longer ones are meant to exhaust the memory.
 _MOST_HEADER = 1 << 18
-_MOST_DIGITS = 300  # in a row: tarfile takes quadratic time for them, and no file's name has more letters
+_MOST_DIGITS = 300  # in a row: tarfile needs quadratic time for them, and no file name is longer
 _MOST_GLOBALS = 100  # attributes of all members, which tarfile copies for each of them
-_MOST_NESTED = 8  # tar archives one in the other
-# Members of a compressed archive: these, and one for each so many bytes. A picture has hundreds of bytes.
+_MOST_NESTED = 8  # tar archives inside one another
+# The most members of a compressed archive: a constant, and one per 32 bytes. A picture has hundreds of bytes.
 _MEMBERS, _LEAST_MEMBER = 10_000, 32
 
 
 class Member(NamedTuple):
-    """Where a file stands in the archive, once that is uncompressed."""
+    """The position of a file in the archive, once that is uncompressed."""
 
     offset: int
     size: int
 
 
 class TarArchive:
-    """The files in a tar archive. A member that is itself a ``.tar`` counts as a folder of its name.
+    """The files in a tar archive. A member that is itself a ``.tar`` counts as a folder of that name.
 
-    The archive is gone through once here, for the names, and read again later: it must be a file.
+    The archive is scanned once here, for the names, and read again later, so it must be a file.
 
     Attributes:
-        path: the archive.
-        ordered: it is compressed, and can only be read from its start.
+        path: the path of the archive.
+        ordered: whether it is compressed, and can only be read from its start.
 
     Raises:
         OSError: the archive cannot be opened.
-        DataError: it is no tar archive, or not a whole one.
+        DataError: the file is not a tar archive, or is truncated or damaged.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         with open(path, "rb", opener=regular_only) as stream:
             magic = stream.read(_MAGIC)
-            self._left = _MEMBERS + stream.seek(0, os.SEEK_END) // _LEAST_MEMBER  # members that there may be
+            self._left = _MEMBERS + stream.seek(0, os.SEEK_END) // _LEAST_MEMBER  # members still allowed
         for start, what in _OTHERS:
             if magic.startswith(start):
                 raise DataError(f"{path}: expected a folder or a tar archive, found {what}", path=path)
@@ -104,7 +104,7 @@ class TarArchive:
         return TarSource(self, entries, classes)
 
     def find(self, name: str) -> Union[Member, ImageError]:
-        """Where the file stands that `name`, or the link of this name, means; or why it does not."""
+        """The position of the file `name`, or of the file that the link `name` leads to; or why there is none."""
         target = name
         for _ in range(8):  # links to links
             member = self._members.get(target)
@@ -113,12 +113,12 @@ class TarArchive:
             if target not in self._links:
                 break
             target = self._links[target]
-        link = f"a link to {printable_name(target)}, which is not there"
+        link = f"a link to {printable_name(target)}, which does not exist"
         what = "there is no such member" if target == name else link
         return ImageError(f"{what} in {self.path}", path=self.path)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. In a compressed archive all before it are read, too."""
+        """The bytes of one file. In a compressed archive, everything before it is read, too."""
         member = self.find(name)
         if isinstance(member, ImageError):
             raise DataError(f"{name}: {member}", path=self.path)
@@ -126,7 +126,7 @@ class TarArchive:
             return self._read_at(stream, *member)
 
     def read_in_order(self, members: Sequence[Member]) -> Iterator[bytes]:
-        """The bytes of `members`, which are in the order of the archive, in one go."""
+        """The bytes of each of `members`, which must be in the order of the archive, in a single pass."""
         with self._open() as stream:
             for member in members:
                 yield self._read_at(stream, *member)
@@ -139,7 +139,7 @@ class TarArchive:
             except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
                 if self._compression is None or getattr(error, "errno", None) is not None:
                     raise
-                what = f"not a whole {self._compression[1]} file: {error}"
+                what = f"not a complete {self._compression[1]} file: {error}"
                 raise DataError(f"{self.path}: {what}", path=self.path) from None
 
     def _read_at(self, stream: IO[bytes], offset: int, size: int) -> bytes:
@@ -150,27 +150,27 @@ class TarArchive:
         return data
 
     def _scan(self, stream: IO[bytes], start: int, folder: str, depth: int) -> None:
-        """Note the members of the archive that `stream` is, as files in `folder`; it starts at `start` in ours."""
+        """Note the members of the archive `stream`, at offset `start` of the outermost one, as files in `folder`."""
         headers = cast(IO[bytes], _Headers(stream))
         last: Optional[tarfile.TarInfo] = None
         try:
             with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
                 while (info := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # which it keeps, a KiB for each
+                    tar.members.clear()  # type: ignore[attr-defined]  # which it would keep, at a KiB each
                     self._require_possible(tar, info, last, start)
                     last = info
                     self._note(tar, info, start, folder, depth)
-                # tarfile takes a damaged header, and the end of the file, for the end of the archive.
+                # tarfile mistakes a damaged header, and the end of the file, for the end of the archive.
                 stream.seek(tar.offset)
                 mark = stream.read(tarfile.BLOCKSIZE)
         except _DAMAGE as error:
             known = isinstance(error, (tarfile.TarError, _HeaderError))
-            reason = reason_of(error) if known else "headers that no program writes"
-            what = f"not a whole tar archive, or none: {reason}"
+            reason = reason_of(error) if known else "it has headers that no program writes"
+            what = f"not a tar archive, or not a complete one: {reason}"
             after = f" (after the member {printable_name(last.name)})" if last else ""
             raise DataError(f"{self._place(folder)}: {what}{after}", path=self.path) from None
         if mark != bytes(tarfile.BLOCKSIZE):
-            what = "expected a member of a tar archive or the mark of its end"
+            what = "expected a member of a tar archive or its end marker"
             found = (
                 "something else"
                 if len(mark) == tarfile.BLOCKSIZE
@@ -181,12 +181,12 @@ class TarArchive:
     def _require_possible(
         self, tar: tarfile.TarFile, info: tarfile.TarInfo, last: Optional[tarfile.TarInfo], start: int
     ) -> None:
-        """DataError unless it is a member behind the `last` one, of a size; and one of not too many."""
+        """Raise DataError unless `info` follows `last`, has a possible size, and is not one member too many."""
         self._left -= 1
         name = printable_name(info.name)
         if info.size < 0 or (last and info.offset <= last.offset):
             self._fail(
-                start + info.offset, f"the member {name} has a size of {info.size} bytes, which cannot be"
+                start + info.offset, f"the member {name} has a size of {info.size} bytes, which is impossible"
             )
         attributes = len(tar.pax_headers or ())
         if attributes > _MOST_GLOBALS:
@@ -210,7 +210,7 @@ class TarArchive:
         elif info.isreg() and full.lower().endswith(".tar"):
             if depth == _MOST_NESTED:
                 self._fail(
-                    start + info.offset, f"more than {_MOST_NESTED} tar archives stand one in the other"
+                    start + info.offset, f"more than {_MOST_NESTED} tar archives are nested in one another"
                 )
             inner = cast(IO[bytes], tar.extractfile(info))
             self._scan(inner, start + info.offset_data, full[: -len(".tar")], depth + 1)
@@ -227,10 +227,10 @@ class TarArchive:
 
 
 class _HeaderError(Exception):
-    """A header says something that no archive needs."""
+    """A header that no real archive has."""
 
 
-# What tarfile raises for headers that no program writes: of numbers that are none, or one before the other without end.
+# What tarfile raises for headers that no program writes, such as malformed numbers or endless chains of headers.
 _DAMAGE = (
     *(tarfile.TarError, _HeaderError, ValueError, LookupError, TypeError, OverflowError),
     *(AttributeError, RecursionError, MemoryError),
@@ -238,7 +238,7 @@ _DAMAGE = (
 
 
 class _Headers:
-    """An archive as tarfile reads it while it goes from header to header."""
+    """The archive's stream, limited to what tarfile needs to go from header to header."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -253,21 +253,21 @@ class _Headers:
         try:
             return self._stream.seek(offset, whence)
         except (OSError, OverflowError, ValueError):
-            raise _HeaderError(f"a header leads to offset {shown(offset)}, where nothing can be") from None
+            raise _HeaderError(f"a header points to the impossible offset {shown(offset)}") from None
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= _MOST_HEADER:
-            raise _HeaderError(f"a header of {shown(size)} bytes; at most {_MOST_HEADER} are read")
+            raise _HeaderError(f"a header has {shown(size)} bytes; at most {_MOST_HEADER} are allowed")
         data = self._stream.read(size)
-        long = size > tarfile.BLOCKSIZE  # else it takes no time
+        long = size > tarfile.BLOCKSIZE  # shorter ones take no time
         if long and max(map(len, re.findall(rb"\d+", data)), default=0) > _MOST_DIGITS:
-            raise _HeaderError(f"a header with more than {_MOST_DIGITS} digits in a row")
+            raise _HeaderError(f"a header has more than {_MOST_DIGITS} digits in a row")
         return data
 
 
 def _visible(paths: Iterable[str], hidden: set[str]) -> list[str]:
-    """Those of `paths` that are not hidden; to `hidden` goes what hides the others, a file or a folder."""
-    hides: dict[str, Optional[str]] = {}  # by folder, of which there are few
+    """Those of `paths` that are not hidden; the files or folders that hide the others are added to `hidden`."""
+    hides: dict[str, Optional[str]] = {}  # by folder, since there are few folders
 
     def hiding(path: str) -> Optional[str]:
         folder, name = posixpath.split(path)
@@ -290,8 +290,8 @@ def _visible(paths: Iterable[str], hidden: set[str]) -> list[str]:
 class TarSource:
     """The pictures of a list, in an archive; see ListedSource.
 
-    A compressed archive is read from start to end, so that its pictures come in its own order; those of
-    a plain one come in the list's.
+    A compressed archive is read from start to end, so its pictures come in its own order; those of a plain
+    archive come in the order of the list.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The images of a record file as files again, in a folder for each class."""
+"""Unpacks the images of a record file into files again, in one folder for each class."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MOST_NAME = 255  # bytes, in the file systems of today
 
 
 class Unpacked(NamedTuple):
-    """What has been written.
+    """The result of unpacking.
 
     Attributes:
-        images: their number.
-        folders: theirs.
-        others: the number of records that are no images.
-        renumbered: whether the classes get other labels when the folder is packed again.
+        images: the number of images.
+        folders: the number of folders.
+        others: the number of records that are not images.
+        renumbered: whether the classes will get different labels when the folder is packed again.
     """
 
     images: int
@@ -47,15 +47,16 @@ class Unpacked(NamedTuple):
 def unpack_records(path: str, folder: str) -> Unpacked:
     """Write the images in the record file `path` to ``folder/CLASS/KEY.jpg``, byte for byte.
 
-    The ending says what an image is: .jpg, .png …, .bin. CLASS is the name in NAME.classes beside NAME.rec, and
-    without that the label. Whatever a class is called, nothing is written outside `folder`: letters that could lead
-    there, or hide a folder, are written as in a URL. All is written to FOLDER.partial first, which is then renamed.
+    The ending depends on the format: .jpg, .png …, .bin. CLASS is the name in NAME.classes beside NAME.rec, or
+    the label if there is no such file. Whatever a class is called, nothing is written outside `folder`: characters
+    that could lead outside, or hide a folder, are escaped as in a URL. Everything is first written to FOLDER.partial,
+    which is then renamed.
 
     Raises:
-        UsageError: `folder` is not empty, or FOLDER.partial is there.
+        UsageError: `folder` is not empty, or FOLDER.partial exists.
         RecordError: a record cannot be read.
-        DataError: a label has no name, or a name is no folder's.
-        OSError: the folder cannot be written.
+        DataError: a label has no name, or a class name cannot be a folder's.
+        OSError: the folder cannot be written to.
     """
     file = RecordFile(path)
     folders = _ClassFolders(path)
@@ -63,13 +64,17 @@ def unpack_records(path: str, folder: str) -> Unpacked:
     if os.path.lexists(folder) and (
         not os.path.isdir(folder) or os.path.islink(folder) or os.listdir(folder)
     ):
-        raise UsageError(f"{folder}: expected a new or empty folder to unpack to, found something there")
+        raise UsageError(
+            f"{folder}: expected a new or empty folder to unpack to, found one with files, or a file"
+        )
     partial = folder + ".partial"
     os.makedirs(os.path.dirname(folder) or os.curdir, exist_ok=True)
     try:
         os.mkdir(partial)
     except FileExistsError:
-        raise UsageError(f"{partial}: a run that was ended has left this folder; remove it first") from None
+        raise UsageError(
+            f"{partial}: this folder was left by a run that was interrupted; remove it first"
+        ) from None
     try:
         made = set()
         for name, image, payload in _images(file, folders):
@@ -90,7 +95,7 @@ def unpack_records(path: str, folder: str) -> Unpacked:
 
 
 def _images(file: RecordFile, folders: _ClassFolders) -> Iterator[tuple[str, str, bytes]]:
-    """The name of the folder, that of the file, and its bytes."""
+    """For each image, the name of its folder, the name of its file, and its bytes."""
     positions = file.images
     digits = len(str(max(file.key(position) for position in positions)))
     for position in positions:
@@ -100,7 +105,7 @@ def _images(file: RecordFile, folders: _ClassFolders) -> Iterator[tuple[str, str
 
 
 class _ClassFolders:
-    """The folder of each class, by its label."""
+    """The folder of each class, by label."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -114,19 +119,19 @@ class _ClassFolders:
             for label, name in enumerate(self._names):
                 if first.setdefault(name, label) != label:
                     raise DataError(
-                        f"{names}: the labels {first[name]} and {label} have the same name, {printable(name)}",
+                        f"{names}: labels {first[name]} and {label} have the same name, {printable(name)}",
                         path=names,
                     )
 
     def of(self, label: float, key: int) -> str:
         if self._names is None:
-            # As short as float32 allows: 0.1, and not 0.10000000149.
+            # As short as float32 allows: 0.1, not 0.10000000149.
             name = str(int(label)) if label.is_integer() else str(np.float32(label))
         elif label.is_integer() and 0 <= label < len(self._names):
             name = self._names[int(label)]
         else:
             raise DataError(
-                f"{self._path}: key {key}: expected one of {len(self._names)} classes, found the label {label:g}",
+                f"{self._path}: key {key}: expected one of {len(self._names)} classes, found label {label:g}",
                 path=self._path,
                 key=key,
             )
@@ -134,7 +139,7 @@ class _ClassFolders:
         return name
 
     def renumbered(self) -> bool:
-        """Whether the labels used are other than those of the names in their order."""
+        """Whether the labels used differ from those that the sorted names would get."""
         names = sorted(self.used.values(), key=lambda name: name.split("/"))
         return dict(enumerate(names)) != self.used
 
@@ -142,14 +147,14 @@ class _ClassFolders:
         folder = "/".join(map(_harmless, name.split("/")))
         if any(len(os.fsencode(part)) > _MOST_NAME for part in folder.split("/")):
             raise DataError(
-                f"{self._path}: the name of a class is too long for a folder: {printable(name, 43)}",
+                f"{self._path}: this class name is too long for a folder: {printable(name, 43)}",
                 path=self._path,
             )
         return folder
 
 
 def _harmless(part: str) -> str:
-    """`part` as the name of a folder that stays where it is put, is seen, and is no other part's."""
+    """`part` as a folder's name that stays inside its parent, is not hidden, and is unique to `part`."""
     if part == "":
         return "%"
     escaped = "".join(quote(c, safe="") if c in "%\\" or not c.isprintable() else c for c in part)

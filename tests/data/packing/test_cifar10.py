@@ -133,17 +133,17 @@ def test_malicious_pickles_do_not_run(tmp_path: pathlib.Path) -> None:
         (
             "test_batch",
             b"\x80\x02}(N" + b"q\0h\0\x86" * 60 + b"Nu.",
-            "keys that are neither names nor numbers",
+            "keys that are neither strings nor numbers",
         ),
         (
             "test_batch",
             b"\x80\x02}N" + b"q\0h\0\x86" * 60 + b"Ns.",
-            "keys that are neither names nor numbers",
+            "keys that are neither strings nor numbers",
         ),
         (
             "test_batch",
             b"\x80\x02(N" + b"q\0h\0\x86" * 60 + b"Nd.",
-            "keys that are neither names nor numbers",
+            "keys that are neither strings nor numbers",
         ),
         ("test_batch", b"\x80\x04\x8f(N" + b"q\0h\0\x86" * 60 + b"\x90.", "not a Python batch"),
         ("test_batch", b"\x80\x02}(U\x04data]U\x06labels]u.", "expected an array of images"),

@@ -114,7 +114,7 @@ def test_pairs_that_are_not_whole(tmp_path: pathlib.Path) -> None:
         idx_sources(str(tmp_path))
     write_pair(tmp_path, "train", 3)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"")
-    with pytest.raises(DataError, match="is there, too; remove one"):
+    with pytest.raises(DataError, match="is also there; remove one"):
         idx_sources(str(tmp_path))
     for path in tmp_path.glob("train-labels*"):
         path.unlink()

@@ -115,7 +115,7 @@ def test_new_pictures_and_classes_are_packed(
     assert (tmp_path / "p.classes").read_text() == "ape\ncat\ndog\nowl\n"
     (pets / "ape" / "1.jpg").rename(pets / "ape" / "2.jpg")
     im2rec(tmp_path / "p", pets)
-    assert "(13 pictures as then, but of other names)" in capsys.readouterr().out
+    assert "(13 pictures as then, but with other names)" in capsys.readouterr().out
 
 
 def test_another_folder_and_a_moved_one(

@@ -73,14 +73,15 @@ def test_join_refuses_what_does_not_belong_together(tmp_path: pathlib.Path) -> N
             r"longer|other.*: label 1 is the class 'd\\x1bg' here and 'dog' in",
             {"classes": ("cat", "d\x1bg")},
         ),
-        ("unnamed", r"unnamed\.rec: has no names of classes to compare with those of .*a\.rec; if its", {}),
+        ("unnamed", r"unnamed\.rec: has no class names to compare with those of .*a\.rec; if its", {}),
     ):
         b = write_records(tmp_path / name, image, **attributes)
         with pytest.raises(DataError, match=message):
             main([str(tmp_path / "new"), "--join", str(a), str(b)])
     wide = write_records(tmp_path / "wide", Picture(0, (1.0, 2.0), "x", image), classes=("cat", "dog"))
     with pytest.raises(
-        DataError, match=r"expected as many labels in all files, found 1 in .* and 2 in .*wide\.rec"
+        DataError,
+        match=r"expected the same number of labels in all files, found 1 in .* and 2 in .*wide\.rec",
     ):
         main([str(tmp_path / "new"), "--join", str(a), str(wide)])
     lists = write_records(
@@ -113,11 +114,11 @@ def test_nothing_that_is_there_is_written_over(tmp_path: pathlib.Path) -> None:
         ),
         (
             ["--unpack", paths[0], str(tmp_path)],
-            "expected a new or empty folder to unpack to, found something there",
+            "expected a new or empty folder to unpack to, found one with files, or a file",
         ),
         (
             ["--unpack", paths[0], paths[1]],
-            "expected a new or empty folder to unpack to, found something there",
+            "expected a new or empty folder to unpack to, found one with files, or a file",
         ),
     ):
         with pytest.raises(UsageError, match=message):
@@ -234,11 +235,11 @@ def test_no_class_leads_out_of_the_folder(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("names", "labels", "message"),
     [
-        (("cat", "cat"), (0, 1), "the labels 0 and 1 have the same name, cat"),
-        (("c" * 300,), (0,), "the name of a class is too long for a folder: ccc"),
-        (("cat",), (0, 1), "key 1: expected one of 1 classes, found the label 1"),
-        (("cat",), (0, 0.5), "key 1: expected one of 1 classes, found the label 0.5"),
-        (("cat",), (0, float("nan")), "key 1: expected one of 1 classes, found the label nan"),
+        (("cat", "cat"), (0, 1), "labels 0 and 1 have the same name, cat"),
+        (("c" * 300,), (0,), "this class name is too long for a folder: ccc"),
+        (("cat",), (0, 1), "key 1: expected one of 1 classes, found label 1"),
+        (("cat",), (0, 0.5), "key 1: expected one of 1 classes, found label 0.5"),
+        (("cat",), (0, float("nan")), "key 1: expected one of 1 classes, found label nan"),
         (("cat", "cat/0.bin"), (0, 1), "two images, or an image and a class, have the same name"),
         (("cat", "cat/1.bin"), (1, 0), "two images, or an image and a class, have the same name"),
     ],
@@ -256,7 +257,9 @@ def test_what_cannot_be_unpacked_leaves_nothing(
         im2rec(path, "--unpack", tmp_path / "out")
         assert len(os.listdir(tmp_path / "out")) == len(labels)
         (tmp_path / "new.partial").mkdir()
-        with pytest.raises(UsageError, match=r"new\.partial: a run that was ended has left this folder"):
+        with pytest.raises(
+            UsageError, match=r"new\.partial: this folder was left by a run that was interrupted"
+        ):
             main([str(path), "--unpack", str(tmp_path / "new")])
 
 
@@ -390,7 +393,7 @@ def test_salvage_names_all_that_is_lost(tmp_path: pathlib.Path, capsys: Capture)
 @pytest.mark.parametrize("data", [b"", b"abc", b"no records" * 1000, MAGIC, MAGIC * 1000, bytes(4096)])
 def test_salvage_where_nothing_is_whole(tmp_path: pathlib.Path, data: bytes) -> None:
     (tmp_path / "p.rec").write_bytes(data)
-    with pytest.raises(RecordError, match=r"p\.rec: has no whole record"):
+    with pytest.raises(RecordError, match=r"p\.rec: the file has no intact record"):
         main(["--salvage", str(tmp_path / "p"), str(tmp_path / "s")])
     assert not list(tmp_path.glob("s*"))
 

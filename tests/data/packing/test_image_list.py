@@ -55,17 +55,23 @@ def test_a_list_is_read_back(tmp_path: pathlib.Path) -> None:
     ("line", "message"),
     [
         ("5\tx.jpg", "expected KEY<tab>LABEL<tab>PATH, found '5.tx.jpg'"),
-        ("x\t1\tx.jpg", "expected a whole number as key, found 'x'"),
+        ("x\t1\tx.jpg", "expected a whole number as the key, found 'x'"),
         ("-1\t1\tx.jpg", "expected a key from 0 to 2.63 - 1, found -1"),
-        ("9\tcat\tx.jpg", r"expected numbers as labels, found \['cat'\]"),
-        ("9\tnan\tx.jpg", "expected labels that a record can hold, found nan, which is no number"),
-        ("9\t0\t-inf\tx.jpg", "expected labels that a record can hold, found -inf, which is no number"),
-        ("9\t1e39\tx.jpg", "expected labels that a record can hold, found 1e39, which is beyond float32"),
+        ("9\tcat\tx.jpg", r"expected numbers as the labels, found \['cat'\]"),
+        ("9\tnan\tx.jpg", "expected labels that a record can hold, found nan, which is not a finite number"),
+        (
+            "9\t0\t-inf\tx.jpg",
+            "expected labels that a record can hold, found -inf, which is not a finite number",
+        ),
+        (
+            "9\t1e39\tx.jpg",
+            "expected labels that a record can hold, found 1e39, which is out of float32's range",
+        ),
         (
             "9\t16777217\tx.jpg",
-            "expected labels that a record can hold, found 16777217, which is 16777216 in float32",
+            "expected labels that a record can hold, found 16777217, which becomes 16777216 in float32",
         ),
-        ("3\t1\tx.jpg", "line 1 has the key 3, too"),
+        ("3\t1\tx.jpg", "line 1 already has the key 3"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: pathlib.Path, line: str, message: str) -> None:

@@ -71,8 +71,8 @@ def test_other_endings_are_counted_and_empty_classes_told(tmp_path: pathlib.Path
         assert paths == ["c/deep/1.jpg"]
         assert list(left_out.lines()) == [
             "left out: 8 files with other endings (3 .heic, 2 .gif, 1 without an ending, 1 .\\u0007, 1 .txt); "
-            "--exts takes others",
-            "left out: 3 folders without a picture that is taken, so not among the classes (\\u001b[31m, a, b)",
+            "choose the endings with --exts",
+            "left out: 3 folders without a picture that is taken, and thus not classes (\\u001b[31m, a, b)",
         ]
     (tmp_path / "tree" / "empty").mkdir()
     assert Folder(str(tmp_path / "tree")).survey().left_out.without == ["\x1b[31m", "a", "b", "empty"]
@@ -87,7 +87,7 @@ def test_the_summary_counts_them(tmp_path: pathlib.Path, capsys: Capture) -> Non
         path.write_bytes(cv2.imencode(f".{kind}", np.full((9, 9, 3), i, np.uint8))[1].tobytes())
     im2rec(tmp_path / "p", tmp_path / "in")
     said = capsys.readouterr().out
-    assert "left out: 1 file with other endings (1 .gif); --exts takes others\n" in said
+    assert "left out: 1 file with other endings (1 .gif); choose the endings with --exts\n" in said
     assert "p.rec: 7 records in 1 classes" in said
     assert said.endswith(f"{tmp_path / 'in'}: 1 left out, as told above\n")
     im2rec(tmp_path / "q", tmp_path / "in", "--pass-through")
@@ -131,7 +131,7 @@ def test_links_to_folders_above_end(tmp_path: pathlib.Path, capsys: Capture) -> 
     assert links(left_out) == (["a/to1", "a/to2", "b/to1", "b/to2", "b/to3"], [])
     im2rec(tmp_path / "p", root)
     assert (
-        "left out: 5 links to folders that are taken by another way or hold the root (a/to1,"
+        "left out: 5 links to folders that are reached another way or contain the root (a/to1,"
         in capsys.readouterr().out
     )
     assert (tmp_path / "p.classes").read_text() == "a\nb\n"
@@ -194,7 +194,7 @@ def test_other_compressions(tmp_path: pathlib.Path, compress: object) -> None:
     whole = compress(data)  # type: ignore[operator]
     for wrong in (whole[:4000], whole[:2000], whole[:1000] + os.urandom(200) + whole[1200:]):
         (tmp_path / "t").write_bytes(wrong)
-        with pytest.raises(DataError, match=r"t: (not a whole (bzip2|xz) file|.*cut short)"):
+        with pytest.raises(DataError, match=r"t: (not a complete (bzip2|xz) file|.*cut short)"):
             TarArchive(str(tmp_path / "t")).read("a/1.jpg")
 
 
@@ -204,7 +204,7 @@ def test_other_compressions(tmp_path: pathlib.Path, compress: object) -> None:
         (b"PK\x03\x04", "a zip archive; unpack it with unzip, and pack the folder"),
         (b"\x28\xb5\x2f\xfd", "compressed by Zstandard; decompress it with zstd -d"),
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-        (b"\x0a\x23\xd7\xce", "a record file; see --check"),
+        (b"\x0a\x23\xd7\xce", "a record file, for which there are --check"),
         (b"\xff\xd8\xff\xe0", "a JPEG image; name the folder"),
     ],
 )
@@ -228,8 +228,8 @@ def test_headers_cost_no_more_than_the_archive(tmp_path: pathlib.Path) -> None:
     for data, message in (
         (header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), "a header of 1099511627776 bytes; at most"),
         (header("x", 1 << 40, tarfile.XHDTYPE), "a header of 1099511627776 bytes; at most"),
-        (header("x.jpg", 1 << 62), "a header leads to offset .*, where nothing can be"),
-        (pathlib.Path(nested).read_bytes(), "more than 8 tar archives stand one in the other"),
+        (header("x.jpg", 1 << 62), "a header points to the impossible offset"),
+        (pathlib.Path(nested).read_bytes(), "more than 8 tar archives are nested in one another"),
     ):
         (tmp_path / "t").write_bytes(data + bytes(1024))
         with pytest.raises(DataError, match=message):

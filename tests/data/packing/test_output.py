@@ -170,7 +170,7 @@ pack(Slow(), sys.argv[2])
 
 def test_outputs_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
     source = Pictures(*jpegs(1))
-    with pytest.raises(DataError, match="none: there is no such folder to write to"):
+    with pytest.raises(DataError, match="none: the folder to write to does not exist"):
         pack(source, str(tmp_path / "none" / "p"))
     (tmp_path / "p.idx").mkdir()
     with pytest.raises(DataError, match=r"p\.idx: a folder of this name is in the way"):

@@ -82,7 +82,7 @@ def test_links(tmp_path: pathlib.Path) -> None:
     archive = TarArchive(str(tmp_path / "t"))
     read = contents(archive.source(list_by_folder([*archive.survey().paths, "c/none.jpg"])))
     assert [read[f"{name}.jpg"] for name in ("a/1", "b/1", "b/2", "b/3")] == [b"data"] * 4
-    assert "a link to /elsewhere.jpg, which is not there" in str(read["b/4.jpg"])
+    assert "a link to /elsewhere.jpg, which does not exist" in str(read["b/4.jpg"])
     assert isinstance(read["b/5.jpg"], ImageError)
     assert "there is no such member" in str(read["c/none.jpg"])
 
@@ -104,11 +104,11 @@ def test_damaged_archives(tmp_path: pathlib.Path, compressed: bool) -> None:
     assert "cut short" in failure(whole[: 512 + 3072])  # at the end of a member
     torn = whole[:3600] + b"xxxx" + whole[3604:]
     assert "at offset 3584: expected a member of a tar archive" in failure(torn)
-    assert "not a whole tar archive, or none: invalid header" in failure(b"no tar archive" * 100)
+    assert "not a tar archive, or not a complete one: invalid header" in failure(b"no tar archive" * 100)
     if compressed:
-        assert "not a whole gzip file" in failure(whole, cut=-100)
+        assert "not a complete gzip file" in failure(whole, cut=-100)
         path.write_bytes(b"\x1f\x8bnonsense")
-        with pytest.raises(DataError, match="not a whole gzip file"):
+        with pytest.raises(DataError, match="not a complete gzip file"):
             TarArchive(str(path))
 
 
