@@ -16,6 +16,7 @@ from gluon_resnet.cli.train import options as train_options
 from gluon_resnet.cli.train.foreign import translated
 from gluon_resnet.cli.train.foreign_flags import DATA, FIT, GLUONCV, Flag
 from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
+from tests.support.documents import commands
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "coming_from_mxnet.md"
@@ -83,9 +84,7 @@ def test_every_option_that_the_page_names_is_there() -> None:
 
 
 def test_the_command_of_the_page_is_one_of_ours() -> None:
-    (command,) = re.findall(
-        r"^    python3 tools/train.py ((?:[^\n]*\\\n)*[^\n]*)", PAGE.read_text(), re.MULTILINE
-    )
-    args = train_options.parser().parse_args(translated(shlex.split(command.replace("\\\n", " "))))
+    (command,) = commands(PAGE.read_text(encoding="utf-8"))
+    args = train_options.parser().parse_args(translated(shlex.split(command)[2:]))
     assert (args.network, args.gpus, args.mom, args.lr_step_epochs) == ("resnet50_v1b", (0,), 0.9, (30, 60))
     assert args.model_prefix == "runs/resnet50_v1b"

@@ -10,18 +10,16 @@ from typing import Optional
 
 import pytest
 
+from tests.support.documents import PAGES, without_blocks
 from tests.support.paths import ROOT
 
-DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/README.md")]
-)
+DOCUMENTS = sorted({*PAGES, *ROOT.glob("results/**/README.md")})
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 SOURCES = {".py", ".pyi", ".h", ".cc"}
 
 
 def prose(path: pathlib.Path) -> str:
-    """A document without its blocks of code between fences."""
-    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return without_blocks(path.read_text(encoding="utf-8"))
 
 
 def anchors(path: pathlib.Path) -> set[str]:

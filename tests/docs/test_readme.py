@@ -1,4 +1,4 @@
-"""The README's commands work as they stand there, in a clone where `make demo` has been."""
+"""The commands of the README and of docs/guide.md work as they stand, in a clone where `make demo` has been."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ import venv
 import pytest
 
 from gluon_resnet.card import ModelCard
+from tests.support.documents import blocks, commands, read, section
 from tests.support.paths import ROOT
 from tests.support.pictures import encode, picture
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = read("README.md")
+GUIDE = read("docs/guide.md")
 # What makes a training of minutes one of seconds. With 8 pictures of noise the recipes' own rates can end in numbers
 # that are not finite.
 SHORT = [
@@ -38,15 +40,10 @@ SHORT = [
 TINY = {"cifar10": "--nets plain8", "imagenet": "--nets resnet18 --epochs 1"}
 
 
-def commands(text: str = README) -> list[str]:
-    """The indented lines of a document outside of its code blocks, each as it is typed."""
-    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    return re.findall(r"^    (\S(?:[^\n]*\\\n)*[^\n]*)", text, re.MULTILINE)
-
-
-def snippets() -> list[str]:
-    """The README's Python code."""
-    return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def snippet(text: str, word: str) -> str:
+    """The Python code of a page with this word in it."""
+    (code,) = [block.text for block in blocks(text) if block.language == "python" and word in block.text]
+    return code
 
 
 class Clone:
@@ -60,7 +57,9 @@ class Clone:
 
     def type(self, line: str) -> None:
         """Type a command, a training shortened; it must succeed."""
-        words = shlex.split(line.replace("\\\n", " "))
+        words = shlex.split(line)
+        if words[:2] == ["git", "clone"]:
+            return  # this is the clone
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
             return
@@ -113,8 +112,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             for path in sorted(label.iterdir())[most:]:
                 path.unlink()
     result = Clone(folder, done.stdout)
-    begin = README.index("## From pictures to predictions")
-    for line in commands(README[begin : README.index("**Pack**", begin)]):
+    for line in commands(section(GUIDE, "Trying the commands")):
         result.type(line)  # which puts the digits in the place of the reader's pictures
     return result
 
@@ -133,8 +131,7 @@ def answers(folder: pathlib.Path, server: list[str], environment: dict[str, str]
 
 
 def test_what_a_stranger_types_first(clone: Clone) -> None:
-    begin = README.index("## From a checkpoint to a program")
-    for line in commands(README[begin : README.index("**Export**", begin)]):
+    for line in commands(section(README, "Your own pictures")):
         clone.type(line)
     clone.type("python3 -m gluon_resnet doctor")
     next_steps = clone.demo[clone.demo.index("\nNext, your own pictures") :]
@@ -162,17 +159,17 @@ def test_the_demo_tells_one_error_that_of_the_exported_network(clone: Clone) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_command_of_the_readme(clone: Clone) -> None:
-    typed = commands()
+def test_every_command_of_the_readme_and_the_guide(clone: Clone) -> None:
+    typed = [*commands(README), *commands(GUIDE)]
     for line in typed:
         clone.type(line)
     tools = {path.name for path in (ROOT / "tools").glob("*.py")}
     assert tools <= set(re.findall(r"\w+\.py", " ".join(typed)))
     assert "python3 -m gluon_resnet doctor" in typed
     assert any(line.startswith("build/") for line in typed)
-    (snippet,) = [code for code in snippets() if "Predictor" in code]
+    code = snippet(GUIDE, "Predictor")
     done = subprocess.run(
-        [".venv/bin/python", "-c", f"{snippet}\nprint(predictor.features(['picture.jpg']).shape)"],
+        [".venv/bin/python", "-c", f"{code}\nprint(predictor.features(['picture.jpg']).shape)"],
         cwd=clone.folder,
         env=clone.environment,
         capture_output=True,
@@ -187,9 +184,12 @@ def test_the_loader_snippet_of_the_readme(tmp_path: pathlib.Path) -> None:
     from tests.support.pictures import write_records
 
     write_records(tmp_path / "train.rec", [encode(picture(32, 32))] * 3)
-    (snippet,) = [code for code in snippets() if "Loader" in code]
     names: dict = {"torch": torch}
-    code = snippet.replace("range(90)", "range(2)").replace('"train.rec"', repr(str(tmp_path / "train.rec")))
+    code = (
+        snippet(README, "Loader")
+        .replace("range(90)", "range(2)")
+        .replace('"train.rec"', repr(str(tmp_path / "train.rec")))
+    )
     exec(code, names)
     assert tuple(names["images"].shape) == (256, 3, 224, 224)
     assert names["labels"].tolist()[:3] != []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import pathlib
-import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 
 from gluon_resnet.deploy import Predictor
 from tests.support.deployed import DAMAGES, Model, damaged_copy, make_model, write_images
+from tests.support.documents import blocks, read
 from tests.support.paths import ROOT
 from tests.support.pictures import encode, picture
 from tests.support.serve_clients import metric
@@ -71,8 +71,8 @@ def test_many_clients_get_what_the_predictor_says(
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
 def test_the_guides_questions_are_answered(server: Server, tmp_path: pathlib.Path) -> None:
-    guide = (ROOT / "docs" / "serving.md").read_text()
-    block = next(block for block in re.findall("```bash\n(.*?)```", guide, re.DOTALL) if "curl" in block)
+    guide = read("docs/serving.md")
+    block = next(block.text for block in blocks(guide) if "curl" in block.text)
     (tmp_path / "cat.jpg").write_bytes(encode(picture(60, 80)))
     (tmp_path / "dog.png").write_bytes(encode(picture(90, 70), ".png"))
     found = []
