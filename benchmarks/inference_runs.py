@@ -103,7 +103,7 @@ def program_on_files(job: Job, end: str = "") -> Iterator[None]:
     """Our C++ program, which reads names from a pipe: it always has those of the next batch."""
     if job.program is None:
         raise ImportError("the C++ program is not built: make predict")
-    sizes = ["--batch", str(job.batch_size), "--threads", str(job.threads), "--topk", "1"]
+    sizes = ["--batch-size", str(job.batch_size), "--threads", str(job.threads), "--top-k", "1"]
     process = subprocess.Popen(
         [job.program, job.prefix + end, "--stdin", "--json", *sizes],
         stdin=subprocess.PIPE,

@@ -185,7 +185,14 @@ def serving(
     prefix: str, batch: int, checkout: pathlib.Path = ROOT, program: Sequence[str] = ("tools/serve.py",)
 ) -> Iterator[Server]:
     """A checkout's tools/serve.py as a process."""
-    options = ["--model", str(pathlib.Path(prefix).resolve()), "--port", "0", "--batch", str(batch)]
+    options = [
+        "--model-prefix",
+        str(pathlib.Path(prefix).resolve()),
+        "--port",
+        "0",
+        "--batch-size",
+        str(batch),
+    ]
     command = [sys.executable, *program, *options]
     process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True)
     try:

@@ -19,22 +19,22 @@ MODEL_PREFIX-0000.params; class names and preprocessing are read from MODEL_PREF
 IMAGE is a JPEG or PNG file, a folder that is searched for *.jpg, *.jpeg and *.png, or a record
 file, *.rec. Bad images are reported and the rest goes on; the exit status is then 1.
 
-  --stdin         more names on standard input, one a line; answered while they come
-  --batch N       how many images go through the network at once (default: 16)
-  --threads N     how many threads decode and compute (default: the processors)
-  --topk K        how many classes (default: 5)
-  --logits        print the network's outputs instead, in the order of the classes
-  --json          print an object a line
-  --help          show this
+  --stdin              more names on standard input, one a line; answered while they come
+  --batch-size N       how many images go through the network at once (default: 16)
+  --threads N          how many threads decode and compute (default: the processors)
+  --top-k K            how many classes (default: 5)
+  --logits             print the network's outputs instead, in the order of the classes
+  --json               print an object a line
+  --help               show this
 
 For a model without MODEL_PREFIX-model.json:
 
-  --size N        side of the centre crop, in pixels
-  --resize N      shorter side before the crop (default: as it is)
-  --classes FILE  names, one per line (default: numbers)
+  --image-shape 3,N,N  shape of the center crop
+  --resize N           shorter side before the crop, in pixels (default: as it is)
+  --class-names FILE   names, one a line (default: numbers)
 
 example:
-  predict pets picture.jpg --topk 2
+  predict pets picture.jpg --top-k 2
 )";
 
 namespace {
@@ -53,21 +53,37 @@ int parse_number(const char* name, const char* text, int most) {
   return value;
 }
 
+// The side of a square crop, written as the shape 3,N,N (or N, as earlier versions had it).
+int parse_image_shape(const std::string& text) {
+  const size_t comma = text.rfind(',');
+  const std::string side = comma == std::string::npos ? text : text.substr(comma + 1);
+  if (comma != std::string::npos && text != concat("3,", side, ",", side)) {
+    fail_usage(
+        concat("--image-shape: expected 3,N,N, found '", text, "': crops are square and RGB"));
+  }
+  return parse_number("image-shape", side.c_str(), kMaxSide);
+}
+
 }  // namespace
 
 CommandLine parse_command_line(int argc, char** argv) {
   constexpr int kMaxBatch = 1 << 16;
   constexpr int kMaxThreads = 1 << 10;
-  enum { kBatch = 1, kThreads, kTopk, kStdin, kLogits, kJson, kHelp, kSize, kResize, kClasses };
-  const option kOptions[] = {{"batch", required_argument, nullptr, kBatch},
+  enum { kBatch = 1, kThreads, kTopK, kStdin, kLogits, kJson, kHelp, kShape, kResize, kClasses };
+  const option kOptions[] = {{"batch-size", required_argument, nullptr, kBatch},
                              {"threads", required_argument, nullptr, kThreads},
-                             {"topk", required_argument, nullptr, kTopk},
+                             {"top-k", required_argument, nullptr, kTopK},
                              {"stdin", no_argument, nullptr, kStdin},
                              {"logits", no_argument, nullptr, kLogits},
                              {"json", no_argument, nullptr, kJson},
                              {"help", no_argument, nullptr, kHelp},
-                             {"size", required_argument, nullptr, kSize},
+                             {"image-shape", required_argument, nullptr, kShape},
                              {"resize", required_argument, nullptr, kResize},
+                             {"class-names", required_argument, nullptr, kClasses},
+                             // Of earlier versions, and not in the help:
+                             {"batch", required_argument, nullptr, kBatch},
+                             {"topk", required_argument, nullptr, kTopK},
+                             {"size", required_argument, nullptr, kShape},
                              {"classes", required_argument, nullptr, kClasses},
                              {nullptr, 0, nullptr, 0}};
   CommandLine line;
@@ -77,13 +93,13 @@ CommandLine parse_command_line(int argc, char** argv) {
   for (int which; (which = ::getopt_long(argc, argv, ":", kOptions, nullptr)) != -1;) {
     switch (which) {
       case kBatch:
-        line.batch_size = parse_number("batch", optarg, kMaxBatch);
+        line.batch_size = parse_number("batch-size", optarg, kMaxBatch);
         break;
       case kThreads:
         line.threads = parse_number("threads", optarg, kMaxThreads);
         break;
-      case kTopk:
-        line.topk = parse_number("topk", optarg, 1 << 30);
+      case kTopK:
+        line.top_k = parse_number("top-k", optarg, 1 << 30);
         break;
       case kStdin:
         line.standard_input = true;
@@ -97,8 +113,8 @@ CommandLine parse_command_line(int argc, char** argv) {
       case kHelp:
         line.help = true;
         return line;
-      case kSize:
-        card.size = parse_number("size", optarg, kMaxSide);
+      case kShape:
+        card.size = parse_image_shape(optarg);
         break;
       case kResize:
         card.resize = parse_number("resize", optarg, kMaxSide);
@@ -117,10 +133,12 @@ CommandLine parse_command_line(int argc, char** argv) {
   line.images.assign(argv + optind + 1, argv + argc);
   if (line.images.empty() && !line.standard_input) fail_usage("expected images");
   if (card.size == 0 && (card.resize != 0 || !classes.empty())) {
-    fail_usage("--resize and --classes are for a model without card: give --size, too");
+    fail_usage(concat("--", card.resize != 0 ? "resize" : "class-names",
+                      " is for a model without PREFIX-model.json: give --image-shape, too"));
   }
   if (card.resize != 0 && card.resize < card.size) {
-    fail_usage(concat("--resize: expected at least --size (", card.size, "), found ", card.resize));
+    fail_usage(concat("--resize: expected at least the side of --image-shape (", card.size,
+                      "), found ", card.resize));
   }
   if (card.size != 0) {
     if (!classes.empty()) card.classes = read_classes(classes);

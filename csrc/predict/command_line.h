@@ -17,7 +17,7 @@ struct CommandLine {
   bool standard_input = false;
   int batch_size = 16;
   int threads = 0;  // 0: the processors that the process may use
-  int topk = 5;
+  int top_k = 5;
   std::string prefix;               // of the model
   std::optional<ModelCard> card;    // without: PREFIX-model.json
   std::vector<std::string> images;  // files, folders, record files

@@ -43,8 +43,9 @@ void require_open(int descriptor, const char* name) {
 void require_model(const CommandLine& line) {
   const std::string card = line.prefix + "-model.json";
   if (line.card || ::access(card.c_str(), F_OK) == 0) return;
-  throw Error(ErrorKind::kSystem, concat(card, ": ", std::strerror(errno),
-                                         ": name what tools/export.py wrote, or give --size"));
+  throw Error(ErrorKind::kSystem,
+              concat(card, ": ", std::strerror(errno),
+                     ": name what tools/export.py wrote, or give --image-shape"));
 }
 
 int predict(const CommandLine& line) {
@@ -62,7 +63,7 @@ int predict(const CommandLine& line) {
   };
   PredictionRun run(&source, make_predictor, static_cast<size_t>(predictors),
                     static_cast<size_t>(threads));
-  const PrintOptions options{line.json, line.logits, static_cast<size_t>(line.topk)};
+  const PrintOptions options{line.json, line.logits, static_cast<size_t>(line.top_k)};
   size_t images = 0, bad = 0;
   while (const auto prediction = run.next()) {
     ++images;

@@ -45,7 +45,7 @@ std::string format_json(const PrintOptions& options, const std::vector<std::stri
     for (const float logit : prediction.logits) values.push_back(number(logit));
     line += ", \"logits\": " + list(values);
   } else {
-    for (const auto& [label, probability] : most_probable(prediction.logits, options.topk)) {
+    for (const auto& [label, probability] : most_probable(prediction.logits, options.top_k)) {
       values.push_back(concat("{\"label\": ", label, ", \"name\": ", quoted(classes[label]),
                               ", \"probability\": ", number(probability), "}"));
     }
@@ -69,7 +69,7 @@ std::string format_prediction(const PrintOptions& options, const std::vector<std
     }
     return text + "\n";
   }
-  for (const auto& [label, probability] : most_probable(prediction.logits, options.topk)) {
+  for (const auto& [label, probability] : most_probable(prediction.logits, options.top_k)) {
     std::snprintf(start, sizeof(start), "%7.2f %%  ", 100 * probability);
     text += start + printable(classes[label]) + "\n";
   }

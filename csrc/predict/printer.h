@@ -13,7 +13,7 @@ namespace gluon_resnet {
 struct PrintOptions {
   bool json = false;
   bool logits = false;
-  size_t topk = 5;
+  size_t top_k = 5;
 };
 
 // Whole lines; of a bad image nothing, unless it is JSON.

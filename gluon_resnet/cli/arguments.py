@@ -10,6 +10,11 @@ MAX_SIDE = 1 << 14  # pixels, of a crop
 _FLOAT_MAX = sys.float_info.max
 
 
+def one_spelling(action: argparse.Action) -> None:
+    """Show an option by its first spelling alone; the others, of earlier versions, are taken all the same."""
+    action.option_strings = action.option_strings[:1]
+
+
 def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
     """An argparse type: a number from `low` to `high`, and finite."""
 
@@ -43,13 +48,13 @@ def numbers(
     return parse
 
 
-def colours(text: str) -> tuple[float, float, float]:
+def colors(text: str) -> tuple[float, float, float]:
     """An argparse type: a number for each of red, green and blue, of any sign."""
     red, green, blue = numbers(float, 3, -_FLOAT_MAX)(text)
     return red, green, blue
 
 
-colours.__name__ = "list of numbers"
+colors.__name__ = "list of numbers"
 
 
 def epoch(text: str) -> Union[int, str]:
@@ -74,8 +79,11 @@ def shorter_sides(text: str) -> tuple[int, ...]:
 
 
 def image_size(text: str) -> int:
-    """An argparse type: the side of a square crop, written as the shape 3,N,N."""
-    channels, height, width = numbers(int, 3)(text)
-    if channels != 3 or height != width or height < 1:
-        raise argparse.ArgumentTypeError(f"expected 3,N,N, found {text!r}: crops are square and RGB")
+    """An argparse type: the side of a square crop, written as the shape 3,N,N (or N, as earlier versions had it)."""
+    sizes = numbers(int)(text)
+    channels, height, width = (3, *sizes * 2) if len(sizes) == 1 else numbers(int, 3)(text)
+    if channels != 3 or height != width or not 1 <= height <= MAX_SIDE:
+        raise argparse.ArgumentTypeError(
+            f"expected 3,N,N with N from 1 to {MAX_SIDE}, found {text!r}: crops are square and RGB"
+        )
     return height

@@ -12,7 +12,7 @@ from typing import Optional
 import numpy as np
 
 from gluon_resnet.card import ModelCard, note_of_fractions
-from gluon_resnet.cli.arguments import colours, epoch, image_size, number
+from gluon_resnet.cli.arguments import colors, epoch, image_size, number, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.convert import (
@@ -28,10 +28,11 @@ from gluon_resnet.convert import (
     write_weights,
 )
 from gluon_resnet.data import EvalTransform
+from gluon_resnet.data.class_names import read_class_names
 from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.evaluation.card_entries import card_versions
-from gluon_resnet.files import regular_only, sha256
+from gluon_resnet.files import sha256
 from gluon_resnet.models.earlier import move_aside
 from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path, save_network, saved_epochs
 from gluon_resnet.models.units import VARIANTS
@@ -40,13 +41,13 @@ from gluon_resnet.terminal import note, say
 
 # What trained their CIFAR nets, to be shown. GluonCV's: scripts/classification/cifar/train_cifar10.py, 0.4914, ...
 _CIFAR_STATISTICS = {
-    "akamaster": "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375",
-    "gluoncv": "--mean 125.307,122.961,113.8575 --std 51.5865,50.847,51.255",
+    "akamaster": "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375",
+    "gluoncv": "--rgb-mean 125.307,122.961,113.8575 --rgb-std 51.5865,50.847,51.255",
 }
 
 _READING = (  # options that go with reading alone
-    *("network", "variant", "shortcut", "source", "weights", "classes_file"),
-    *("mean", "std", "image_shape", "resize", "interpolation"),
+    *("network", "variant", "shortcut", "source", "weights", "class_names"),
+    *("rgb_mean", "rgb_std", "image_shape", "resize", "interpolation"),
 )
 
 _TELLING = ("network", "variant", "shortcut")  # and with --to, where a checkpoint has no card
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=program("convert"),
         example="resnet20-12fca82f.th --network resnet20 --model-prefix runs/akamaster\n"
         "resnet50.safetensors --to torchvision --model-prefix runs/resnet50",
-        usage="%(prog)s FILE --network NET --model-prefix OUT [--mean R,G,B --std R,G,B] [options]\n"
+        usage="%(prog)s FILE --network NET --model-prefix OUT [--rgb-mean R,G,B --rgb-std R,G,B] [options]\n"
         "       %(prog)s --from torchvision --network NET --model-prefix OUT [options]\n"
         "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force] [--network NET]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "
@@ -107,9 +108,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ENTRY",
         help="where a .pth has them beside others: model_ema, ... (default: the network itself, not its average)",
     )
-    group.add_argument("--mean", type=colours, metavar="R,G,B", help="of pixels from 0 to 255")
-    group.add_argument("--std", type=colours, metavar="R,G,B", help="of pixels from 0 to 255")
-    group.add_argument("--classes-file", metavar="TXT", help="names, one a line (default: 0, 1, 2, ...)")
+    for new, old in (("--rgb-mean", "--mean"), ("--rgb-std", "--std")):
+        one_spelling(
+            group.add_argument(new, old, type=colors, metavar="R,G,B", help="of pixels from 0 to 255")
+        )
+    one_spelling(
+        group.add_argument(
+            "--class-names", "--classes-file", metavar="FILE", help="names, one a line (default: numbers)"
+        )
+    )
     group.add_argument(
         "--image-shape", type=image_size, metavar="3,N,N", help="of the crop (default: 224, CIFAR: 32)"
     )
@@ -148,7 +155,7 @@ def _read(args: argparse.Namespace, command: str) -> None:
         args.file, args.network, args.variant, args.shortcut, args.source, args.weights, note
     )
     mean, std = _statistics(args, weights)
-    classes = _class_names(args.classes_file, weights.classes)
+    classes = _class_names(args.class_names, weights.classes)
     imagenet = weights.layout.imagenet
     size = args.image_shape or (224 if imagenet else 32)
     resize = args.resize if args.resize is not None else (round(size * 256 / 224) if imagenet else 0)
@@ -209,20 +216,20 @@ def _write(args: argparse.Namespace) -> None:
 def _statistics(
     args: argparse.Namespace, weights: Weights
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    if (args.mean is None) != (args.std is None):
-        raise UsageError("--mean and --std go together")
-    if args.mean is not None:
-        told = note_of_fractions(("--mean", "--std"), args.mean, args.std)
+    if (args.rgb_mean is None) != (args.rgb_std is None):
+        raise UsageError("--rgb-mean and --rgb-std go together")
+    if args.rgb_mean is not None:
+        told = note_of_fractions(("--rgb-mean", "--rgb-std"), args.rgb_mean, args.rgb_std)
         if told:
             note(told)
-        return args.mean, args.std
+        return args.rgb_mean, args.rgb_std
     if not weights.layout.imagenet:
         raise UsageError(
-            "--mean and --std are needed: the file does not say what the network was trained with "
+            "--rgb-mean and --rgb-std are needed: the file does not say what the network was trained with "
             f"({weights.layout.source}'s own: {_CIFAR_STATISTICS[weights.layout.source]})"
         )
     note(
-        "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in, as its project trained with these"
+        "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375 are put in, as its project trained with these"
     )
     return IMAGENET_MEAN, IMAGENET_STD
 
@@ -235,14 +242,10 @@ def _tuple(values: np.ndarray) -> tuple[float, float, float]:
 def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:
     if path is None:
         return tuple(map(str, range(count)))
-    try:
-        with open(path, encoding="utf-8", opener=regular_only) as stream:
-            names = tuple(stream.read().splitlines())
-    except UnicodeDecodeError:
-        raise ModelError(f"{path}: expected class names in UTF-8", path=path) from None
+    names = read_class_names(path)
     if len(names) != count:
         raise ModelError(
-            f"{path}: expected {count} names, as the network has classes, found {len(names)}", path=path
+            f"{path}: expected {count} class names, one for each output, found {len(names)}", path=path
         )
     return names
 

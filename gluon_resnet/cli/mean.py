@@ -8,7 +8,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from gluon_resnet.cli.arguments import MAX_SIDE, number
+from gluon_resnet.cli.arguments import MAX_SIDE, image_size, number, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
@@ -23,25 +23,28 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Measure as `argv` says (default: the command line); the exit status, None for success."""
     parser = Parser(
         prog=program("mean"),
-        example="data/cifar10_train.rec --size 32 --output cifar10-mean.npz",
+        example="data/cifar10_train.rec --image-shape 3,32,32 --output cifar10-mean.npz",
         description="Measure the mean of each pixel and the mean and standard deviation of each channel, over all "
         "images of record files, as the network will see them: in RGB from 0 to 255, scaled and cut as for evaluation.",
         epilog="tools/train.py --mean-image OUT.npz subtracts the mean image, and --rgb-mean and --rgb-std take the "
         "numbers that are printed. Works without MXNet.",
         allow_abbrev=False,
     )
-    side = number(int, 1, MAX_SIDE)
     parser.add_argument("records", nargs="+", metavar="REC", help="training records")
     parser.add_argument("--output", required=True, metavar="OUT.npz", help="file to write")
-    parser.add_argument(
-        "--size",
-        type=side,
-        default=224,
-        help="side of the crop in pixels (default: 224; give 32 for CIFAR-10)",
+    one_spelling(
+        parser.add_argument(
+            "--image-shape",
+            "--size",
+            type=image_size,
+            default=224,
+            metavar="3,N,N",
+            help="shape of the crop (default: 3,224,224; 3,32,32 is that of CIFAR-10)",
+        )
     )
     parser.add_argument(
         "--resize",
-        type=side,
+        type=number(int, 1, MAX_SIDE),
         metavar="N",
         help="shorter side before the crop (default: 256 for 224, else as it is)",
     )
@@ -50,8 +53,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     )
     args = parser.parse_args(argv)
 
-    resize = 256 if args.resize is None and args.size == 224 else args.resize
-    transform = EvalTransform(resize, args.size)
+    resize = 256 if args.resize is None and args.image_shape == 224 else args.resize
+    transform = EvalTransform(resize, args.image_shape)
     files = [RecordFile(path) for path in args.records]
     refuse_same_records(files)
     # Opened now: a folder that cannot be written to is known before the work.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from gluon_resnet.cli.arguments import number
+from gluon_resnet.cli.arguments import number, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.without_card import add_card_options, card_of_export
@@ -18,13 +18,21 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     whole = number(int, 1)
     parser = Parser(
         prog=program("quantize"),
-        example="--model cifar10 --output cifar10-int8 --calib-data data/cifar10_train.rec",
+        example="--model-prefix cifar10 --output cifar10-int8 --calib-data data/cifar10_train.rec",
         description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json of an exported network with layers of "
         "INT8. Everything that reads exported files reads them.",
         epilog="Faster than float32 on processors with AVX-512 VNNI (lscpu: avx512_vnni); on others it only runs.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model", required=True, metavar="PREFIX", help="what tools/export.py wrote")
+    one_spelling(
+        parser.add_argument(
+            "--model-prefix",
+            "--model",
+            required=True,
+            metavar="PREFIX",
+            help="beginning of the names of what tools/export.py wrote",
+        )
+    )
     parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
     parser.add_argument(
         "--calib-data",
@@ -55,7 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         parser.error("--calib-data is needed, or --calib-mode none")
 
     result = quantize(
-        args.model,
+        args.model_prefix,
         args.output,
         args.calib_data,
         mode=args.calib_mode,

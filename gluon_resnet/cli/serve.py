@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Optional
 
-from gluon_resnet.cli.arguments import number
+from gluon_resnet.cli.arguments import number, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.without_card import add_card_options, card_of_export
@@ -47,10 +47,16 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         from gluon_resnet.deploy import Predictor
 
         network = Predictor(
-            args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=told
+            args.model_prefix,
+            backend=args.backend,
+            batch_size=args.batch_size,
+            threads=args.data_nthreads,
+            card=told,
         )
         metrics = Metrics()
-        batcher = Batcher(network, limits, metrics, args.batch, args.max_delay_ms / 1000, args.threads)
+        batcher = Batcher(
+            network, limits, metrics, args.batch_size, args.max_delay_ms / 1000, args.data_nthreads
+        )
         batcher.warm_up()
         name = network.card.network
         app = make_app(network.card, limits, metrics, batcher, hosts)
@@ -67,13 +73,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=program("serve"),
-        example="--model pets --port 8080",
+        example="--model-prefix pets --port 8080",
         description="Serve a network: a page to drop a picture on, POST /predict, GET /model, /health and "
         "/metrics. SIGTERM and Ctrl-C stop it when what was begun is answered. See docs/serving.md.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--model", required=True, metavar="PREFIX", help="what tools/export.py wrote")
+    prefix = "beginning of the names of what tools/export.py wrote"
+    one_spelling(add("--model-prefix", "--model", required=True, metavar="PREFIX", help=prefix))
     add(
         "--backend", choices=("mxnet", "onnx"), default="mxnet", help="what runs the network (default: mxnet)"
     )
@@ -81,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=number(int, 0, 65535), default=8080, metavar="N", help="0: a free one (default: 8080)")
     few, count, amount = number(int, 1, 1 << 10), number(int, 1), number(float, 0.001)
     threads = usable_processors()
-    add("--threads", type=few, default=threads, metavar="N", help=f"that decode (default: {threads})")
+    decoding = f"decoding threads, and those of onnxruntime (default: {threads})"
+    one_spelling(add("--data-nthreads", "--threads", type=few, default=threads, metavar="N", help=decoding))
 
     add = parser.add_argument_group("who may ask").add_argument
     names = "it answers to, besides the address, localhost and 127.0.0.1; *.example.org: all below, *: any"
@@ -90,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--allowed-origins", type=_listed, default=(), metavar="A,B", help=pages)
 
     add = parser.add_argument_group("batches").add_argument
-    add("--batch", type=few, default=16, metavar="N", help="images of one, at most (default: 16)")
+    together = "images of one, at most (default: 16)"
+    one_spelling(add("--batch-size", "--batch", type=few, default=16, metavar="N", help=together))
     wait = "longest wait of a decoded image for others (default: 5)"
     add("--max-delay-ms", type=number(float, 0), default=5.0, metavar="MS", help=wait)
 

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from gluon_resnet.analysis.cost import Layer, Shape, Total, layers_of, stages_of, times
 from gluon_resnet.analysis.paper import TABLE_1_DEPTHS
-from gluon_resnet.cli.arguments import numbers
+from gluon_resnet.cli.arguments import numbers, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.models import get_model
@@ -59,7 +59,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         metavar="3,N,N",
         help="default: 3,224,224, and 3,32,32 for CIFAR nets",
     )
-    parser.add_argument("--num-classes", "--classes", type=int, help="default: 1000, and 10 for CIFAR nets")
+    one_spelling(
+        parser.add_argument(
+            "--num-classes", "--classes", type=int, help="default: 1000, and 10 for CIFAR nets"
+        )
+    )
     parser.add_argument("--layers", action="store_true", help="every layer, not sums over stages")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     args = parser.parse_args(argv)

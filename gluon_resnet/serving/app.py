@@ -28,7 +28,7 @@ from gluon_resnet.serving.limits import Limits
 from gluon_resnet.serving.log import log
 from gluon_resnet.serving.metrics import Metrics
 from gluon_resnet.serving.page import page_response
-from gluon_resnet.serving.predictions import DEFAULT_TOPK, answer, parse_topk
+from gluon_resnet.serving.predictions import DEFAULT_TOP_K, answer, parse_top_k
 from gluon_resnet.serving.public_card import public_card
 from gluon_resnet.serving.refusal import Refusal, too_late
 from gluon_resnet.serving.timer import deadline
@@ -79,7 +79,9 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         # What can be refused without the body is.
-        topk = parse_topk(request.query_params.get("topk", str(DEFAULT_TOPK)))
+        asked = request.query_params
+        # The second: of earlier versions.
+        top_k = parse_top_k(asked.get("top_k", asked.get("topk", str(DEFAULT_TOP_K))))
         content_type = request.headers.get("content-type", "")
         check_type(content_type)
         self._asked += 1
@@ -93,7 +95,7 @@ class Service:
                 self._metrics.refused("pixels" if isinstance(result, TooManyPixels) else "image")
             else:
                 self._metrics.images.inc()
-        return JSONResponse(answer(self._card, results, topk))
+        return JSONResponse(answer(self._card, results, top_k))
 
     async def _results(self, owner: Owner, content_type: str, body: bytes) -> Any:
         if len(body) <= SMALL and check_type(content_type) in SINGLE:

@@ -91,4 +91,4 @@ def _require_file(segment: MultipartSegment) -> None:
     outside_quotes = re.sub('"[^"]*"', "", segment["Content-Disposition"])
     if segment.filename is None and not re.search(r";\s*filename\*", outside_quotes, re.IGNORECASE):
         name = (segment.name or "").encode("latin-1", "replace").decode("utf-8", "replace")[:80]
-        raise FormError(f"{name!r} is no file; it has files only, and ?topk=K is a query")
+        raise FormError(f"{name!r} is no file; it has files only, and ?top_k=K is a query")

@@ -12,28 +12,28 @@ from gluon_resnet.deploy.predictor import log_softmax, most_probable
 from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.refusal import Refusal
 
-DEFAULT_TOPK = 5
+DEFAULT_TOP_K = 5
 _MOST_DIGITS = 20  # zeros in front are digits, too
 
 
-def parse_topk(text: str) -> int:
-    """The K of ?topk=K, as int() reads ASCII digits; Refusal when it is none."""
+def parse_top_k(text: str) -> int:
+    """The K of ?top_k=K, as int() reads ASCII digits; Refusal when it is none."""
     if len(text) > _MOST_DIGITS:
-        raise _no_topk(f"{len(text)} characters")
+        raise _no_top_k(f"{len(text)} characters")
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise _no_topk(repr(text))
+        raise _no_top_k(repr(text))
     return int(text)
 
 
-def _no_topk(found: str) -> Refusal:
+def _no_top_k(found: str) -> Refusal:
     expected = f"a number from 1 up, of at most {_MOST_DIGITS} digits"
-    return Refusal(400, "malformed", f"topk: expected {expected}, found {found}")
+    return Refusal(400, "malformed", f"top_k: expected {expected}, found {found}")
 
 
-def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], topk: int) -> dict[str, Any]:
+def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], top_k: int) -> dict[str, Any]:
     """{"predictions": [...], "model": NAME}; Refusal, with 422, when no image could be decoded."""
     predictions: list[dict[str, Any]] = [
-        {"error": str(result)} if isinstance(result, ImageError) else {"classes": _best(card, result, topk)}
+        {"error": str(result)} if isinstance(result, ImageError) else {"classes": _best(card, result, top_k)}
         for result in results
     ]
     content = {"predictions": predictions, "model": card.network}
@@ -43,8 +43,8 @@ def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], to
     return content
 
 
-def _best(card: ModelCard, logits: np.ndarray, topk: int) -> list[dict[str, Any]]:
+def _best(card: ModelCard, logits: np.ndarray, top_k: int) -> list[dict[str, Any]]:
     return [
         {"label": label, "name": card.classes[label], "probability": probability}
-        for label, probability in most_probable(log_softmax(logits), min(topk, len(logits)))
+        for label, probability in most_probable(log_softmax(logits), min(top_k, len(logits)))
     ]

@@ -17,7 +17,7 @@ import gluon_resnet
 from gluon_resnet.__main__ import COMMANDS
 from gluon_resnet.card import note_of_fractions
 from gluon_resnet.cli import command
-from gluon_resnet.cli.arguments import colours, number, numbers
+from gluon_resnet.cli.arguments import colors, number, numbers
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.environment.extras import _MODULES, what_to_install
 from tests.support.paths import ROOT
@@ -235,16 +235,16 @@ def test_what_is_missing_is_told_with_its_extra_in_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("mean", "std", "told"),
     [
-        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "--mean and --std are taken"),
-        ((0.485, 0.456, 0.406), None, "--mean is taken"),
-        ((0, 0, 0), (0.2, 0.2, 0.2), "--std is taken"),
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "--rgb-mean and --rgb-std are taken"),
+        ((0.485, 0.456, 0.406), None, "--rgb-mean is taken"),
+        ((0, 0, 0), (0.2, 0.2, 0.2), "--rgb-std is taken"),
         ((0, 0, 0), (1, 1, 1), None),
         (None, None, None),
         ((123.68, 116.779, 103.939), (58.4, 57.1, 57.4), None),
     ],
 )
 def test_a_mean_of_pixels_from_0_to_1_is_told(mean, std, told):
-    note = note_of_fractions(("--mean", "--std"), mean, std)
+    note = note_of_fractions(("--rgb-mean", "--rgb-std"), mean, std)
     assert note is None if told is None else note.startswith(told)
 
 
@@ -253,12 +253,12 @@ def test_a_mean_of_pixels_from_0_to_1_is_told(mean, std, told):
     [
         *(
             (kind, text)
-            for kind in (number(float, 0), numbers(float), colours)
+            for kind in (number(float, 0), numbers(float), colors)
             for text in ("nan", "inf", "-inf")
         ),
         *((number(int, 1), text) for text in ("0", "1.5", "nan", "")),
         *((numbers(int, 3), text) for text in ("1,2", "1,2,-3", "1,2,3,4")),
-        *((colours, text) for text in ("1,2,nan", "1,2", "a,b,c")),
+        *((colors, text) for text in ("1,2,nan", "1,2", "a,b,c")),
     ],
 )
 def test_numbers_are_finite_and_in_their_range(kind, text):
@@ -266,5 +266,5 @@ def test_numbers_are_finite_and_in_their_range(kind, text):
         kind(text)
 
 
-def test_colours_may_be_negative():
-    assert colours("-1,0.5,2") == (-1, 0.5, 2)
+def test_colors_may_be_negative():
+    assert colors("-1,0.5,2") == (-1, 0.5, 2)

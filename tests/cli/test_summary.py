@@ -41,7 +41,7 @@ def test_gluoncvs_variants(capsys):
 
 
 def test_every_layer(capsys):
-    assert main(["resnet8", "--layers", "--image-shape", "3,33,17", "--classes", "4"]) is None
+    assert main(["resnet8", "--layers", "--image-shape", "3,33,17", "--num-classes", "4"]) is None
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("images of 3x33x17, 4 classes")
     table = [[part.strip() for part in line.split("  ") if part.strip()] for line in lines[4:-3]]
@@ -76,8 +76,8 @@ def test_json_of_layers(capsys):
         ("plain20 --shortcut A", "without shortcuts"),
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
         ("resnet50_gluoncv_v1", "is for residual CIFAR nets"),
-        ("resnet20 --classes 0", "classes: expected from 1"),
-        ("resnet20 --classes 9999999999", "classes: expected from 1 to 2147483647, found 9999999999"),
+        ("resnet20 --num-classes 0", "classes: expected from 1"),
+        ("resnet20 --num-classes 9999999999", "classes: expected from 1 to 2147483647, found 9999999999"),
     ],
 )
 def test_what_cannot_be_is_told(arguments, message):

@@ -71,8 +71,8 @@ def test_a_checkpoint_without_a_card_is_written_when_its_network_is_named(tmp_pa
     )
     os.unlink(f"{prefix}-model.json")
     assert "give --network, too" in refusal([*argv, files[1]], UsageError)
-    assert "--mean does not go" in refusal(
-        [*argv, files[1], "--mean", "1,2,3", "--network", "resnet20"], UsageError
+    assert "--rgb-mean does not go" in refusal(
+        [*argv, files[1], "--rgb-mean", "1,2,3", "--network", "resnet20"], UsageError
     )
     main([*argv, files[1], "--network", "resnet20_gluoncv_v1"])
     first, second = map(read_arrays, files)
@@ -100,7 +100,7 @@ def test_gluons_own_net_loads_the_file_for_gluoncv(tmp_path: pathlib.Path) -> No
     assert not net.features[4][0].body[0].bias.data().asnumpy().any()
 
 
-@pytest.mark.parametrize("option", [["--resize", "36"], ["--from", "akamaster"], ["--mean", "1,2,3"]])
+@pytest.mark.parametrize("option", [["--resize", "36"], ["--from", "akamaster"], ["--rgb-mean", "1,2,3"]])
 def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, option: list[str]) -> None:
     argv = [str(tmp_path / "x.safetensors"), "--to", "akamaster", "--model-prefix", "x", *option]
     assert f"{option[0]} does not go with --to" in refusal(argv, UsageError)

@@ -29,7 +29,7 @@ def test_the_card_says_where_the_weights_are_from(
     capsys.readouterr()
     prefix = str(tmp_path / "new folder" / "net")
     argv = [str(path), "--network", "resnet20", "--model-prefix", prefix, *STATISTICS]
-    main([*argv, "--classes-file", str(tmp_path / "names.txt")])
+    main([*argv, "--class-names", str(tmp_path / "names.txt")])
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.network, card.variant, card.shortcut) == ("resnet20", "v1", None)
     assert (card.classes, card.mean, card.std) == (("cat", "dog", "frog"), (120, 110.5, 100), (60, 61, 62))
@@ -49,7 +49,16 @@ def test_the_card_says_where_the_weights_are_from(
 def test_a_deviation_of_pixels_from_0_to_1_is_noted(
     tmp_path: pathlib.Path, std: str, noted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["--network", "resnet20", "--model-prefix", str(tmp_path / "net"), "--mean", "0,0,0", "--std", std]
+    argv = [
+        "--network",
+        "resnet20",
+        "--model-prefix",
+        str(tmp_path / "net"),
+        "--rgb-mean",
+        "0,0,0",
+        "--rgb-std",
+        std,
+    ]
     main([str(akamaster_file(tmp_path)), *argv])
     assert (
         "taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255" in capsys.readouterr().err
@@ -61,7 +70,9 @@ def test_imagenet_nets_get_the_preprocessing_of_their_project(
 ) -> None:
     path, prefix = torchvision_file(tmp_path), str(tmp_path / "net")
     main([str(path), "--network", "resnet18", "--model-prefix", prefix])
-    assert "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 are put in" in capsys.readouterr().err
+    assert (
+        "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375 are put in" in capsys.readouterr().err
+    )
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.resize, card.size, card.classes) == (256, 224, ("0", "1", "2"))
     assert (card.mean, card.std) == ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -150,14 +161,14 @@ def test_gluoncvs_cifar_nets_are_no_others(tmp_path: pathlib.Path, options: str,
 def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: pathlib.Path) -> None:
     for path, own in ((akamaster_file(tmp_path), "123.675"), (gluoncv_cifar_file(tmp_path), "125.307")):
         argv = [str(path), "--network", "resnet20", "--model-prefix", str(tmp_path / "net")]
-        assert f"'s own: --mean {own}," in refusal(argv, UsageError)
+        assert f"'s own: --rgb-mean {own}," in refusal(argv, UsageError)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--network", "resnet20"], "--mean and --std are needed"),
-        (["--network", "resnet20", "--mean", "1,2,3"], "--mean and --std go together"),
+        (["--network", "resnet20"], "--rgb-mean and --rgb-std are needed"),
+        (["--network", "resnet20", "--rgb-mean", "1,2,3"], "--rgb-mean and --rgb-std go together"),
         (["--network", "resnet21", *STATISTICS], "there is no network 'resnet21'"),
         (
             ["--network", "plain20", *STATISTICS],
@@ -170,7 +181,10 @@ def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: path
         (["--network", "resnet20", "--shortcut", "C", *STATISTICS], "has shortcuts of option C"),
         (["--network", "resnet20", "--variant", "v9", *STATISTICS], "there is no variant 'v9'"),
         (["--network", "resnet20_v1", "--variant", "v1b", *STATISTICS], "name two variants"),
-        (["--network", "resnet20", "--std", "0,1,1", "--mean", "1,2,3"], "std: expected 3 positive numbers"),
+        (
+            ["--network", "resnet20", "--rgb-std", "0,1,1", "--rgb-mean", "1,2,3"],
+            "std: expected 3 positive numbers",
+        ),
         (["--network", "resnet20", "--interpolation", "best", *STATISTICS], "interpolation: expected one of"),
         (["--network", "resnet20", "--resize", "20", *STATISTICS], "size"),
         (["--network", "resnet20", "--epoch", "3", *STATISTICS], "--epoch goes with --to"),
@@ -191,7 +205,7 @@ def test_options_that_do_not_go_together_are_refused(
         [],
         ["FILE"],
         ["FILE", "--network", "resnet20"],
-        ["FILE", "--network", "resnet20", "--model-prefix", "x", "--mean", "1,2"],
+        ["FILE", "--network", "resnet20", "--model-prefix", "x", "--rgb-mean", "1,2"],
         ["FILE", "--network", "resnet20", "--model-prefix", "x", "--image-shape", "3,32,33"],
         ["FILE", "--network", "resnet20", "--model-prefix", "x", "--resize", "-1"],
         ["FILE", "--to", "caffe", "--model-prefix", "x"],

@@ -353,7 +353,7 @@ def test_a_small_file_costs_little(tmp_path: pathlib.Path) -> None:
         from gluon_resnet.cli.convert import main
         from gluon_resnet.errors import ModelError
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        options = ["--network", "resnet8", "--mean", "1,1,1", "--std", "1,1,1", "--model-prefix", "out"]
+        options = ["--network", "resnet8", "--rgb-mean", "1,1,1", "--rgb-std", "1,1,1", "--model-prefix", "out"]
         before = None
         for name in [sys.argv[-1], *sys.argv[1:]]:  # the first time something is loaded
             try:

@@ -19,7 +19,7 @@ from tests.support.gluoncv_cifar import CifarNet
 from tests.support.pictures import picture
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-STATISTICS = ["--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375"]
+STATISTICS = ["--rgb-mean", "123.675,116.28,103.53", "--rgb-std", "58.395,57.12,57.375"]
 
 
 def pixels(size: int, images: int = 2) -> np.ndarray:

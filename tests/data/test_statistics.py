@@ -122,7 +122,10 @@ def test_a_damaged_file_is_refused(tmp_path: pathlib.Path) -> None:
 
 def test_the_tool(tmp_path: pathlib.Path, record_path: str, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "mean.npz"
-    assert mean.main([record_path, "--size", "32", "--resize", "40", "--output", str(output)]) is None
+    assert (
+        mean.main([record_path, "--image-shape", "3,32,32", "--resize", "40", "--output", str(output)])
+        is None
+    )
     found = PixelStatistics.load(output)
     assert capsys.readouterr().out == (
         "--rgb-mean {:.3f},{:.3f},{:.3f}\n".format(*found.mean)
@@ -142,8 +145,8 @@ def test_errors_of_the_tool(tmp_path: pathlib.Path, record_path: str) -> None:
         return done.returncode, done.stderr.splitlines()[-1]
 
     output = str(tmp_path / "mean.npz")
-    assert fails(record_path, "--size", "0", "--output", output)[0] == 2
-    assert fails(record_path, "--size", "64", "--resize", "32", "--output", output)[0] == 2
+    assert fails(record_path, "--image-shape", "3,0,0", "--output", output)[0] == 2
+    assert fails(record_path, "--image-shape", "3,64,64", "--resize", "32", "--output", output)[0] == 2
     assert fails(record_path)[0] == 2
     status, message = fails(str(tmp_path / "none.rec"), "--output", output)
     assert (status, message) == (1, f"mean.py: error: {tmp_path / 'none.rec'}: No such file or directory")

@@ -70,7 +70,7 @@ def test_the_example_is_built_from_outside_and_names_images(
     run("cmake", "-S", tmp_path / "source", "-B", build, f"-DCMAKE_PREFIX_PATH={installed}")
     run("cmake", "--build", build)
     named = run(build / "name_images", model.prefix, *images).splitlines()
-    expected = run_program("--topk", "1", model.prefix, *images).stdout.splitlines()
+    expected = run_program("--top-k", "1", model.prefix, *images).stdout.splitlines()
     assert [line.partition(": ")[0] for line in named] == images == expected[::2]
     assert [line.split(": ")[1].split(",")[0] for line in named] == [
         line.split(" %  ")[1] for line in expected[1::2]

@@ -55,7 +55,7 @@ def test_as_tools_predict_py(
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--topk", "2"], ["--json"], ["--logits"], ["--json", "--logits"]], ids=str
+    "options", [[], ["--top-k", "2"], ["--json"], ["--logits"], ["--json", "--logits"]], ids=str
 )
 def test_prints_what_the_python_tool_prints(
     model: Model, images: list[str], tmp_path: pathlib.Path, options: list[str]
@@ -73,7 +73,7 @@ def test_prints_what_the_python_tool_prints(
     assert number.sub("#", ours.stdout) == number.sub("#", theirs.stdout)
     found, expected = ([float(n) for n in number.findall(text)] for text in (ours.stdout, theirs.stdout))
     np.testing.assert_allclose(
-        found, expected, rtol=0, atol=0.011 if options in ([], ["--topk", "2"]) else 1e-4
+        found, expected, rtol=0, atol=0.011 if options in ([], ["--top-k", "2"]) else 1e-4
     )
 
 
@@ -120,7 +120,7 @@ def test_an_int8_model(model: Model, images: list[str], tmp_path: pathlib.Path) 
     shutil.copy(f"{model.prefix}-model.json", tmp_path / "int8-model.json")
     setting = Setting([program()], str(tmp_path / "int8"), images, tmp_path)
     for batch in ("1", "7", "16"):
-        names, found = setting.logits("--batch", batch, *images)
+        names, found = setting.logits("--batch-size", batch, *images)
         assert names == images
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
@@ -187,7 +187,7 @@ def test_a_network_that_mxnet_would_fuse_wrongly_is_refused(
     images: list[str], tmp_path: pathlib.Path
 ) -> None:
     prefix = write_convolution_read_twice(tmp_path)
-    arguments = ["--size", "8", "--logits", prefix, images[0]]
+    arguments = ["--image-shape", "3,8,8", "--logits", prefix, images[0]]
     done = run_program(*arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
@@ -203,7 +203,7 @@ def test_a_network_that_mxnet_would_fuse_wrongly_is_refused(
 
 def test_memory_does_not_grow_with_a_list_without_end(model: Model, images: list[str]) -> None:
     setting = Setting([program()], model.prefix, images, pathlib.Path())
-    with setting.started("--stdin", "--batch", "3", "--threads", "2", "--topk", "1") as process:
+    with setting.started("--stdin", "--batch-size", "3", "--threads", "2", "--top-k", "1") as process:
         names = "".join(f"{image}\n" for image in images).encode()
 
         def resident_after(rounds: int) -> int:
@@ -219,7 +219,7 @@ def test_memory_does_not_grow_with_a_list_without_end(model: Model, images: list
 
 def test_names_wait_while_nobody_takes_the_answers(model: Model, images: list[str]) -> None:
     setting = Setting([program()], model.prefix, images, pathlib.Path())
-    with setting.started("--stdin", "--topk", "12") as process:
+    with setting.started("--stdin", "--top-k", "12") as process:
         os.set_blocking(process.stdin.fileno(), False)
         names = f"{images[0]}\n".encode() * 64
         deadline = time.monotonic() + PATIENCE

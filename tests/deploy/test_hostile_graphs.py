@@ -32,7 +32,7 @@ for line in sys.stdin:
     errors = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
         try:
-            status = main([prefix, image, "--batch", "1"]) or 0
+            status = main([prefix, image, "--batch-size", "1"]) or 0
         except Exception as error:
             status = 1
             print(f"predict: error: {printable(str(error))}", file=sys.stderr)
@@ -81,7 +81,7 @@ class Models:
         return [(int(status), eval(text)) for status, text in found]
 
     def in_cpp(self) -> list[tuple[int, str]]:
-        found = [run_program(prefix, self.image, "--batch", "1") for prefix in self.prefixes]
+        found = [run_program(prefix, self.image, "--batch-size", "1") for prefix in self.prefixes]
         return [(done.returncode, done.stderr) for done in found]
 
 

@@ -103,7 +103,7 @@ def by_onnx_predictor(model: Model, images: list[str], inputs: np.ndarray, batch
 
 
 def by_program(model: Model, images: list[str], inputs: np.ndarray, batch: int) -> np.ndarray:
-    done = run_program("--logits", "--batch", str(batch), model.prefix, *images)
+    done = run_program("--logits", "--batch-size", str(batch), model.prefix, *images)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[::2] == images

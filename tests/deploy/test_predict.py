@@ -72,7 +72,7 @@ def test_it_prints_what_the_predictor_gives(
     model: Model, images: list[str], capsys: pytest.CaptureFixture[str], backend: str, protocol: str
 ) -> None:
     expected = Predictor(model.prefix, backend=backend).probabilities(images, protocol)
-    options = ["--backend", backend, "--protocol", protocol, "--topk", "12"]
+    options = ["--backend", backend, "--protocol", protocol, "--top-k", "12"]
     assert main([model.prefix, *images, *options, "--json"]) is None
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["image"] for line in lines] == images
@@ -97,7 +97,7 @@ def test_bad_images_anywhere_in_ten_crops(
 ) -> None:
     (tmp_path / "cut.jpg").write_bytes(encode(picture(60, 60))[:500])
     mixed = [str(tmp_path / "cut.jpg"), *images, str(tmp_path / "none.jpg")]
-    assert main([model.prefix, *mixed, "--protocol", "10-crop", "--batch", batch, "--topk", "1"]) == 1
+    assert main([model.prefix, *mixed, "--protocol", "10-crop", "--batch-size", batch, "--top-k", "1"]) == 1
     output = capsys.readouterr()
     assert output.out.splitlines()[::2] == images
     assert [line.split(": ")[1] for line in output.err.splitlines()[:2]] == [mixed[0], mixed[-1]]
@@ -109,7 +109,7 @@ def test_bad_images_anywhere_in_ten_crops(
     [
         ([], "there are no images"),
         (["IMAGE", "--logits", "--protocol", "10-crop"], "--logits are those of one crop"),
-        (["IMAGE", "--resize", "40"], "give --size, too"),
+        (["IMAGE", "--resize", "40"], "give --image-shape, too"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -164,13 +164,13 @@ def test_help_says_the_defaults_that_are(capsys: pytest.CaptureFixture[str]) -> 
     text = " ".join(capsys.readouterr().out.split())
     said = {
         option: re.search(rf"{option} (?:(?!--).)*?default: ([\w-]+)", text)[1]
-        for option in ("--batch", "--topk", "--backend", "--protocol", "--threads")
+        for option in ("--batch-size", "--top-k", "--backend", "--protocol", "--threads")
     }
     predictor = inspect.signature(Predictor).parameters
     assert predictor["threads"].default is None  # which is one for each processor
     assert said == {
-        "--batch": str(predictor["batch_size"].default),
-        "--topk": str(inspect.signature(Predictor.predict).parameters["k"].default),
+        "--batch-size": str(predictor["batch_size"].default),
+        "--top-k": str(inspect.signature(Predictor.predict).parameters["k"].default),
         "--backend": predictor["backend"].default,
         "--protocol": inspect.signature(Predictor.probabilities).parameters["crops"].default,
         "--threads": "one",

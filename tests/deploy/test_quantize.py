@@ -143,11 +143,11 @@ def test_the_card_tells_how_it_was_made(model: Model, records: str, tmp_path: pa
 def test_a_model_without_a_card(model: Model, records: str, tmp_path: pathlib.Path) -> None:
     prefix, output = copied(model, tmp_path), str(tmp_path / "out")
     pathlib.Path(f"{prefix}-model.json").unlink()
-    arguments = ["--model", prefix, "--output", output, "--calib-data", records]
-    with pytest.raises(ModelError, match="-model.json: No such file .* give --size"):
+    arguments = ["--model-prefix", prefix, "--output", output, "--calib-data", records]
+    with pytest.raises(ModelError, match="-model.json: No such file .* give --image-shape"):
         main(arguments)
     card = ModelCard.load(f"{model.prefix}-model.json")
-    main([*arguments, "--size", str(card.size), "--resize", str(card.resize)])
+    main([*arguments, "--image-shape", f"3,{card.size},{card.size}", "--resize", str(card.resize)])
     written = ModelCard.load(f"{output}-model.json")
     assert (written.size, written.classes) == (card.size, tuple(map(str, range(len(card.classes)))))
     assert written.quantization
@@ -248,7 +248,7 @@ def test_the_command_line(
     model: Model, records: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
     prefix = str(tmp_path / "int8")
-    arguments = ["--model", model.prefix, "--output", prefix]
+    arguments = ["--model-prefix", model.prefix, "--output", prefix]
     calibration = ["--calib-data", records, "--calib-mode", "naive", "--num-calib-batches", "1"]
     assert main([*arguments, *calibration, "--batch-size", "8"]) is None
     out = capsys.readouterr().out

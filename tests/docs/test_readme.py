@@ -37,7 +37,7 @@ SHORT = [
     "--lr",
     "0.001",
 ]
-TINY = {"cifar10": "--nets plain8", "imagenet": "--nets resnet18 --epochs 1"}
+TINY = {"cifar10": "--nets plain8", "imagenet": "--nets resnet18 --num-epochs 1"}
 
 
 def snippet(text: str, word: str) -> str:

@@ -104,10 +104,10 @@ def test_an_export_without_a_card_is_evaluated_by_its_sizes(exported, records, t
     os.unlink(f"{exported}-model.json")
     with pytest.raises(FileNotFoundError, match=r"net-model\.json"):
         main(options)
-    told = ["--size", "32", "--resize", "36"]
+    told = ["--image-shape", "3,32,32", "--resize", "36"]
     if named:
         (tmp_path / "names").write_text("\n".join(CLASSES))
-        told += ["--classes", str(tmp_path / "names")]
+        told += ["--class-names", str(tmp_path / "names")]
     result = evaluated(capsys, *options, *told)  # without names the records' are taken
     (network,) = result.pop("networks")
     assert network["network"] == UNKNOWN
@@ -122,7 +122,7 @@ def test_a_checkpoint_without_a_card_is_evaluated_by_its_network_and_sizes(tmp_p
     options = ["--model-prefix", model.checkpoint, "--data-val", records]
     expected = evaluated(capsys, *options)
     os.unlink(f"{model.checkpoint}-model.json")
-    told = ["--network", "resnet8", "--size", "32", "--resize", "36"]
+    told = ["--network", "resnet8", "--image-shape", "3,32,32", "--resize", "36"]
     assert {**evaluated(capsys, *options, *told), "command": ""} == {**expected, "command": ""}
     main([*options, *told, "--update-card"])
     capsys.readouterr()
@@ -135,19 +135,38 @@ def test_a_checkpoint_without_a_card_is_evaluated_by_its_network_and_sizes(tmp_p
     assert evaluated(capsys, *options)["top1_wrong"] == expected["top1_wrong"]  # by this card now
 
 
+SHAPE = "--image-shape 3,32,32"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ("--resize 36", UsageError, "--resize is for a model without PREFIX-model.json: give --size, too"),
-        ("--classes x", UsageError, "--classes is for a model without"),
+        (
+            "--resize 36",
+            UsageError,
+            "--resize is for a model without PREFIX-model.json: give --image-shape, too",
+        ),
+        ("--class-names x", UsageError, "--class-names is for a model without"),
         ("--network resnet8", UsageError, "--network is for a model without"),
-        ("--size 32", UsageError, "copy-0003.params does not say which network it is of: give --network"),
-        ("--size 32 --network resnet9", UsageError, "there is no network 'resnet9'"),
-        ("--size 32 --network vgg16", UsageError, "224 pixels of vgg16"),
-        ("--size 32 --network resnet14", ModelError, "copy-0003.params: "),
-        ("--size 32 --network resnet8 --resize 8", ModelError, "resize"),
-        ("--size 32 --network resnet8 --update-card", UsageError, "--update-card would replace .*copy-model"),
-        ("--size 32 --network resnet8 --classes {names}", ModelError, "expected 12 class names, .* found 2"),
+        (
+            SHAPE,
+            UsageError,
+            "copy-0003.params does not say which network it is of: give --network",
+        ),
+        (f"{SHAPE} --network resnet9", UsageError, "there is no network 'resnet9'"),
+        (f"{SHAPE} --network vgg16", UsageError, "224 pixels of vgg16"),
+        (f"{SHAPE} --network resnet14", ModelError, "copy-0003.params: "),
+        (f"{SHAPE} --network resnet8 --resize 8", ModelError, "resize"),
+        (
+            f"{SHAPE} --network resnet8 --update-card",
+            UsageError,
+            "--update-card would replace .*copy-model",
+        ),
+        (
+            SHAPE + " --network resnet8 --class-names {names}",
+            ModelError,
+            "expected 12 class names, .* found 2",
+        ),
     ],
 )
 def test_what_is_told_wrong_is_refused(checkpoint, records, tmp_path, arguments, error, message):
@@ -160,7 +179,7 @@ def test_what_is_told_wrong_is_refused(checkpoint, records, tmp_path, arguments,
     assert pathlib.Path(f"{checkpoint}-model.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("option", [["--update-card"], ["--size", "32"]])
+@pytest.mark.parametrize("option", [["--update-card"], ["--image-shape", "3,32,32"]])
 def test_an_ensemble_has_no_card(checkpoint, records, option):
     with pytest.raises(UsageError, match=f"{option[0]} is for one network, and there are 2"):
         main(["--model-prefix", checkpoint, checkpoint, "--data-val", records, *option])
@@ -169,7 +188,18 @@ def test_an_ensemble_has_no_card(checkpoint, records, option):
 def test_parameters_without_a_normalization_are_none_of_ours(checkpoint, records):
     change_arrays(f"{checkpoint}-0003.params", {"0.std": None})
     with pytest.raises(ModelError, match=r"copy-0003\.params: expected a parameter 0\.std, found none"):
-        main(["--model-prefix", checkpoint, "--data-val", records, "--size", "32", "--network", "resnet8"])
+        main(
+            [
+                "--model-prefix",
+                checkpoint,
+                "--data-val",
+                records,
+                "--image-shape",
+                "3,32,32",
+                "--network",
+                "resnet8",
+            ]
+        )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +210,7 @@ def test_parameters_without_a_normalization_are_none_of_ours(checkpoint, records
 def test_a_graph_that_is_none_is_refused(exported, records, text):
     pathlib.Path(f"{exported}-symbol.json").write_text(text)
     with pytest.raises(ModelError, match=r"net-symbol\.json: .*expected a graph"):
-        main(["--model-prefix", exported, "--data-val", records, "--size", "32"])
+        main(["--model-prefix", exported, "--data-val", records, "--image-shape", "3,32,32"])
 
 
 def test_a_card_that_cannot_be_written_keeps_what_it_had(checkpoint, records, monkeypatch, capsys):

@@ -362,7 +362,7 @@ def form() -> dict[str, bytes]:
 
 def request() -> dict[str, bytes]:
     """The first byte is the size of the pieces, less one, in which the request comes."""
-    post = b"POST /predict?topk=3 HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: image/jpeg\r\n"
+    post = b"POST /predict?top_k=3 HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: image/jpeg\r\n"
     chunks = b"4;name=value\r\nabcd\r\n1\r\ne\r\n0\r\nTrailer: x\r\n\r\n"
     texts = {
         "get": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

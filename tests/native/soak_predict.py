@@ -65,7 +65,14 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     write_model(str(folder / "tiny"))
     names = write_images(folder)
-    options = ["--stdin", "--json", "--batch=7", "--threads=5", f"--size={SIZE}", str(folder / "tiny")]
+    options = [
+        "--stdin",
+        "--json",
+        "--batch-size=7",
+        "--threads=5",
+        f"--image-shape=3,{SIZE},{SIZE}",
+        str(folder / "tiny"),
+    ]
     pipe = subprocess.PIPE
     with (
         open(folder / "errors", "w+") as errors,

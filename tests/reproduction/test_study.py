@@ -50,7 +50,17 @@ def images(tmp_path_factory):
 
 
 def test_a_study_is_stopped_goes_on_and_does_everything_once(images, tmp_path):
-    arguments = ["cifar10", "--data", images, "--nets", "plain8,resnet8", "--epochs", 2, "--output", "study"]
+    arguments = [
+        "cifar10",
+        "--data",
+        images,
+        "--nets",
+        "plain8,resnet8",
+        "--num-epochs",
+        2,
+        "--output",
+        "study",
+    ]
     training = ["--", "--batch-size", 16]
     stop_in_first_training(tmp_path, [*arguments, *training])
 
@@ -154,7 +164,7 @@ def expect_report(study):
 def test_a_network_that_cannot_be_trained_fails_alone(images, tmp_path):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "plain8-log.jsonl").write_text("not a log\n")
-    arguments = ("cifar10", "--data", images, "--nets", "plain8", "--epochs", 1, "--output", "study")
+    arguments = ("cifar10", "--data", images, "--nets", "plain8", "--num-epochs", 1, "--output", "study")
     done = run(tmp_path, *arguments)
     assert done.returncode == 1
     assert "plain8-log.jsonl" in done.stderr
@@ -194,7 +204,7 @@ def test_imagenet_in_miniature(real_data, tmp_path, count):
         "--output",
         "study",
     ]
-    arguments += ["--nets", "plain18,resnet34,resnet34-C", "--epochs", 1, "--scales", "32,40"]
+    arguments += ["--nets", "plain18,resnet34,resnet34-C", "--num-epochs", 1, "--scales", "32,40"]
     done = run(tmp_path, *arguments, "--", "--image-shape", "3,32,32", "--batch-size", 16)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(started(done.stdout)) == {
@@ -225,7 +235,7 @@ def test_imagenet_in_miniature(real_data, tmp_path, count):
         (["cifar10", "--data", "nowhere"], "--data nowhere: expected a folder"),
         (["cifar10", "--data", "DATA", "--nets", "resnet21"], "there is no network 'resnet21'"),
         (["cifar10", "--data", "DATA", "--nets", ""], "there is no network ''"),
-        (["cifar10", "--data", "DATA", "--epochs", "0"], "--epochs: expected at least 1"),
+        (["cifar10", "--data", "DATA", "--num-epochs", "0"], "--num-epochs: expected at least 1"),
         (["cifar10", "--data", "DATA", "--jobs", "0"], "--jobs: expected at least 1"),
         (
             ["cifar10", "--data", "DATA", "--", "--network", "plain20"],

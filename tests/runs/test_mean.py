@@ -49,7 +49,9 @@ def test_the_mean_of_the_training_images_is_inside_the_network(data, tmp_path, c
 
 
 def test_a_mean_image_of_the_users(data, tmp_path):
-    mean.main([pack(tmp_path / "other.rec", 40, 7), "--size", "16", "--output", str(tmp_path / "m.npz")])
+    mean.main(
+        [pack(tmp_path / "other.rec", 40, 7), "--image-shape", "3,16,16", "--output", str(tmp_path / "m.npz")]
+    )
     options = [*data, "--model-prefix", str(tmp_path / "a"), "--mean-image", str(tmp_path / "m.npz")]
     assert main(options) is None
     expected = PixelStatistics.load(tmp_path / "m.npz")
@@ -105,7 +107,9 @@ def test_a_mean_image_that_does_not_fit(data, tmp_path):
         main([*data, "--model-prefix", str(tmp_path / "out" / "a"), "--mean-image", str(path)])
 
     PixelStatistics(np.ones((3, 24, 24), np.float32), (1, 1, 1), (1, 1, 1), 1).save(tmp_path / "m.npz")
-    with pytest.raises(UsageError, match=r"images of 24x24, and the network sees 16x16: .* --size 16"):
+    with pytest.raises(
+        UsageError, match=r"images of 24x24, and the network sees 16x16: .* --image-shape 3,16,16"
+    ):
         run(tmp_path / "m.npz")
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"bad\.npz: not a file of tools/mean\.py"):

@@ -79,7 +79,7 @@ def test_an_image_as_the_body_is_named(client: TestClient, kind: str, extension:
 
 @pytest.mark.parametrize(("topk", "count"), [("1", 1), ("0000000001", 1), ("12", 12), ("9" * 20, 12)])
 def test_topk_is_how_many_classes_are_answered(client: TestClient, topk: str, count: int) -> None:
-    answer = client.post(f"/predict?topk={topk}", content=shade(3), headers=PNG)
+    answer = client.post(f"/predict?top_k={topk}", content=shade(3), headers=PNG)
     classes = answer.json()["predictions"][0]["classes"]
     assert len(classes) == count
     if count == 12:
@@ -88,10 +88,10 @@ def test_topk_is_how_many_classes_are_answered(client: TestClient, topk: str, co
 
 @pytest.mark.parametrize("topk", ["0", "-1", "x", "", "1.5", "²", "1_0", "0" * 20, "1" * 21, "9" * 999])
 def test_a_topk_that_is_no_number_is_refused(client: TestClient, topk: str) -> None:
-    answer = client.post("/predict", params={"topk": topk}, content=shade(3), headers=PNG)
+    answer = client.post("/predict", params={"top_k": topk}, content=shade(3), headers=PNG)
     assert answer.status_code == 400
     found = repr(topk) if len(topk) < 21 else f"{len(topk)} characters"
-    expected = f"topk: expected a number from 1 up, of at most 20 digits, found {found}"
+    expected = f"top_k: expected a number from 1 up, of at most 20 digits, found {found}"
     assert answer.json() == {"error": expected}
 
 

@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def server(model: Model) -> Iterator[Server]:
-    with started("tools/serve.py", "--model", model.prefix, "--port", 0, "--batch", 4) as server:
+    with started("tools/serve.py", "--model-prefix", model.prefix, "--port", 0, "--batch-size", 4) as server:
         yield server
 
 
@@ -55,7 +55,7 @@ def test_many_clients_get_what_the_predictor_says(
 
         def ask(k: int) -> None:
             answer = client.post(
-                f"{server.url}/predict?topk=12",
+                f"{server.url}/predict?top_k=12",
                 content=images[k % 10],
                 headers={"Content-Type": "application/octet-stream"},
             )
@@ -90,7 +90,7 @@ def test_a_model_that_is_missing_or_damaged_is_told_in_one_sentence(
 ) -> None:
     assert damage in DAMAGES
     prefix, path, words = damaged_copy(model.prefix, tmp_path, damage)
-    done = run("--model", prefix, "--port", 0)
+    done = run("--model-prefix", prefix, "--port", 0)
     assert done.returncode == 1
     assert done.stderr.startswith(f"serve.py: error: {path}: ")
     assert words in done.stderr
@@ -101,24 +101,32 @@ def test_a_model_without_card_needs_its_size(model: Model, tmp_path: pathlib.Pat
     for end in ("-symbol.json", "-0000.params"):
         (tmp_path / f"alone{end}").symlink_to(model.prefix + end)
     alone = tmp_path / "alone"
-    done = run("--model", alone, "--port", 0)
+    done = run("--model-prefix", alone, "--port", 0)
     assert done.returncode == 1
     assert done.stderr.startswith(f"serve.py: error: {alone}-model.json: No such file or directory: ")
-    assert "--size" in done.stderr
-    with started("tools/serve.py", "--model", alone, "--port", 0, "--size", model.card.size) as server:
+    assert "--image-shape" in done.stderr
+    with started(
+        "tools/serve.py",
+        "--model-prefix",
+        alone,
+        "--port",
+        0,
+        "--image-shape",
+        f"3,{model.card.size},{model.card.size}",
+    ) as server:
         assert httpx.get(f"{server.url}/health").json()["classes"] == 12
 
 
 def test_a_port_that_is_in_use_is_told_in_one_sentence(model: Model) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("--model", model.prefix, "--port", port)
+        done = run("--model-prefix", model.prefix, "--port", port)
     assert done.returncode == 1
     assert done.stderr == f"serve.py: error: 127.0.0.1:{port}: Address already in use\n"
 
 
 def test_a_host_that_does_not_exist_is_told_in_one_sentence(model: Model) -> None:
-    done = run("--model", model.prefix, "--host", "nowhere.invalid")
+    done = run("--model-prefix", model.prefix, "--host", "nowhere.invalid")
     assert done.returncode == 1
     assert done.stderr.startswith("serve.py: error: nowhere.invalid:8080: ")
     assert done.stderr.count("\n") == 1
@@ -128,11 +136,11 @@ def test_a_host_that_does_not_exist_is_told_in_one_sentence(model: Model) -> Non
     "arguments",
     [
         [],
-        ["--model", "x", "--batch", "0"],
-        ["--model", "x", "--batch", "1025"],  # terabytes of images
-        ["--model", "x", "--resize", "40"],
-        ["--model", "x", "--port", "65536"],
-        ["--model", "x", "--timeout", "nan"],
+        ["--model-prefix", "x", "--batch-size", "0"],
+        ["--model-prefix", "x", "--batch-size", "1025"],  # terabytes of images
+        ["--model-prefix", "x", "--resize", "40"],
+        ["--model-prefix", "x", "--port", "65536"],
+        ["--model-prefix", "x", "--timeout", "nan"],
     ],
 )
 def test_bad_arguments_have_exit_status_2(arguments: list[str]) -> None:
@@ -145,7 +153,7 @@ def test_bad_arguments_have_exit_status_2(arguments: list[str]) -> None:
 def test_a_name_that_is_none_is_told_before_the_model_is_loaded(
     model: Model, option: str, value: str
 ) -> None:
-    done = run("--model", model.prefix, "--port", 0, f"--allowed-{option}", value)
+    done = run("--model-prefix", model.prefix, "--port", 0, f"--allowed-{option}", value)
     assert done.returncode == 2
     assert f"--allowed-{option}: expected " in done.stderr
     assert value.rpartition(",")[2] in done.stderr
@@ -157,7 +165,7 @@ def test_without_the_web_server_it_says_what_to_install(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules['{package}'] = None")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    done = run("--model", "x")
+    done = run("--model-prefix", "x")
     assert done.returncode == 1
     sentence = "serve.py: error: this needs a web server: pip install 'gluon-resnet[serve]' ("
     assert done.stderr.startswith(sentence)

@@ -15,7 +15,7 @@ from gluon_resnet.errors import ModelError
 from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import save_network
 
-STATISTICS = ["--mean", "120,110.5,100", "--std", "60,61,62"]
+STATISTICS = ["--rgb-mean", "120,110.5,100", "--rgb-std", "60,61,62"]
 
 
 def checkpoint(prefix: pathlib.Path, network: str, classes: int = 3, epoch: int = 0, **options: Any) -> str:

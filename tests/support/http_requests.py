@@ -22,7 +22,7 @@ class Asked(NamedTuple):
 
 
 def post(kind: bytes, body: bytes) -> Asked:
-    return Asked(b"POST", b"/predict", b"topk=3", (HOST, (b"content-type", kind)), body)
+    return Asked(b"POST", b"/predict", b"top_k=3", (HOST, (b"content-type", kind)), body)
 
 
 async def status_of(app: Any, asked: Asked) -> int:

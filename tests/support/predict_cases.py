@@ -74,11 +74,11 @@ def status(done: subprocess.CompletedProcess) -> int:
 
 def batches_of_all_sizes_in_any_number_of_threads_give_the_same_logits(setting: Setting) -> None:
     images = (setting.images * 4)[:37]
-    names, expected = setting.logits("--batch", "1", "--threads", "1", *images)
+    names, expected = setting.logits("--batch-size", "1", "--threads", "1", *images)
     assert names == images
     assert len({tuple(row) for row in expected.round(3)}) == 10
     for batch, threads in ((1, 8), (7, 1), (7, 2), (16, 1), (16, 8)):
-        names, found = setting.logits("--batch", str(batch), "--threads", str(threads), *images)
+        names, found = setting.logits("--batch-size", str(batch), "--threads", str(threads), *images)
         assert names == images
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
@@ -94,8 +94,8 @@ def bad_images_in_the_middle_are_told_and_counted(setting: Setting) -> None:
         (setting.folder / name).write_bytes(content)
     bad = [*(str(setting.folder / name) for name in contents), str(setting.folder / "none.jpg")]
     mixed = [setting.images[0], *bad, setting.images[1]]
-    good = setting.predict("--batch", "2", setting.images[0], setting.images[1])
-    done = setting.predict("--batch", "2", *mixed)
+    good = setting.predict("--batch-size", "2", setting.images[0], setting.images[1])
+    done = setting.predict("--batch-size", "2", *mixed)
     assert status(done) == 1
     assert done.stdout == good.stdout
     *reasons, count = done.stderr.splitlines()
@@ -148,7 +148,7 @@ def a_missing_model_is_told(setting: Setting) -> None:
     assert (status(done), done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.endswith(
         f": error: {setting.folder}/none-model.json: No such file or directory: "
-        "name what tools/export.py wrote, or give --size\n"
+        "name what tools/export.py wrote, or give --image-shape\n"
     )
 
 
@@ -208,7 +208,7 @@ def a_name_that_is_no_text_is_only_a_missing_file(setting: Setting) -> None:
 
 
 def each_name_is_answered_when_standard_input_pauses(setting: Setting) -> None:
-    with setting.started("--stdin", "--json", "--batch", "16") as process:
+    with setting.started("--stdin", "--json", "--batch-size", "16") as process:
         for images in (setting.images[:1], setting.images[1:4], setting.images[4:5]):
             process.stdin.write("".join(f"{image}\n" for image in images).encode())
             answers = [json.loads(read_line(process)) for _ in images]
@@ -252,7 +252,7 @@ def interrupted_it_ends(setting: Setting) -> None:
 
 def topk_and_text(setting: Setting) -> None:
     for topk, lines in ((None, 6), ("1", 2), ("99", 13)):
-        arguments = () if topk is None else ("--topk", topk)
+        arguments = () if topk is None else ("--top-k", topk)
         done = setting.predict(setting.images[0], *arguments)
         assert status(done) == 0
         name, *classes = done.stdout.splitlines()
@@ -268,7 +268,7 @@ def topk_and_text(setting: Setting) -> None:
 
 
 def json_of_classes(setting: Setting) -> None:
-    done = setting.predict("--json", "--topk", "12", setting.images[0])
+    done = setting.predict("--json", "--top-k", "12", setting.images[0])
     assert status(done) == 0
     assert done.stdout.count("\n") == 1
     line = json.loads(done.stdout)
@@ -286,14 +286,14 @@ def without_a_card(setting: Setting) -> None:
     for end in ("-symbol.json", "-0000.params"):
         (setting.folder / f"alone{end}").symlink_to(os.path.abspath(setting.prefix + end))
     card = json.loads(pathlib.Path(f"{setting.prefix}-model.json").read_text())["preprocessing"]
-    sizes = ["--size", str(card["size"]), "--resize", str(card["resize"])]
+    sizes = ["--image-shape", "3,{0},{0}".format(card["size"]), "--resize", str(card["resize"])]
     alone = (str(setting.folder / "alone"), setting.images[1])
     named = setting.predict(setting.images[1]).stdout
     assert setting.run(*sizes, *alone).stdout == named.replace("class ", "")
 
     names = setting.folder / "names"
     names.write_text("".join(f"class {label}\n" for label in range(12)))
-    classes = [*sizes, "--classes", str(names)]
+    classes = [*sizes, "--class-names", str(names)]
     assert setting.run(*classes, *alone).stdout == named
 
     names.write_text("one\ntwo\n")
@@ -390,7 +390,7 @@ def no_name_is_obeyed_by_a_terminal_and_json_stays_exact(setting: Setting) -> No
     assert first.startswith(f"predict: {seen[1]}: expected a JPEG or PNG image")
     assert second == f"predict: {seen[2]}: No such file or directory"
 
-    done = setting.run(str(setting.folder / "hostile"), "--json", "--topk", "12", good)
+    done = setting.run(str(setting.folder / "hostile"), "--json", "--top-k", "12", good)
     line = json.loads(done.stdout)
     assert line["image"] == good
     assert sorted(entry["name"] for entry in line["classes"]) == sorted(card["classes"])
@@ -423,18 +423,18 @@ def wrong_arguments_are_refused_at_once(setting: Setting) -> None:
         ["MODEL"],
         ["--unknown", "MODEL", "IMAGE"],
         ["-x", "MODEL", "IMAGE"],
-        ["MODEL", "IMAGE", "--topk"],
-        ["--topk", "0", "MODEL", "IMAGE"],
-        ["--topk", "five", "MODEL", "IMAGE"],
-        ["--topk", "99999999999999999999", "MODEL", "IMAGE"],
-        ["--batch", "0", "MODEL", "IMAGE"],
-        ["--batch", "65537", "MODEL", "IMAGE"],
+        ["MODEL", "IMAGE", "--top-k"],
+        ["--top-k", "0", "MODEL", "IMAGE"],
+        ["--top-k", "five", "MODEL", "IMAGE"],
+        ["--top-k", "99999999999999999999", "MODEL", "IMAGE"],
+        ["--batch-size", "0", "MODEL", "IMAGE"],
+        ["--batch-size", "65537", "MODEL", "IMAGE"],
         ["--threads", "1025", "MODEL", "IMAGE"],
         ["--threads", "-1", "MODEL", "IMAGE"],
         ["--logits=yes", "MODEL", "IMAGE"],
         ["--resize", "40", "MODEL", "IMAGE"],
-        ["--classes", "names", "MODEL", "IMAGE"],
-        ["--size", "32", "--resize", "31", "MODEL", "IMAGE"],
+        ["--class-names", "names", "MODEL", "IMAGE"],
+        ["--image-shape", "3,32,32", "--resize", "31", "MODEL", "IMAGE"],
     ):
         names = {"MODEL": setting.prefix, "IMAGE": setting.images[0]}
         done = setting.run(*(names.get(argument, argument) for argument in arguments))
@@ -447,7 +447,16 @@ def wrong_arguments_are_refused_at_once(setting: Setting) -> None:
 def help_names_the_options(setting: Setting) -> None:
     done = setting.run("--help")
     assert (status(done), done.stderr) == (0, "")
-    for option in ("--batch", "--threads", "--topk", "--json", "--logits", "--stdin", "--size", "--classes"):
+    for option in (
+        "--batch-size",
+        "--threads",
+        "--top-k",
+        "--json",
+        "--logits",
+        "--stdin",
+        "--image-shape",
+        "--class-names",
+    ):
         assert option in done.stdout
     assert re.search(r"^example:\n  .*predict\S* pets picture.jpg", done.stdout, re.MULTILINE)
 

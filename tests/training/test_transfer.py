@@ -84,7 +84,17 @@ def is_head(name):
 @pytest.mark.parametrize("devices", [1, 3])
 def test_frozen_all_but_the_head_stays_bit_for_bit(data, source, tmp_path, capsys, devices):
     prefix = str(tmp_path / "new")
-    options = ["--pretrained", source, "--classes", "4", "--freeze", "--cpus", str(devices), "--wd", "0.1"]
+    options = [
+        "--pretrained",
+        source,
+        "--num-classes",
+        "4",
+        "--freeze",
+        "--cpus",
+        str(devices),
+        "--wd",
+        "0.1",
+    ]
     assert main([*data, *options, "--model-prefix", prefix]) is None
     old, new = read_arrays(f"{source}-0003.params"), read_arrays(f"{prefix}-0002.params")
     assert changed(old, new) == {"1.output.weight", "1.output.bias"}
@@ -264,7 +274,7 @@ def test_a_head_that_is_not_finite_any_more_is_noticed_under_frozen_layers(sourc
         ("--load-epoch 3 --resume", "--load-epoch begins with weights of this run"),
         ("--model-prefix {old}", "would overwrite .*old-model.json: choose another --model-prefix"),
         ("--pretrained nothing", "there is no nothing-NNNN.params"),
-        ("--classes 5", "--num-classes is 5, and .* has 4 names"),
+        ("--num-classes 5", "--num-classes is 5, and .* has 4 names"),
     ],
 )
 def test_what_cannot_work_is_told_before_any_file(data, source, tmp_path, arguments, message):

@@ -58,11 +58,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     wanted = epochs(args)
     told = partial_card(args)
     if len(args.model_prefix) > 1 and (told or args.update_card):
-        option = "size" if told else "update-card"
+        option = "image-shape" if told else "update-card"
         raise UsageError(f"--{option} is for one network, and there are {len(args.model_prefix)}")
     card_path = f"{args.model_prefix[0]}-model.json"
     if args.update_card and told and os.path.exists(card_path):
-        raise UsageError(f"--update-card would replace {card_path} by what --size says: leave one out")
+        raise UsageError(f"--update-card would replace {card_path} by what --image-shape says: leave one out")
     contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, wanted)]
     if args.update_card:

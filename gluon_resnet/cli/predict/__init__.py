@@ -13,7 +13,7 @@ from typing import Optional
 
 import numpy as np
 
-from gluon_resnet.cli.arguments import number
+from gluon_resnet.cli.arguments import number, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.predict.images import NamedImage, named_images
@@ -59,7 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             stream.reconfigure(encoding="utf-8")
 
     predictor = Predictor(
-        args.model, backend=args.backend, batch_size=args.batch, threads=args.threads, card=told
+        args.model_prefix, backend=args.backend, batch_size=args.batch_size, threads=args.threads, card=told
     )
     run = predictor.forward if args.logits else predictor.scores
     images, bad = 0, 0
@@ -96,7 +96,7 @@ def _is_bad(error: Optional[BaseException]) -> bool:
 def _line(item: NamedImage, row: np.ndarray, classes: Sequence[str], args: argparse.Namespace) -> str:
     if args.logits:
         return json_of_logits(item.name, item.labels, row) if args.json else text_of_logits(item.name, row)
-    best = most_probable(row, args.topk)
+    best = most_probable(row, args.top_k)
     if args.json:
         return json_of_classes(item.name, item.labels, classes, best)
     return text_of_classes(item.name, classes, best)
@@ -105,12 +105,14 @@ def _line(item: NamedImage, row: np.ndarray, classes: Sequence[str], args: argpa
 def _parser() -> argparse.ArgumentParser:
     result = Parser(
         prog=program("predict"),
-        example="pets picture.jpg --topk 2",
+        example="pets picture.jpg --top-k 2",
         description="Print the most probable classes of each image.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    result.add_argument("model", metavar="MODEL_PREFIX", help="of the files that tools/export.py wrote")
+    result.add_argument(
+        "model_prefix", metavar="MODEL_PREFIX", help="of the files that tools/export.py wrote"
+    )
     result.add_argument("images", nargs="*", metavar="IMAGE", help="see below")
     group = result.add_argument_group("images")
     group.add_argument(
@@ -120,7 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     group = result.add_argument_group("output")
     most = number(int, 1, _MOST_CLASSES)
-    group.add_argument("--topk", type=most, default=5, metavar="K", help="how many classes (default: 5)")
+    one_spelling(
+        group.add_argument(
+            "--top-k", "--topk", type=most, default=5, metavar="K", help="how many classes (default: 5)"
+        )
+    )
     group.add_argument("--json", action="store_true", help="a JSON object for each image, one a line")
     group.add_argument(
         "--logits", action="store_true", help="the network's outputs instead, in the order of the classes"
@@ -134,7 +140,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the centre; or four corners and the centre, and these mirrored (default: 1-crop)",
     )
     most = number(int, 1, _MOST_IMAGES)
-    group.add_argument("--batch", type=most, default=16, metavar="N", help="images at once (default: 16)")
+    one_spelling(
+        group.add_argument(
+            "--batch-size", "--batch", type=most, default=16, metavar="N", help="images at once (default: 16)"
+        )
+    )
     most = number(int, 1, _MOST_THREADS)
     group.add_argument(
         "--threads", type=most, metavar="N", help="default: one for each processor that may be used"

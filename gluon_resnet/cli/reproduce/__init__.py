@@ -17,7 +17,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = Parser(
         prog=program("reproduce"),
-        example="cifar10 --data data --epochs 8\ntable1",
+        example="cifar10 --data data --num-epochs 8\ntable1",
         description="Reproduce what He et al. 2015 (arXiv:1512.03385) show.",
         allow_abbrev=False,
     )

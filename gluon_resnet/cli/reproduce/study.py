@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from gluon_resnet.cli.arguments import gpu_ids, number, shorter_sides
+from gluon_resnet.cli.arguments import gpu_ids, number, one_spelling, shorter_sides
 from gluon_resnet.cli.command import as_typed, beside
 from gluon_resnet.cli.train import options as train_options
 from gluon_resnet.data import RecordFile
@@ -49,7 +49,7 @@ _OURS = {
 def add_targets(targets: Any) -> None:
     """Add the targets to the subparsers of reproduce.py."""
     text = "Figure 6, Table 6 and Figure 7: plain and residual nets on CIFAR-10"
-    cifar10 = _add(targets, CIFAR10, text, "--data data --epochs 8")
+    cifar10 = _add(targets, CIFAR10, text, "--data data --num-epochs 8")
     cifar10.add_argument(
         "--data",
         required=True,
@@ -59,7 +59,7 @@ def add_targets(targets: Any) -> None:
     )
     cifar10.set_defaults(reproduce=_cifar10, scales=None)
     text = "the nets of Figure 6 on Fashion-MNIST, which is free and lossless"
-    fashion = _add(targets, FASHION_MNIST, text, "--epochs 10")
+    fashion = _add(targets, FASHION_MNIST, text, "--num-epochs 10")
     fashion.add_argument(
         "--data",
         default="/usr/share/datasets/fashion-mnist",
@@ -99,12 +99,15 @@ def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argpa
         metavar="NET,NET,...",
         help="like plain34, resnet50 or resnet34-C, with a shortcut option (default: %(default)s)",
     )
-    result.add_argument(
-        "--epochs",
-        type=whole,
-        metavar="E",
-        help="of each network, the learning rate falling at the same parts of them as in the paper's schedule "
-        "(default: the paper's schedule)",
+    one_spelling(
+        result.add_argument(
+            "--num-epochs",
+            "--epochs",
+            type=whole,
+            metavar="E",
+            help="of each network, the learning rate falling at the same parts of them as in the paper's schedule "
+            "(default: the paper's schedule)",
+        )
     )
     result.add_argument(
         "--seeds",
@@ -170,7 +173,7 @@ def _study(
     folder, nets = args.output, planned_nets(args.nets.split(","), experiment.own_shortcut, args.seeds)
     converted = planned_conversions(args.converted, experiment)
     choices = Choices(
-        experiment.data_set, train_records, test_records, args.epochs, args.scales, args.training
+        experiment.data_set, train_records, test_records, args.num_epochs, args.scales, args.training
     )
     steps = plan(folder, choices, nets, packing, _machine(args), converted)
     _check_training(steps, args.training)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Optional
 
-from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers
+from gluon_resnet.cli.arguments import gpu_ids, image_size, number, numbers, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.runs.settings import Settings
@@ -61,8 +61,13 @@ def parser() -> argparse.ArgumentParser:
         "imagenet: with torchvision's published weights of --network",
     )
     group.add_argument("--freeze", action="store_true", help="with --pretrained: train the new head only")
-    group.add_argument(
-        "--num-classes", "--classes", type=whole, help="default: the lines of TRAIN.classes beside TRAIN.rec"
+    one_spelling(
+        group.add_argument(
+            "--num-classes",
+            "--classes",
+            type=whole,
+            help="default: the lines of TRAIN.classes beside TRAIN.rec",
+        )
     )
 
     group = result.add_argument_group("data")
