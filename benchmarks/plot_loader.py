@@ -20,11 +20,11 @@ from loader_peers import OURS, PEERS
 
 TITLES = {"train": "training, 224", "eval": "evaluation, 224", "cifar": "CIFAR, 32"}
 REFERENCE = "libjpeg-turbo, full decode only"
-# Okabe and Ito's colours, which the colour-blind tell apart.
+# Okabe and Ito's colors, which the color-blind tell apart.
 OWN, VARIANT, PEER, LINE = "#0072B2", "#56B4E9", "#B0B0B0", "#E69F00"
 
 
-def colour(name: str) -> str:
+def color(name: str) -> str:
     if name == OURS:
         return OWN
     return VARIANT if name.startswith(OURS) else LINE if name == REFERENCE else PEER
@@ -53,7 +53,7 @@ def main() -> None:
                 continue
             rate = statistics.median(rates[name])
             length = min(rate, longest)
-            panel.barh(row, length, color=colour(name), height=0.72)
+            panel.barh(row, length, color=color(name), height=0.72)
             times = ""
             if not name.startswith(OURS):
                 times = f"  ({ratio(rates[OURS], rates[name]):.2f} \N{MULTIPLICATION SIGN})"

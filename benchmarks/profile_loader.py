@@ -28,7 +28,7 @@ OURS = r"_native\."
 PARTS = [
     (JPEG, "Huffman decoding", ".", r"JpegEntropy|JpegHuffman|decode_mcu|huff|fill_bit_buffer"),
     (JPEG, "inverse DCT", "jpeg-python", r"idct|decompress_"),
-    (JPEG, "upsampling and colour", "jpeg-python", r"upsample|convert|merged"),
+    (JPEG, "upsampling and color", "jpeg-python", r"upsample|convert|merged"),
     (JPEG, "the rest of libjpeg", "jpeg-python", "."),
     (JPEG, "our calls of it", OURS, r"gluon_resnet::Decoder|jpeg"),
     (ELSE, "scaling", OURS, r"resample|scale_|blend|split_|linear|footprint"),

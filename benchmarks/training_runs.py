@@ -38,7 +38,7 @@ def ours(job: Job, contexts: int = 1) -> Iterator[None]:
 
 def ours_on_records(job: Job) -> Iterator[None]:
     """The same on records, with the augmentation of the paper's recipes and as many loading threads as processors."""
-    from gluon_resnet.data import ColourJitter, Loader, TrainTransform
+    from gluon_resnet.data import ColorJitter, Loader, TrainTransform
     from gluon_resnet.training.recipes import get_recipe
 
     recipe = get_recipe("cifar10" if job.size == 32 else "imagenet")
@@ -49,7 +49,7 @@ def ours_on_records(job: Job) -> Iterator[None]:
         scale=recipe.shorter_side,
         padding=recipe.padding,
         flip=recipe.flip,
-        colour=ColourJitter(pca_noise=recipe.pca_noise),
+        color=ColorJitter(pca_noise=recipe.pca_noise),
     )
     loader = Loader(
         job.records, job.batch_size, transform, shuffle=True, threads=job.threads, last_batch="discard"

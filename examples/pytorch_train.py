@@ -26,7 +26,7 @@ from gluon_resnet.errors import DataError, UsageError
 RANK, WORLD_SIZE = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", RANK % torch.cuda.device_count()) if CUDA else torch.device("cpu")
-COLOURS = {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}  # of ImageNet, in levels of 0 to 255
+COLORS = {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}  # of ImageNet, in levels of 0 to 255
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Sequential:
@@ -74,9 +74,9 @@ def make_loaders(args: argparse.Namespace) -> tuple[Loader, Loader]:
         raise UsageError(f"--batch-size: expected a multiple of {WORLD_SIZE} ranks, found {args.batch_size}")
     options = {"batch_size": args.batch_size // WORLD_SIZE, "rank": RANK, "world_size": WORLD_SIZE}
     options["threads"] = max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
-    options["transform"] = TrainTransform(args.size, **COLOURS)
+    options["transform"] = TrainTransform(args.size, **COLORS)
     train = Loader(args.data_train, shuffle=True, last_batch="discard", **options)
-    options["transform"] = EvalTransform(args.size * 8 // 7, args.size, **COLOURS)
+    options["transform"] = EvalTransform(args.size * 8 // 7, args.size, **COLORS)
     return train, Loader(args.data_val, last_batch="keep", **options)
 
 

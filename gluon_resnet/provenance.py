@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional
 
 from gluon_resnet.json_values import INT64_MAX, is_integer, is_json, is_number, is_text, require
 
+_RENAMED_SETTINGS = {"colour_jitter": "color_jitter"}  # in version 0.2.0
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def settings_of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run, perhaps of an earlier version, by the names that they have today."""
+    return {_RENAMED_SETTINGS.get(name, name): value for name, value in settings.items()}
 
 
 @dataclass(frozen=True)

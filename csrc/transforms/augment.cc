@@ -56,7 +56,7 @@ void draw_random_resized(const TransformPlan& plan, ImageSize size, Random* rand
   region.y = (size.height - region.height) / 2;
 }
 
-// out = matrix * rgb + offset, for every pixel: colour changes and normalization in one.
+// out = matrix * rgb + offset, for every pixel: color changes and normalization in one.
 struct Affine {
   std::array<std::array<float, 3>, 3> matrix{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
   std::array<float, 3> offset{0, 0, 0};

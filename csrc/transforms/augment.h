@@ -1,5 +1,5 @@
 // What becomes of an image on its way to the network: parameters are drawn and turned into one
-// geometry for resample.h, and colours and normalization into one affine map.
+// geometry for resample.h, and colors and normalization into one affine map.
 #ifndef GLUON_RESNET_AUGMENT_H_
 #define GLUON_RESNET_AUGMENT_H_
 
@@ -31,7 +31,7 @@ struct TransformPlan {
   std::array<double, 2> ratio{0.75, 4. / 3};
   std::array<int, 2> scale{256, 480};    // kScaleJitter
   int padding = 4;                       // kPad
-  std::array<uint8_t, 3> fill{0, 0, 0};  // colour of the padding
+  std::array<uint8_t, 3> fill{0, 0, 0};  // color of the padding
   bool flip = false;                     // left to right, for every second record
   float brightness = 0;                  // factors from [1 - b, 1 + b], in this order
   float contrast = 0;
@@ -53,7 +53,7 @@ ColorDraw draw_color(const TransformPlan& plan, Random* random);
 
 size_t element_size(DType dtype);
 
-// Makes the network's input of three planes, R, G and B, of size * size bytes: colours,
+// Makes the network's input of three planes, R, G and B, of size * size bytes: colors,
 // normalization, dtype and layout. uint8 values are rounded and clipped to 0 to 255; floating-point
 // values are not clipped.
 void finish(const TransformPlan& plan, const ColorDraw& color, const uint8_t* planes, DType dtype,

@@ -160,9 +160,9 @@ AVX2 void blend_rgb_avx2(const int16_t* first, const int16_t* second, Tap weight
   blend_rgb_plain(first + at, second + at, weights, count - i, out + 3 * i);
 }
 
-// The bytes of one colour in 16 RGB pixels, from the three registers that hold them.
+// The bytes of one color in 16 RGB pixels, from the three registers that hold them.
 struct SplitMasks {
-  alignas(16) int8_t bytes[2][3][3][16];  // mirrored, colour, register
+  alignas(16) int8_t bytes[2][3][3][16];  // mirrored, color, register
 
   constexpr SplitMasks() : bytes() {
     for (int mirror = 0; mirror < 2; ++mirror) {

@@ -12,7 +12,7 @@ from gluon_resnet.analysis.responses import Responses
 def draw_responses(path: str, responses: Sequence[Responses]) -> None:
     """Write the figure as PNG or SVG: the 3x3 layers in their order above, in descending order of their std below.
 
-    A colour for each network, dashed where it is plain. The file is written whole.
+    A color for each network, dashed where it is plain. The file is written whole.
 
     Raises as `write_figure`.
     """

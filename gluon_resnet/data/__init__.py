@@ -18,13 +18,13 @@ from gluon_resnet.data.packing.tar_archive import TarArchive
 from gluon_resnet.data.records import Header, Record, RecordFile
 from gluon_resnet.data.statistics import PixelStatistics, pixel_statistics
 from gluon_resnet.data.torch_adapter import torch_dataset
-from gluon_resnet.data.transforms import ColourJitter, EvalTransform, TrainTransform, decode, image_size
+from gluon_resnet.data.transforms import ColorJitter, EvalTransform, TrainTransform, decode, image_size
 
 __all__ = [
     "BadImagesError",
     "BadRecord",
     "Batch",
-    "ColourJitter",
+    "ColorJitter",
     "EvalTransform",
     "Folder",
     "Header",

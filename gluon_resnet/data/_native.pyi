@@ -94,7 +94,7 @@ class NativeLoader:
     def fingerprint(self) -> int: ...
     def start(self, epoch: int, first_batch: int, step: int = 1) -> NativeEpoch: ...
 
-def decode(payload: bytes, colour: str = "rgb", *, libjpeg: bool = False) -> np.ndarray: ...
+def decode(payload: bytes, color: str = "rgb", *, libjpeg: bool = False) -> np.ndarray: ...
 def image_size(payload: bytes) -> tuple[int, int]: ...
 
 class NativePacker:
@@ -108,7 +108,7 @@ class NativePacker:
         verify: bool,
         center_crop: bool,
         resize: int,
-        colour: str,
+        color: str,
         png: bool,
         quality: int,
         threads: int,

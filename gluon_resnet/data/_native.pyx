@@ -162,7 +162,7 @@ cdef class NativePlan:
             self.plan.std[i] = fields["std"][i]
 
     def draw(self, int width, int height, uint64_t seed, uint64_t epoch, uint64_t record):
-        """What is drawn for one record, as (geometry, colour) dicts; for oracles in tests."""
+        """What is drawn for one record, as (geometry, color) dicts; for oracles in tests."""
         cdef unique_ptr[Random] random
         random.reset(new Random(seed, epoch, record))
         cdef CGeometry g = draw_geometry(self.plan, ImageSize(width, height), random.get())
@@ -170,9 +170,9 @@ cdef class NativePlan:
         geometry = {"x": g.source.x, "y": g.source.y, "width": g.source.width, "height": g.source.height,
                     "scaled": (g.scaled.width, g.scaled.height), "crop_x": g.crop_x, "crop_y": g.crop_y,
                     "flip": g.flip}
-        colour = {"brightness": c.brightness, "contrast": c.contrast, "saturation": c.saturation,
+        color = {"brightness": c.brightness, "contrast": c.contrast, "saturation": c.saturation,
                   "offset": (c.offset[0], c.offset[1], c.offset[2])}
-        return geometry, colour
+        return geometry, color
 
     def transform(self, image, dtype, layout, uint64_t seed, uint64_t epoch, uint64_t record):
         """One image, encoded (bytes) or decoded (H, W, 3) uint8, as an array of `dtype` and `layout`."""
@@ -255,13 +255,13 @@ cdef int copy_into(array, Image* image) except -1:
     return copy_pixels(array, image)
 
 
-def decode(payload, colour="rgb", *, libjpeg=False):
+def decode(payload, color="rgb", *, libjpeg=False):
     """See gluon_resnet.data.decode; `libjpeg` is for tests: all by libjpeg, which our entropy decoder must equal."""
-    colours = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}
-    if colour not in colours:
-        raise UsageError(f"expected a colour of {sorted(colours)}, found {colour!r}")
+    colors = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}
+    if color not in colors:
+        raise UsageError(f"expected a color of {sorted(colors)}, found {color!r}")
     cdef Image image
-    decode_into(payload, colours[colour], libjpeg, &image)
+    decode_into(payload, colors[color], libjpeg, &image)
     out = np.empty((image.height, image.width, image.channels), dtype=np.uint8)
     cdef uint8_t[::1] view = out.reshape(-1)
     memcpy(&view[0], image.pixels.data(), view.shape[0])
@@ -572,14 +572,14 @@ cdef class NativePacker:
     cdef shared_ptr[CPacker] packer
     cdef object convert
 
-    def __cinit__(self, path, index_path, convert, *, pass_through, verify, center_crop, resize, colour, png,
+    def __cinit__(self, path, index_path, convert, *, pass_through, verify, center_crop, resize, color, png,
                   quality, threads):
         cdef CPackOptions options
         options.pass_through = pass_through
         options.verify = verify
         options.center_crop = center_crop
         options.resize = resize
-        options.color = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}[colour]
+        options.color = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}[color]
         options.encoding = CFormat.kPng if png else CFormat.kJpeg
         options.quality = quality
         options.threads = threads

@@ -24,12 +24,12 @@ _MOST_PIXELS = (1 << 31) - 1  # per side, the most that the C++ core counts to
 Triple = tuple[float, float, float]
 
 
-def decode(payload: bytes, colour: str = "rgb") -> np.ndarray:
+def decode(payload: bytes, color: str = "rgb") -> np.ndarray:
     """Decode a JPEG or PNG, turned upright by its EXIF orientation.
 
     Args:
         payload: the bytes of the file.
-        colour: ``'rgb'``, ``'gray'``, or ``'source'``: gray for a gray image and RGB for any other.
+        color: ``'rgb'``, ``'gray'``, or ``'source'``: gray for a gray image and RGB for any other.
 
     Returns:
         uint8 ``(H, W, 3)``, or ``(H, W, 1)`` for gray. The pixels are those of ``cv2.imdecode`` (in RGB order): equal
@@ -38,7 +38,7 @@ def decode(payload: bytes, colour: str = "rgb") -> np.ndarray:
     Raises:
         ImageError: the image is broken or truncated, or has another format.
     """
-    return _native.decode(payload, colour)
+    return _native.decode(payload, color)
 
 
 def image_size(payload: bytes) -> tuple[int, int]:
@@ -50,14 +50,14 @@ def image_size(payload: bytes) -> tuple[int, int]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ColourJitter:
-    """Random changes of colour, applied in this order; all 0 by default, which changes nothing.
+class ColorJitter:
+    """Random changes of color, applied in this order; all 0 by default, which changes nothing.
 
     Attributes:
         brightness: a factor from [1 - brightness, 1 + brightness].
         contrast: a factor for the distance from the image's mean gray, from [1 - contrast, 1 + contrast].
         saturation: a factor for the distance from the pixel's gray, from [1 - saturation, 1 + saturation].
-        pca_noise: standard deviation of the noise along the principal components of ImageNet's colours; 0.1 in
+        pca_noise: standard deviation of the noise along the principal components of ImageNet's colors; 0.1 in
             AlexNet (Krizhevsky et al. 2012, §4.1), whose "standard color augmentation" He et al. 2015, §3.4 use.
     """
 
@@ -154,7 +154,7 @@ class EvalTransform(_Transform):
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransform(_Transform):
-    """The training transforms: a random crop, a random flip, random colours.
+    """The training transforms: a random crop, a random flip, random colors.
 
     Attributes:
         size: the side of the square output, in pixels.
@@ -166,9 +166,9 @@ class TrainTransform(_Transform):
         ratio: the smallest and the largest width/height of the region.
         scale: the smallest and the largest shorter side, in pixels.
         padding: the width of the padding, in pixels.
-        fill: the RGB levels of the padding. The mean colour becomes zero after normalization, as in the paper.
+        fill: the RGB levels of the padding. The mean color becomes zero after normalization, as in the paper.
         flip: whether to mirror the image left to right with probability 1/2.
-        colour: random colours, or None.
+        color: random colors, or None.
         interpolation, mean, std: as in `EvalTransform`.
 
     Raises:
@@ -183,7 +183,7 @@ class TrainTransform(_Transform):
     padding: int = 4
     fill: tuple[int, int, int] = (0, 0, 0)
     flip: bool = True
-    colour: Optional[ColourJitter] = None
+    color: Optional[ColorJitter] = None
     interpolation: str = "linear"
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
@@ -205,13 +205,13 @@ class TrainTransform(_Transform):
         levels = are_numbers(self.fill, 3) and all(is_whole(v) and 0 <= v <= 255 for v in self.fill)
         expect(levels, "fill", "three levels (R, G, B), whole numbers from 0 to 255", self.fill)
         expect_flag("flip", self.flip)
-        jitter = self.colour is None or isinstance(self.colour, ColourJitter)
-        expect(jitter, "colour", "None or a ColourJitter, as ColourJitter(0.4, 0.4, 0.4)", self.colour)
+        jitter = self.color is None or isinstance(self.color, ColorJitter)
+        expect(jitter, "color", "None or a ColorJitter, as ColorJitter(0.4, 0.4, 0.4)", self.color)
 
     def native_fields(self) -> dict[str, object]:
         fields = vars_of(self)
-        colour = fields.pop("colour") or ColourJitter()
-        return {**fields, **vars_of(colour)}
+        color = fields.pop("color") or ColorJitter()
+        return {**fields, **vars_of(color)}
 
 
 Transform = Union[EvalTransform, TrainTransform]

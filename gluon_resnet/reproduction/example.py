@@ -58,8 +58,8 @@ def draw_example(
         picture.set_title(label.replace("$", r"\$"))
         names = [name.replace("$", r"\$") for name, _ in answers]
         shares = [100 * probability for _, probability in answers]
-        colours = ["C2" if name == label else "C7" for name, _ in answers]
-        drawn = bars.barh(range(len(names)), shares, color=colours)
+        colors = ["C2" if name == label else "C7" for name, _ in answers]
+        drawn = bars.barh(range(len(names)), shares, color=colors)
         bars.bar_label(drawn, [f"{share:.1f} %" for share in shares], padding=4)
         bars.set_yticks(range(len(names)), names)
         bars.invert_yaxis()

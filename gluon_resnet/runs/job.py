@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
-from gluon_resnet.data import ColourJitter, EvalTransform, Loader, RecordFile, TrainTransform
+from gluon_resnet.data import ColorJitter, EvalTransform, Loader, RecordFile, TrainTransform
 from gluon_resnet.data.labels import check_labels
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation.card_entries import card_versions, data_set
@@ -208,7 +208,7 @@ def _training_loader(
     plan: Plan, recipe: Recipe, records: Sequence[RecordFile], rank: int, world_size: int
 ) -> Loader:
     """Augmented batches of one worker."""
-    (red, green, blue), jitter = recipe.rgb_mean, recipe.colour_jitter
+    (red, green, blue), jitter = recipe.rgb_mean, recipe.color_jitter
     augmented = TrainTransform(
         size=recipe.size,
         crop=recipe.crop,
@@ -217,7 +217,7 @@ def _training_loader(
         padding=recipe.padding,
         fill=(round(red), round(green), round(blue)),  # 0 after normalization
         flip=recipe.flip,
-        colour=ColourJitter(jitter, jitter, jitter, pca_noise=recipe.pca_noise),
+        color=ColorJitter(jitter, jitter, jitter, pca_noise=recipe.pca_noise),
     )
     return Loader(
         records,

@@ -48,7 +48,7 @@ class Recipe:
     shorter_side: tuple[int, int]  # 'scale-jitter': the shorter side is drawn from it; §3.4: [256, 480]
     padding: int  # 'pad': pixels on each side; §4.2: 4
     flip: bool  # half of the images mirrored; §3.4, §4.2
-    colour_jitter: float  # brightness, contrast and saturation times 1 +- this; BoT §2.1: 0.4
+    color_jitter: float  # brightness, contrast and saturation times 1 +- this; BoT §2.1: 0.4
     pca_noise: float  # §3.4: "the standard color augmentation in [21]", whose §4.1 has 0.1
     resize: Optional[int]  # evaluation: shorter side, then the centre crop; [21]: 256
     mean: str  # subtracted from 'pixel' or 'channel'; §3.4, §4.2: "the per-pixel mean subtracted"
@@ -131,7 +131,7 @@ _IMAGENET = Recipe(
     shorter_side=(256, 480),
     padding=0,
     flip=True,
-    colour_jitter=0.0,
+    color_jitter=0.0,
     pca_noise=0.1,
     resize=256,
     mean="pixel",
@@ -180,7 +180,7 @@ _RECIPES = (
         epochs=120,
         mixup_alpha=0.2,
         crop="random-resized",
-        colour_jitter=0.4,
+        color_jitter=0.4,
         rgb_std=(58.393, 57.12, 57.375),
     ),
     _CIFAR10,

@@ -16,7 +16,7 @@ from gluon_resnet.analysis.response_figure import draw_responses, responses_svg
 from gluon_resnet.analysis.responses import LayerResponse, Responses
 from gluon_resnet.errors import DataError, UsageError
 
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c")  # of the first lines, matplotlib's own
+COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c")  # of the first lines, matplotlib's own
 
 
 def responses(network: str, layers: int = 19, kernel: int = 3) -> Responses:
@@ -111,11 +111,11 @@ def test_a_missing_file_is_told_as_the_system_does(tmp_path):
         Responses.load(tmp_path / "r.json")
 
 
-def lines(svg: str, colour: str) -> list[list[tuple[float, float]]]:
-    """The points of each line of this colour that has more than the three of a legend."""
+def lines(svg: str, color: str) -> list[list[tuple[float, float]]]:
+    """The points of each line of this color that has more than the three of a legend."""
     found = []
     for path in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path"):
-        if colour in path.get("style", ""):
+        if color in path.get("style", ""):
             numbers = list(map(float, re.findall(r"[-\d.]+", path.get("d", ""))))
             found.append(list(zip(numbers[::2], numbers[1::2])))
     return [points for points in found if len(points) > 3]
@@ -124,8 +124,8 @@ def lines(svg: str, colour: str) -> list[list[tuple[float, float]]]:
 def test_the_figure_has_each_layer_in_both_orders():
     nets = [responses("plain20"), responses("resnet20"), responses("resnet56", 55)]
     svg = responses_svg(nets)
-    for net, colour in zip(nets, COLOURS):
-        original, ranked = lines(svg, colour)
+    for net, color in zip(nets, COLORS):
+        original, ranked = lines(svg, color)
         assert len(original) == len(ranked) == len(net.stds)
         for points in (original, ranked):
             across = [x for x, _ in points]
@@ -141,7 +141,7 @@ def test_plain_networks_are_dashed_and_all_have_names():
     nets = [responses("plain20"), responses("resnet20")]
     svg = responses_svg(nets)
     plain, residual = (
-        [style for style in re.findall(r'style="([^"]*)"', svg) if colour in style] for colour in COLOURS[:2]
+        [style for style in re.findall(r'style="([^"]*)"', svg) if color in style] for color in COLORS[:2]
     )
     assert all("stroke-dasharray" in style for style in plain)
     assert not any("stroke-dasharray" in style for style in residual)

@@ -15,7 +15,7 @@ from gluon_resnet.cli.im2rec import options as im2rec_options
 from gluon_resnet.cli.train import options as train_options
 from gluon_resnet.cli.train.foreign import translated
 from gluon_resnet.cli.train.foreign_flags import DATA, FIT, GLUONCV, Flag
-from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
+from gluon_resnet.data import ColorJitter, EvalTransform, Loader, TrainTransform
 from tests.support.documents import commands
 from tests.support.paths import ROOT
 
@@ -61,7 +61,7 @@ def test_every_parameter_of_image_record_iter_has_its_place() -> None:
     assert sorted(found) == sorted(set(documented) - {"iter", "name"})
     ours = {
         name
-        for kind in (Loader, TrainTransform, EvalTransform, ColourJitter)
+        for kind in (Loader, TrainTransform, EvalTransform, ColorJitter)
         for name in inspect.signature(kind).parameters
     }
     for text in found.values():

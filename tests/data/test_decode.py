@@ -240,7 +240,7 @@ def test_a_jpeg_without_tables_does_not_get_those_of_the_one_before(
         np.testing.assert_array_equal(next(batches).data[0], decode(whole))
 
 
-def test_an_unknown_colour_is_a_usage_error(photographs: list[bytes]) -> None:
+def test_an_unknown_color_is_a_usage_error(photographs: list[bytes]) -> None:
     with pytest.raises(UsageError, match="'bgr'"):
         decode(photographs[0], "bgr")
 

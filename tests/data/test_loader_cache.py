@@ -13,14 +13,14 @@ import sys
 import numpy as np
 import pytest
 
-from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
+from gluon_resnet.data import ColorJitter, EvalTransform, Loader, TrainTransform
 from gluon_resnet.data.memory import _left_to_groups, available_memory
 from gluon_resnet.errors import ImageError, RecordError, UsageError
 from tests.support.pictures import encode, picture, write_records
 
 TRANSFORMS = {
     "center": EvalTransform(resize=40, size=32),
-    "random-resized": TrainTransform(size=32, colour=ColourJitter(0.4, 0.4, 0.4, 0.1)),
+    "random-resized": TrainTransform(size=32, color=ColorJitter(0.4, 0.4, 0.4, 0.1)),
     "scale-jitter": TrainTransform(size=32, crop="scale-jitter", scale=(40, 60)),
     "pad": TrainTransform(size=64, crop="pad", padding=8, fill=(1, 2, 3)),
     "cubic": TrainTransform(size=32, interpolation="cubic"),

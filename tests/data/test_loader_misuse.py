@@ -182,7 +182,7 @@ def test_what_only_a_loader_makes_is_empty(use: Callable[[], Any]) -> None:
 
 
 def packer(folder: pathlib.Path, convert: Any = lambda _: None, threads: int = 2) -> _native.NativePacker:
-    options = {"pass_through": False, "verify": True, "center_crop": False, "resize": 0, "colour": "rgb"}
+    options = {"pass_through": False, "verify": True, "center_crop": False, "resize": 0, "color": "rgb"}
     return _native.NativePacker(
         str(folder / "a.rec"),
         str(folder / "a.idx"),

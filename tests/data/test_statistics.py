@@ -48,15 +48,15 @@ def test_images_are_scaled_and_cut_as_for_evaluation(record_path: str) -> None:
 
 
 def test_several_files_count_as_one(tmp_path: pathlib.Path) -> None:
-    colours = [(10, 20, 30), (40, 60, 80), (100, 130, 160)]
-    images = [encode(np.full((4, 4, 3), colour, np.uint8), ".png") for colour in colours]
+    colors = [(10, 20, 30), (40, 60, 80), (100, 130, 160)]
+    images = [encode(np.full((4, 4, 3), color, np.uint8), ".png") for color in colors]
     paths = [write_records(tmp_path / "a.rec", images[:1]), write_records(tmp_path / "b.rec", images[1:])]
     found = pixel_statistics(paths, EvalTransform(None, 4))
     assert (found.mean, found.images) == ((50, 70, 90), 3)
-    np.testing.assert_allclose(found.std, np.std(colours, axis=0))
+    np.testing.assert_allclose(found.std, np.std(colors, axis=0))
 
 
-def test_one_colour_has_no_deviation(tmp_path: pathlib.Path) -> None:
+def test_one_color_has_no_deviation(tmp_path: pathlib.Path) -> None:
     path = write_records(tmp_path / "a.rec", [encode(np.full((4, 4, 3), 201, np.uint8), ".png")] * 7)
     assert pixel_statistics(path, EvalTransform(None, 4)).std == (0, 0, 0)
 

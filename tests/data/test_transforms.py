@@ -1,4 +1,4 @@
-"""Transforms against the slow oracle, with the geometry and the colours that were drawn."""
+"""Transforms against the slow oracle, with the geometry and the colors that were drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gluon_resnet.data import ColourJitter, EvalTransform, TrainTransform, decode
+from gluon_resnet.data import ColorJitter, EvalTransform, TrainTransform, decode
 from gluon_resnet.errors import ImageError, UsageError
 from tests.support import oracle
 from tests.support.pictures import SAMPLING_FACTORS, encode, picture, to_bytes
@@ -66,17 +66,17 @@ def test_geometry(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.builds(ColourJitter, *[st.floats(0, 0.9)] * 3, st.floats(0, 0.5)),
+    st.builds(ColorJitter, *[st.floats(0, 0.9)] * 3, st.floats(0, 0.5)),
     st.sampled_from([((0, 0, 0), (1, 1, 1)), ((123.7, 116.8, 103.9), (58.4, 57.1, 57.4))]),
     st.integers(0, 1000),
 )
-def test_colours_and_normalization(colour: ColourJitter, normal: tuple, record: int) -> None:
+def test_colors_and_normalization(color: ColorJitter, normal: tuple, record: int) -> None:
     mean, std = normal
-    transform = TrainTransform(size=24, crop="pad", padding=0, colour=colour, mean=mean, std=std)
+    transform = TrainTransform(size=24, crop="pad", padding=0, color=color, mean=mean, std=std)
     image = picture(30, 28)
     geometry, drawn = transform.native.draw(28, 30, 0, 0, record)
     cut = oracle.cut(image, geometry, 24, (0, 0, 0))
-    theirs = (oracle.recolour(cut, drawn) - mean) / std
+    theirs = (oracle.recolor(cut, drawn) - mean) / std
     np.testing.assert_allclose(transform(image, record=record, layout="NHWC"), theirs, rtol=1e-4, atol=2e-3)
     half = transform(image, record=record, layout="NHWC", dtype="float16")
     assert half.dtype == np.float16
@@ -84,8 +84,8 @@ def test_colours_and_normalization(colour: ColourJitter, normal: tuple, record: 
 
 
 def test_uint8_is_rounded_and_clipped() -> None:
-    colour = ColourJitter(brightness=0.9, pca_noise=1.0)
-    transform = TrainTransform(size=24, crop="pad", padding=0, colour=colour)
+    color = ColorJitter(brightness=0.9, pca_noise=1.0)
+    transform = TrainTransform(size=24, crop="pad", padding=0, color=color)
     image = picture(24, 24)
     exact = np.stack([transform(image, record=r) for r in range(40)])
     assert exact.min() < 0
@@ -247,7 +247,7 @@ def test_images_that_cannot_be_cut_are_named() -> None:
         (lambda: TrainTransform(interpolation="bilinear"), "interpolation: expected one of"),
         (lambda: TrainTransform(fill=(0, 0, 256)), "fill"),
         (lambda: TrainTransform(std=(1, 0, 1)), "std: expected three positive numbers"),
-        (lambda: ColourJitter(contrast=1.5), "contrast: expected a number from 0 to 1, found 1.5"),
+        (lambda: ColorJitter(contrast=1.5), "contrast: expected a number from 0 to 1, found 1.5"),
         (lambda: EvalTransform(resize=200), r"from size \(224\) to 2147483647, found 200"),
         (
             lambda: EvalTransform()(np.zeros((4, 4), np.uint8)),

@@ -84,7 +84,7 @@ def jpegs() -> dict[str, bytes]:
     return files
 
 
-def png(array: np.ndarray, depth: int, colour: int, interlaced: bool) -> bytes:
+def png(array: np.ndarray, depth: int, color: int, interlaced: bool) -> bytes:
     """A PNG of (height, width, channels) samples below 2**depth; OpenCV and Pillow cannot write all kinds."""
     height, width, _ = array.shape
     rows = b""
@@ -98,8 +98,8 @@ def png(array: np.ndarray, depth: int, colour: int, interlaced: bool) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    palette = chunk(b"PLTE", bytes(range(3 << depth))) if colour == 3 else b""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    palette = chunk(b"PLTE", bytes(range(3 << depth))) if color == 3 else b""
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         [chunk(b"IHDR", header), palette, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
     )
@@ -110,14 +110,14 @@ def pngs() -> dict[str, bytes]:
     depths = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4), 4: (8, 16), 6: (8, 16)}
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
     random = np.random.default_rng(0)
-    for colour in depths:
-        for depth in depths[colour]:
+    for color in depths:
+        for depth in depths[color]:
             for interlaced in (False, True):
-                array = random.integers(0, 1 << depth, (9, 11, channels[colour]))
-                files[f"{colour}-{depth}-{interlaced}.png"] = png(array, depth, colour, interlaced)
+                array = random.integers(0, 1 << depth, (9, 11, channels[color]))
+                files[f"{color}-{depth}-{interlaced}.png"] = png(array, depth, color, interlaced)
     rgb = Image.fromarray(picture(24, 40))
     files["palette.png"] = by_pillow(rgb.quantize(200), "PNG")
-    files["transparent-colour.png"] = by_pillow(rgb, "PNG", transparency=(0, 0, 0))
+    files["transparent-color.png"] = by_pillow(rgb, "PNG", transparency=(0, 0, 0))
     files["transparent-palette.png"] = by_pillow(rgb.quantize(9), "PNG", transparency=b"\0\7\xff")
     for orientation in (0, 2, 3, 6, 8):
         files[f"exif-{orientation}.png"] = by_pillow(rgb, "PNG", exif=exif(orientation))

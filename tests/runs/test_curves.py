@@ -21,7 +21,7 @@ from tests.support.recorded_runs import BATCHES, epoch_record, write_run
 
 OLD = ROOT / "results" / "cifar10" / "resnet20" / "log.jsonl"
 FALLING = [70.0 - epoch for epoch in range(30)]
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c")  # matplotlib's first three
+COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c")  # matplotlib's first three
 
 
 def test_a_run_is_read_from_its_prefix_or_its_log(tmp_path):
@@ -84,7 +84,7 @@ def test_a_run_in_its_first_epoch_has_a_curve(tmp_path):
     run = read_run(str(tmp_path / "a"))
     assert (run.best, run.iterations, run.train_curve[-1][0]) == (None, BATCHES, BATCHES)
     draw_curves(str(tmp_path / "a.png"), [run])
-    assert coloured(tmp_path / "a.png") > 100
+    assert colored(tmp_path / "a.png") > 100
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -111,12 +111,12 @@ def test_another_file_is_no_run_card(tmp_path, content):
         read_run(prefix)
 
 
-def coloured(path, colour=(31, 119, 180)) -> int:
-    """How many pixels have the colour of the first run, or another."""
+def colored(path, color=(31, 119, 180)) -> int:
+    """How many pixels have the color of the first run, or another."""
     image = cv2.imread(str(path))
     assert image is not None
     assert image.shape == (540, 720, 3)
-    return int((np.abs(image[..., ::-1].astype(int) - colour).max(axis=2) < 60).sum())
+    return int((np.abs(image[..., ::-1].astype(int) - color).max(axis=2) < 60).sum())
 
 
 @pytest.mark.parametrize("batches", [100, 5004], ids=["short", "long"])
@@ -125,11 +125,11 @@ def test_curves_are_an_image_with_two_lines(tmp_path, batches):
     alone = [replace(record, val_loss=None, val_top1_error=None) for record in epochs]
     draw_curves(str(tmp_path / "none.png"), [Run("a", alone)])
     draw_curves(str(tmp_path / "both.png"), [Run("a", epochs)], title="resnet20")
-    thin, both = coloured(tmp_path / "none.png"), coloured(tmp_path / "both.png")
+    thin, both = colored(tmp_path / "none.png"), colored(tmp_path / "both.png")
     assert thin > 100
     assert both > 2 * thin  # the second line is there, and bold
     draw_curves(str(tmp_path / "short.png"), [Run("a", epochs[:1])])
-    assert coloured(tmp_path / "short.png") > 20
+    assert colored(tmp_path / "short.png") > 20
     draw_curves(str(tmp_path / "empty.png"), [Run("a", [])])
     assert sorted(os.listdir(tmp_path)) == ["both.png", "empty.png", "none.png", "short.png"]
 
@@ -142,17 +142,17 @@ def test_the_training_error_of_cifar_runs_is_dashed(tmp_path):
     for run in runs:
         alone = [replace(record, val_top1_error=None) for record in run.epochs]
         draw_curves(str(tmp_path / f"{run.name}.png"), [replace(run, epochs=alone)])
-    assert coloured(tmp_path / "cifar10.png") < 0.85 * coloured(tmp_path / "imagenet.png")
+    assert colored(tmp_path / "cifar10.png") < 0.85 * colored(tmp_path / "imagenet.png")
 
 
-def test_each_run_has_a_colour_whatever_its_name(tmp_path):
+def test_each_run_has_a_color_whatever_its_name(tmp_path):
     epochs = [epoch_record(n, e) for n, e in enumerate(FALLING, 1)]
     higher = [epoch_record(n, e + 15) for n, e in enumerate(FALLING, 1)]
     names = ("_hidden $x", "$", "a" * 200, "<b>")
     for name in names:
         draw_curves(str(tmp_path / "two.png"), [Run("plain", epochs), Run(name, higher)])
-        assert coloured(tmp_path / "two.png") > 500
-        assert coloured(tmp_path / "two.png", (255, 127, 14)) > 500
+        assert colored(tmp_path / "two.png") > 500
+        assert colored(tmp_path / "two.png", (255, 127, 14)) > 500
     draw_curves(str(tmp_path / "many.png"), [Run(str(n), epochs) for n in range(23)])
 
 
@@ -208,7 +208,7 @@ def words_of(text: str) -> list[str]:
     return ["".join(e.itertext()).strip() for e in elements if e.tag.endswith("text")]
 
 
-def test_panels_have_the_same_axes_and_a_colour_for_each_depth(tmp_path):
+def test_panels_have_the_same_axes_and_a_color_for_each_depth(tmp_path):
     plain, residual = panels_svg(panels(tmp_path), "test")
     assert {"plain", "plain-20", "plain-32", "plain-56", "dashed: training, bold: test"} <= {*words_of(plain)}
     assert {"ResNet", "ResNet-20", "ResNet-56"} <= {*words_of(residual)}
@@ -217,8 +217,8 @@ def test_panels_have_the_same_axes_and_a_colour_for_each_depth(tmp_path):
         [word for word in words_of(text) if re.fullmatch(r"[\d.]+", word)] for text in (plain, residual)
     ]
     assert numbers[0] == numbers[1]  # of both axes
-    assert all(colour in plain for colour in COLOURS)
-    assert [colour in residual for colour in COLOURS] == [True, False, True]
+    assert all(color in plain for color in COLORS)
+    assert [color in residual for color in COLORS] == [True, False, True]
 
 
 def test_panels_are_one_file(tmp_path):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gluon_resnet.data import ColourJitter, EvalTransform, Loader, TrainTransform
+from gluon_resnet.data import ColorJitter, EvalTransform, Loader, TrainTransform
 from gluon_resnet.data._native import Batch
 
 EVAL = EvalTransform(resize=40, size=32)
-TRAIN = TrainTransform(size=32, colour=ColourJitter(0.4, 0.4, 0.4, 0.1))
+TRAIN = TrainTransform(size=32, color=ColorJitter(0.4, 0.4, 0.4, 0.1))
 
 
 def ids(loader: Loader) -> list[list[int]]:

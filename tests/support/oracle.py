@@ -67,11 +67,11 @@ def cut(
     return out[:, ::-1] if geometry["flip"] else out
 
 
-def recolour(image: np.ndarray, colour: dict) -> np.ndarray:
+def recolor(image: np.ndarray, color: dict) -> np.ndarray:
     """Brightness, contrast, saturation, PCA noise, one after the other: float64 (H, W, 3)."""
     luma = np.array([0.299, 0.587, 0.114])
-    image = image.astype(np.float64) * colour["brightness"]
-    image = colour["contrast"] * image + (1 - colour["contrast"]) * (image @ luma).mean()
+    image = image.astype(np.float64) * color["brightness"]
+    image = color["contrast"] * image + (1 - color["contrast"]) * (image @ luma).mean()
     gray = (image @ luma)[:, :, None]
-    image = colour["saturation"] * image + (1 - colour["saturation"]) * gray
-    return image + np.array(colour["offset"])
+    image = color["saturation"] * image + (1 - color["saturation"]) * gray
+    return image + np.array(color["offset"])

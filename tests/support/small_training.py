@@ -13,7 +13,7 @@ CLASSES = ("top", "bottom", "red", "blue")
 
 
 def pack(path: pathlib.Path, count: int, seed: int, label=lambda index: index % 4) -> str:
-    """Noise, brighter in the half or the colour that the label says."""
+    """Noise, brighter in the half or the color that the label says."""
     random, payloads = np.random.default_rng(seed), []
     for index in range(count):
         image = random.integers(0, 90, (16, 16, 3), dtype=np.uint8)

@@ -44,7 +44,7 @@ def test_the_papers_recipes_are_the_papers():
         "mean": "pixel",
     }
     common |= {"rgb_std": (1, 1, 1), "decay_bn_and_bias": True, "zero_gamma": False, "label_smoothing": 0}
-    common |= {"mixup_alpha": 0, "warmup_epochs": 0, "warmup_error": None, "colour_jitter": 0}
+    common |= {"mixup_alpha": 0, "warmup_epochs": 0, "warmup_error": None, "color_jitter": 0}
     imagenet = {"batch_size": 256, "lr_mode": "plateau", "size": 224, "crop": "scale-jitter", "holdout": 0}
     imagenet |= {"shorter_side": (256, 480), "pca_noise": 0.1, "iterations": 600_000}
     cifar10 = {"batch_size": 128, "lr_mode": "step", "size": 32, "crop": "pad", "padding": 4, "holdout": 5000}

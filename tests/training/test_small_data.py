@@ -30,7 +30,7 @@ IMAGENET, CIFAR10 = get_recipe("imagenet"), get_recipe("cifar10")
 
 
 def shape(kind: str, random: np.random.Generator) -> np.ndarray:
-    """A bright disc, stripes or a chessboard on a dark ground, in colours, sizes and noise of its own."""
+    """A bright disc, stripes or a chessboard on a dark ground, in colors, sizes and noise of its own."""
     side = int(random.integers(40, 56))
     dark = random.integers(0, 110, 3)
     y, x = np.mgrid[:side, :side]

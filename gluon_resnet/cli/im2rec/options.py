@@ -172,7 +172,7 @@ def pack_options(args: argparse.Namespace) -> PackOptions:
         verify=args.verify,
         center_crop=args.center_crop,
         resize=args.resize or None,
-        colour={1: "rgb", 0: "gray", -1: "source"}[args.color],
+        color={1: "rgb", 0: "gray", -1: "source"}[args.color],
         encoding={".jpg": "jpeg", ".png": "png"}[encoding],
         quality=args.quality,
         pack_label=args.pack_label,
@@ -270,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument(
         "--color", type=int, choices=[-1, 0, 1],
-        help="1: colour, 0: gray, -1: as in the file, with alpha (default: 1)",
+        help="1: color, 0: gray, -1: as in the file, with alpha (default: 1)",
     )  # fmt: skip
     group.add_argument(
         "--encoding",

@@ -113,7 +113,7 @@ def _padding(value: str, given: Given) -> list[str]:
 _PADDING = "the padding is the recipe's: 4 pixels of --recipe cifar10, none for ImageNet"
 _INDEX = "that of NAME.rec is NAME.idx beside it; any other is refused"
 _COUNTED = "the records say how many they are"
-_COLOUR = "--recipe modern has random brightness, contrast and saturation"
+_COLOR = "--recipe modern has random brightness, contrast and saturation"
 _NO_DISTILLATION = "there is no distillation"
 _RESUME = "--resume goes on from the newest state of --model-prefix"
 _NO_COMPRESSION = "gradients are not compressed"
@@ -151,7 +151,7 @@ FIT = (  # example/image-classification/common/fit.py
     Flag(
         "--use-imagenet-data-augmentation",
         None,
-        "the crops and colours are the recipe's: --recipe modern has those of ImageNet today",
+        "the crops and colors are the recipe's: --recipe modern has those of ImageNet today",
         ("0",),
     ),
 )
@@ -171,9 +171,9 @@ DATA = (  # example/image-classification/common/data.py
     Flag("--use-gpu-augmenter", None, "images are augmented on the CPU", ("0",)),
     Flag("--random-crop", None, "training crops are random", ("1",)),
     *_own("--random-mirror"),
-    Flag("--max-random-h", None, f"there is no change of hue; {_COLOUR}", ("0",)),
-    Flag("--max-random-s", None, _COLOUR, ("0",)),
-    Flag("--max-random-l", None, _COLOUR, ("0",)),
+    Flag("--max-random-h", None, f"there is no change of hue; {_COLOR}", ("0",)),
+    Flag("--max-random-s", None, _COLOR, ("0",)),
+    Flag("--max-random-l", None, _COLOR, ("0",)),
     Flag(
         "--max-random-aspect-ratio", None, "--recipe modern has aspect ratios from 3/4 to 4/3", ("0", "0.0")
     ),

@@ -7,12 +7,12 @@ from typing import Optional
 import numpy as np
 
 
-def decode_with_opencv(payload: bytes, colour: str, alpha: bool) -> Optional[np.ndarray]:
+def decode_with_opencv(payload: bytes, color: str, alpha: bool) -> Optional[np.ndarray]:
     """Decode any format that opencv-python knows, as stored: the packer applies the EXIF orientation.
 
     Args:
         payload: the bytes of the encoded image.
-        colour: ``'rgb'``, ``'gray'``, or ``'source'`` for what the image has.
+        color: ``'rgb'``, ``'gray'``, or ``'source'`` for what the image has.
         alpha: whether to keep, with ``'source'``, an image's alpha channel.
 
     Returns:
@@ -24,13 +24,13 @@ def decode_with_opencv(payload: bytes, colour: str, alpha: bool) -> Optional[np.
     image: Optional[np.ndarray]
     encoded = np.frombuffer(payload, np.uint8)
     as_stored = cv2.IMREAD_IGNORE_ORIENTATION
-    flag = {"rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "source": cv2.IMREAD_UNCHANGED}[colour]
+    flag = {"rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "source": cv2.IMREAD_UNCHANGED}[color]
     image = cv2.imdecode(encoded, flag | as_stored)
-    if image is None:  # it decodes a lossless JPEG only in the image's own colours
+    if image is None:  # it decodes a lossless JPEG only in the image's own colors
         image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-        if image is not None and colour == "gray" and image.ndim == 3:
+        if image is not None and color == "gray" and image.ndim == 3:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        elif image is not None and colour == "rgb" and image.ndim == 2:
+        elif image is not None and color == "rgb" and image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if image is not None and image.dtype == np.uint16:
         image = np.right_shift(image, 8).astype(np.uint8)

@@ -34,7 +34,7 @@ class PackOptions:
         center_crop: whether to cut the longer side down to the length of the shorter one.
         resize: the shorter side's new length in pixels, with OpenCV's linear interpolation; None keeps it. Smaller
             pictures are enlarged, as in MXNet.
-        colour: ``'rgb'``, ``'gray'``, or ``'source'``: gray stays gray, and in PNG alpha is kept.
+        color: ``'rgb'``, ``'gray'``, or ``'source'``: gray stays gray, and in PNG alpha is kept.
         encoding: ``'jpeg'`` or ``'png'``.
         quality: the JPEG quality, from 1 to 100, or the level of PNG compression, where values above 9 count as 9.
         pack_label: whether to pack all labels of a picture, not only the first.
@@ -47,7 +47,7 @@ class PackOptions:
     verify: bool = True
     center_crop: bool = False
     resize: Optional[int] = None
-    colour: str = "rgb"
+    color: str = "rgb"
     encoding: str = "jpeg"
     quality: int = 95
     pack_label: bool = False
@@ -56,7 +56,7 @@ class PackOptions:
 
     def __post_init__(self) -> None:
         _require(self.resize is None or self.resize > 0, "resize", "a positive length", self.resize)
-        _require(self.colour in ("rgb", "gray", "source"), "colour", "rgb, gray or source", self.colour)
+        _require(self.color in ("rgb", "gray", "source"), "color", "rgb, gray or source", self.color)
         _require(self.encoding in ("jpeg", "png"), "encoding", "jpeg or png", self.encoding)
         lowest = 1 if self.encoding == "jpeg" else 0
         _require(lowest <= self.quality <= 100, "quality", f"{lowest} to 100", self.quality)
@@ -172,12 +172,12 @@ def _packer(output: PackOutput, options: PackOptions) -> _native.NativePacker:
     return _native.NativePacker(
         output.record,
         output.index,
-        partial(decode_with_opencv, colour=options.colour, alpha=keep_alpha),
+        partial(decode_with_opencv, color=options.color, alpha=keep_alpha),
         pass_through=options.pass_through,
         verify=options.verify,
         center_crop=options.center_crop,
         resize=options.resize or 0,
-        colour=options.colour,
+        color=options.color,
         png=options.encoding == "png",
         quality=min(options.quality, 9) if options.encoding == "png" else options.quality,
         threads=options.threads or len(os.sched_getaffinity(0)),

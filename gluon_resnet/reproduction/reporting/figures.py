@@ -69,7 +69,7 @@ def _picture(
 
 
 def _panels(study: Study) -> list[Panel]:
-    """A depth has the same colour in both panels."""
+    """A depth has the same color in both panels."""
     # As in the paper's Figures 4 and 6 those residual networks that have no more parameters than the plain ones.
     families = {
         "plain": [net for net in study.first_seeds if net.plain],

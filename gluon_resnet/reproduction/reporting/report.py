@@ -117,7 +117,7 @@ def _curves(study: Study) -> tuple[Block, ...]:
     text = (
         f"{thin} lines are training errors of augmented images, while the weights changed; "
         f"bold lines are {subject.tested} errors of single crops after each epoch; dotted ones mark where the learning "
-        "rate fell. All panels have the same axes; plain and residual networks of one depth have one colour. In the "
+        "rate fell. All panels have the same axes; plain and residual networks of one depth have one color. In the "
         "paper's figure the deeper of the plain networks end higher, in training and in testing, and the deeper of the "
         "ResNets lower. "
     )

@@ -13,12 +13,12 @@ _LONG = 10_000  # iterations from which on the axis has units of 1e4, as in the 
 _CROPPED = 20  # validations from which on the axis leaves out the first fall of the error, as in the paper
 
 
-# A title and its runs in the order of their colours; None keeps a colour free for a run that another panel has.
+# A title and its runs in the order of their colors; None keeps a color free for a run that another panel has.
 Panel = tuple[str, Sequence[Optional[Run]]]
 
 
 def draw_curves(path: str, runs: Sequence[Run], title: str = "") -> None:
-    """Write the top-1 errors of `runs` as PNG or SVG, one colour each; thin: training, bold: validation.
+    """Write the top-1 errors of `runs` as PNG or SVG, one color each; thin: training, bold: validation.
 
     The training error is dashed where all runs are of a CIFAR recipe (the paper's Figure 6), else solid (Figure 4).
     A dotted line marks where the learning rate fell. The file is written whole.
@@ -92,16 +92,16 @@ def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end:
     for number, run in enumerate(runs):
         if run is None:
             continue
-        colour = f"C{number % 10}"
+        color = f"C{number % 10}"
         tested = bold if run.validation_curve else None
         labels = ("training", tested) if alone else (None, legend_label(run.name))
         styles = (dash, 0.8, labels[0]), ("-", 2.2, labels[1])
         for points, (style, width, label) in zip(_curves(run), styles):
             x, y = [iteration / unit for iteration, _ in points], [error for _, error in points]
             marker = "o" if len(points) == 1 else None  # a single point has no line
-            axes.plot(x, y, style, linewidth=width, color=colour, marker=marker, label=label)
+            axes.plot(x, y, style, linewidth=width, color=color, marker=marker, label=label)
         for iteration, lr in run.drops:
-            axes.axvline(iteration / unit, color=colour, linestyle=":", linewidth=0.7, alpha=0.7)
+            axes.axvline(iteration / unit, color=color, linestyle=":", linewidth=0.7, alpha=0.7)
             if alone:
                 place = {"xytext": (2, -2), "textcoords": "offset points", "va": "top", "fontsize": "x-small"}
                 top = (iteration / unit, 1)

@@ -25,6 +25,7 @@ import numpy as np
 from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
 from gluon_resnet.json_values import INT64_MAX, is_integer, read_json, require
+from gluon_resnet.provenance import settings_of_today
 from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 _FORMAT = "gluon-resnet run card 1"
@@ -103,7 +104,7 @@ class RunCard:
                 require(texts, name, "an object of texts", getattr(card, name))
             require(isinstance(card.command, str), "command", "text", card.command)
             require(is_integer(card.epochs, 0, INT64_MAX), "epochs", "a number from 0", card.epochs)
-            return card
+            return replace(card, settings=settings_of_today(card.settings))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = printable(f"{type(error).__name__}: {error}", MOST_OF_A_REASON)
             raise DataError(f"{path} is not a run card: {reason}", path) from None

@@ -21,6 +21,7 @@ from gluon_resnet.files import beside, regular_only, temporary_name
 from gluon_resnet.json_values import is_integer, read_json, require
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.models.saved import newest_epoch
+from gluon_resnet.provenance import settings_of_today
 from gluon_resnet.terminal import reason_of
 from gluon_resnet.training.checkpoints.run_data import RunData
 from gluon_resnet.training.position import Position
@@ -218,7 +219,7 @@ def _parsed(path: str) -> State:
         require(is_integer(arrays["crc32"], 0, (1 << 32) - 1), "crc32", "a checksum", arrays["crc32"])
         return State(
             path,
-            settings,
+            settings_of_today(settings),
             Position.from_dict(content["position"]),
             beside(path, arrays["name"]),
             arrays["crc32"],

@@ -112,7 +112,7 @@ def test_nothing_is_written_through_a_link(tmp_path: pathlib.Path) -> None:
 def test_cpp_writes_no_link(tmp_path: pathlib.Path) -> None:
     (tmp_path / "precious").write_text("stays")
     (tmp_path / "link").symlink_to("precious")
-    options = {"pass_through": True, "verify": False, "center_crop": False, "resize": 0, "colour": "rgb"}
+    options = {"pass_through": True, "verify": False, "center_crop": False, "resize": 0, "color": "rgb"}
     for names in (("link", "b"), ("a", "link")):
         with pytest.raises(OSError, match="link"):
             NativePacker(

@@ -178,8 +178,8 @@ def test_other_formats_are_converted(tmp_path: pathlib.Path, extension: str) -> 
     image = picture(24, 36)
     options = [cv2.IMWRITE_WEBP_QUALITY, 101] if extension == ".webp" else []
     data = encode(image, extension, *options)
-    colour, gray = (packed(tmp_path, data, colour=c, encoding="png")[0] for c in ("rgb", "gray"))
-    np.testing.assert_array_equal(colour, image)
+    color, gray = (packed(tmp_path, data, color=c, encoding="png")[0] for c in ("rgb", "gray"))
+    np.testing.assert_array_equal(color, image)
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(gray[:, :, 0], expected)
     with pytest.raises(BadImagesError, match="only without --pass-through other formats are converted"):
@@ -190,35 +190,35 @@ def test_other_formats_are_converted(tmp_path: pathlib.Path, extension: str) -> 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".bmp"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_colour(tmp_path: pathlib.Path, extension: str, channels: int) -> None:
+def test_color(tmp_path: pathlib.Path, extension: str, channels: int) -> None:
     data = encode(picture(20, 30)[:, :, :channels], extension)
     flags = {"rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "source": cv2.IMREAD_UNCHANGED}
-    for colour, flag in flags.items():
+    for color, flag in flags.items():
         expected = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
         expected = expected[:, :, None] if expected.ndim == 2 else expected[:, :, ::-1]
-        found = packed(tmp_path, data, colour=colour, encoding="png")[0]
+        found = packed(tmp_path, data, color=color, encoding="png")[0]
         assert found.shape == expected.shape
         assert np.abs(found.astype(int) - expected).max() <= (1 if extension == ".jpg" else 0)
 
 
-def test_colour_of_pixels(tmp_path: pathlib.Path) -> None:
+def test_color_of_pixels(tmp_path: pathlib.Path) -> None:
     image = picture(20, 30)
-    for colour in ("rgb", "source"):
-        np.testing.assert_array_equal(packed(tmp_path, image, colour=colour, encoding="png")[0], image)
-    gray = packed(tmp_path, image, colour="gray", encoding="png")[0]
+    for color in ("rgb", "source"):
+        np.testing.assert_array_equal(packed(tmp_path, image, color=color, encoding="png")[0], image)
+    gray = packed(tmp_path, image, color="gray", encoding="png")[0]
     np.testing.assert_array_equal(gray[:, :, 0], cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
 
 
 def test_alpha_is_kept_where_it_can_be(tmp_path: pathlib.Path) -> None:
     image = np.concatenate([picture(10, 12), picture(10, 12, 1)[:, :, :1]], axis=2)
     for data in (encode(image, ".png"), encode(image.astype(np.uint16) << 8 | 7, ".png")):
-        options = PackOptions(colour="source", encoding="png", center_crop=True)
+        options = PackOptions(color="source", encoding="png", center_crop=True)
         pack(Pictures(data), str(tmp_path / "p"), options)
         payload = np.frombuffer(RecordFile(tmp_path / "p.rec")[0].payload, np.uint8)
         found = cv2.imdecode(payload, cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(found[:, :, [2, 1, 0, 3]], image[:, 1:11])
-        for colour, encoding in [("rgb", "png"), ("source", "jpeg")]:
-            assert packed(tmp_path, data, colour=colour, encoding=encoding)[0].shape == (10, 12, 3)
+        for color, encoding in [("rgb", "png"), ("source", "jpeg")]:
+            assert packed(tmp_path, data, color=color, encoding=encoding)[0].shape == (10, 12, 3)
 
 
 def test_real_pictures(tmp_path: pathlib.Path, imagenet_images: list) -> None:
@@ -236,17 +236,17 @@ def test_real_pictures(tmp_path: pathlib.Path, imagenet_images: list) -> None:
     ]
 
 
-@pytest.mark.parametrize("colour", ["rgb", "gray", "source"])
+@pytest.mark.parametrize("color", ["rgb", "gray", "source"])
 @pytest.mark.parametrize("gray", [False, True])
-def test_a_lossless_jpeg_is_converted(tmp_path: pathlib.Path, colour: str, gray: bool) -> None:
+def test_a_lossless_jpeg_is_converted(tmp_path: pathlib.Path, color: str, gray: bool) -> None:
     """It has the pixels and the orientation of a PNG of the same picture."""
     image = cv2.cvtColor(picture(20, 30), cv2.COLOR_RGB2GRAY) if gray else picture(20, 30)
     exif = b"Exif\0\0" + tiff(6)
     app1 = struct.pack(">BBH", 0xFF, 0xE1, len(exif) + 2) + exif
     pictures = [lossless_jpeg(image), lossless_jpeg(image, app1), encode(image, ".png")]
-    stored, turned, expected = packed(tmp_path, *pictures, colour=colour, encoding="png", quality=1)
+    stored, turned, expected = packed(tmp_path, *pictures, color=color, encoding="png", quality=1)
     assert np.abs(stored.astype(int) - expected).max() <= (
-        colour == "gray" and not gray
+        color == "gray" and not gray
     )  # libpng rounds otherwise
     np.testing.assert_array_equal(turned, np.rot90(stored, -1))
 
@@ -256,11 +256,11 @@ def test_a_lossless_jpeg_is_not_passed_through(tmp_path: pathlib.Path) -> None:
         pack(Pictures(lossless_jpeg(picture(9, 9))), str(tmp_path / "p"), PackOptions(pass_through=True))
 
 
-@pytest.mark.parametrize("colour", ["rgb", "gray", "source"])
+@pytest.mark.parametrize("color", ["rgb", "gray", "source"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize("extension", ["WebP", "PNG"])
 def test_orientation_does_not_depend_on_the_version_of_opencv(
-    tmp_path: pathlib.Path, extension: str, orientation: int, colour: str
+    tmp_path: pathlib.Path, extension: str, orientation: int, color: str
 ) -> None:
     """Some turn a WebP and some do not; with "as in the source" none turns anything."""
     image = Image.fromarray(picture(20, 30))
@@ -268,6 +268,6 @@ def test_orientation_does_not_depend_on_the_version_of_opencv(
     exif = Image.Exif()
     exif[0x0112] = orientation
     payloads = to_bytes(image, **options), to_bytes(image, exif=exif.tobytes(), **options)
-    flat, turned = packed(tmp_path, *payloads, colour=colour, encoding="png", quality=1)
+    flat, turned = packed(tmp_path, *payloads, color=color, encoding="png", quality=1)
     turns = {1: 0, 3: 2, 6: -1, 8: 1}[orientation]
     np.testing.assert_array_equal(turned, np.rot90(flat, turns))

@@ -123,7 +123,7 @@ def test_too_large_a_target_is_the_pictures_fault(tmp_path: pathlib.Path) -> Non
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"resize": 0}, {"colour": "bgr"}, {"encoding": "gif"}, {"quality": 0}, {"quality": 101}, {"threads": 0},
+    [{"resize": 0}, {"color": "bgr"}, {"encoding": "gif"}, {"quality": 0}, {"quality": 101}, {"threads": 0},
      {"on_error": "ask"}],
 )  # fmt: skip
 def test_bad_options(wrong: dict) -> None:

@@ -66,6 +66,16 @@ def test_a_name_leads_nowhere_else(tmp_path: pathlib.Path, name: Any) -> None:
         states.last()
 
 
+def test_settings_of_an_earlier_version_have_the_names_of_today(tmp_path: pathlib.Path) -> None:
+    states, path, content = written(tmp_path)
+    path.write_text(changed(content, "settings", {"lr": 0.1, "colour_jitter": 0.4}))
+    state = states.last()
+    assert state is not None
+    assert state.settings == {"lr": 0.1, "color_jitter": 0.4}
+    RunCard("train", 3, {"colour_jitter": 0.4}).save(str(tmp_path / "run-run.json"))
+    assert RunCard.load(str(tmp_path / "run-run.json")).settings == {"color_jitter": 0.4}
+
+
 def test_a_plain_name_is_followed(tmp_path: pathlib.Path) -> None:
     assert beside("/somewhere/file", "a.params") == "/somewhere/a.params"
     assert os.fsencode(beside("file", "\udcff é.params")) == b"\xff \xc3\xa9.params"
