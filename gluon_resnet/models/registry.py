@@ -47,6 +47,9 @@ _RIVALS = {
 }
 
 
+_OF_OTHERS = {"inception-bn": "bn_inception"}  # MXNet's example/image-classification
+
+
 def model_names() -> list[str]:
     """The networks of the paper, residual and plain, and its rivals; `get_model` knows every CIFAR depth 6n+2."""
     ours = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (*_IMAGENET, *_CIFAR)]
@@ -67,7 +70,8 @@ def get_model(
 
     Args:
         name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or a rival of
-            `model_names`, which has neither shortcuts nor variants. The variant may stand behind it: 'resnet50_v1b'.
+            `model_names`, which has neither shortcuts nor variants. The variant may stand behind it: 'resnet50_v1b';
+            and GluonCV's 'cifar_resnet20_v1' is 'resnet20_gluoncv_v1'.
         classes: number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets, and 'B' for
             GluonCV's variants.
@@ -87,17 +91,22 @@ def get_model(
 
 
 def split_variant(name: str) -> tuple[str, Optional[str]]:
-    """A name as GluonCV writes it: 'resnet50_v1b' is ('resnet50', 'v1b'), 'resnet50' is ('resnet50', None)."""
-    if name.startswith(
-        "cifar_"
-    ):  # GluonCV's name of another network than ours with this ending: no name here
+    """The network and the variant of a name as it is here, in GluonCV or in MXNet's examples.
+
+    'resnet50_v1b' is ('resnet50', 'v1b'), 'resnet50' ('resnet50', None), and 'cifar_resnet20_v1' of GluonCV
+    ('resnet20', 'gluoncv_v1').
+    """
+    cifar = re.fullmatch(r"cifar_(resnet[0-9]+)_(v[12])", name)
+    if cifar:
+        return cifar[1], f"gluoncv_{cifar[2]}"
+    if name.lower().startswith("cifar"):  # GluonCV's, misspelled: its v1 is not ours
         return name, None
     # The longest: resnet20_gluoncv_v1 ends with _v1, too.
     for variant in sorted(VARIANTS, key=len, reverse=True):
         network = name.removesuffix(f"_{variant}")
         if network not in ("", name):
             return network, variant
-    return name, None
+    return _OF_OTHERS.get(name, name), None
 
 
 def choose_variant(name: str, variant: Optional[str]) -> tuple[str, Optional[str]]:

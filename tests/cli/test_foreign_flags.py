@@ -47,7 +47,7 @@ OURS = {option for action in parser()._actions for option in action.option_strin
         ("--network resnet8 --benchmark", "--network resnet8 --benchmark"),
         ("--benchmark --network resnet8", "--benchmark --network resnet8"),
         ("--network resnet-v1 --num-layers 50", "--network resnet --num-layers 50"),
-        ("--network inception-bn", "--network bn_inception"),
+        ("--network inception-bn", "--network inception-bn"),
         ("--pad-size 0", ""),
         ("--pad-size 4 --recipe cifar10", "--recipe cifar10"),
         ("--random-crop 1 --max-random-h 0 --max-random-scale 1 --min-random-scale 1.0", ""),

@@ -86,7 +86,7 @@ def _benchmark(value: str, _: Given) -> list[str]:
 
 
 def _network(value: str, _: Given) -> list[str]:
-    return ["--network", {"resnet-v1": "resnet", "inception-bn": "bn_inception"}.get(value, value)]
+    return ["--network", "resnet" if value == "resnet-v1" else value]
 
 
 def _beside(*records: str) -> Callable[[str, Given], list[str]]:
