@@ -1,1 +1,1 @@
-"""Starts the processes of a run on one machine or several, watches them, and ends all when one has failed."""
+"""Starts the processes of a run on one or several machines, watches them, and ends them all when one has failed."""

@@ -1,4 +1,4 @@
-"""What a run prints: the lines of all its processes, each with its role and rank in front."""
+"""The output of a run: the lines of all its processes, each preceded by its role and rank."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LINES = 10_000  # waiting to be printed
 
 
 class Console:
-    """Prints in a thread: a terminal or pager that stops reading never keeps the launcher from its processes.
+    """Prints in a thread, so that a terminal or pager that stops reading never keeps the launcher from its processes.
 
-    A context manager; leaving it waits for what is still to be printed. Lines beyond 10,000 that wait are dropped,
-    and counted. `gone` turns true when nobody reads any more.
+    A context manager; leaving it waits until everything has been printed. When 10,000 lines are waiting, further ones
+    are dropped and counted. `gone` becomes true when nobody reads any more.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Console:
         self.line(f"launch.py: {text}")
 
     def _note(self) -> str:
-        return f"launch.py: {self._dropped} lines were left out here: nobody read them in time"
+        return f"launch.py: {self._dropped} lines were left out here, because nobody read them in time"
 
     def _print(self) -> None:
         for text, stream in iter(self._lines.get, None):
@@ -60,5 +60,5 @@ class Console:
                 continue
             try:
                 print(text, file=sys.stdout if stream == 1 else sys.stderr, flush=True)
-            except OSError:  # its reader is gone, or the disk is full
+            except OSError:  # the reader is gone, or the disk is full
                 self.gone = True

@@ -1,4 +1,4 @@
-"""The machines of a run: the file that lists them, whether ssh reaches them, and by which address they reach us."""
+"""The machines of a run: the file that lists them, whether ssh reaches them, and the address at which they reach us."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONNECT = 10  # seconds for ssh to reach a host
 
 
 class Host(NamedTuple):
-    """A machine as ssh takes it."""
+    """A machine in the form that ssh expects."""
 
     name: str  # may begin with USER@
     port: str
@@ -26,7 +26,7 @@ class Host(NamedTuple):
 def read_hosts(path: str) -> list[Host]:
     """The lines of a host file in MXNet's form: ``HOST``, ``HOST:PORT`` or, as for MPI, ``HOST slots=4``.
 
-    DataError for a file without hosts, and for a line of another form: the tracker gives it to a shell.
+    DataError for a file without hosts, and for a malformed line, since the tracker passes it to a shell.
     """
     hosts = []
     with open(path, encoding="utf-8", errors="replace", opener=regular_only) as lines:
@@ -41,12 +41,12 @@ def read_hosts(path: str) -> list[Host]:
                 )
             hosts.append(Host(match[1], match[2] or "22"))
     if not hosts:
-        raise DataError(f"{path}: there are no hosts in it, expected one a line", path)
+        raise DataError(f"{path}: expected hosts, one per line, found none", path)
     return hosts
 
 
 def check_ssh(hosts: Sequence[Host]) -> None:
-    """EnvironmentProblem for the first of `hosts` that ssh does not reach without asking for anything."""
+    """Raise EnvironmentProblem for the first of `hosts` that ssh cannot reach without asking for anything."""
     different = list(dict.fromkeys(hosts))
     with ThreadPoolExecutor(min(32, len(different))) as pool:
         for host, problem in zip(different, pool.map(_ssh_problem, different)):
@@ -75,24 +75,24 @@ def _ssh_problem(host: Host) -> Optional[str]:
 
 
 def own_address(hosts: Sequence[Host]) -> str:
-    """The IPv4 address of this machine that `hosts`, or without any those of its network, can reach.
+    """This machine's IPv4 address that `hosts` can reach or, if there are none, the other machines in its network.
 
-    EnvironmentProblem where none can be told.
+    EnvironmentProblem if it cannot be determined.
     """
     for host in hosts:
         address = _address_towards(host.name.rpartition("@")[2])
-        if not address.startswith("127."):  # this machine's own name may be of the loopback
+        if not address.startswith("127."):  # this machine's own name may be a loopback address
             return address
     if hosts:
         return "127.0.0.1"
-    for name in (socket.gethostname(), "10.255.255.255"):  # the way to the latter is that of most others
+    for name in (socket.gethostname(), "10.255.255.255"):  # the route to the latter is that to most others
         try:
             address = _address_towards(name)
         except EnvironmentProblem:
             continue
         if not address.startswith("127."):
             return address
-    raise EnvironmentProblem("this machine has no address that others can reach: give it by --host-ip")
+    raise EnvironmentProblem("this machine has no address that others can reach: give one with --host-ip")
 
 
 def _address_towards(host: str) -> str:
@@ -101,4 +101,4 @@ def _address_towards(host: str) -> str:
             probe.connect((host, 9))
             return str(probe.getsockname()[0])
     except OSError as error:
-        raise EnvironmentProblem(f"there is no way to the host {host}: {error.strerror or error}") from None
+        raise EnvironmentProblem(f"there is no route to the host {host}: {error.strerror or error}") from None

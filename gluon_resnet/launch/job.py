@@ -1,4 +1,4 @@
-"""One attempt of a run: all its processes from their start to their end, of which none stays behind."""
+"""One attempt of a run: starts all its processes and ends them, leaving none behind."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gluon_resnet.launch.tracker import Tracker
 from gluon_resnet.listener import AuthenticatedListener
 
 _START = 120.0  # seconds for all agents to connect
-_SAVE = 120.0  # seconds for the workers to save their state after a signal,
-_REST = 30.0  # and for the rest of them when one is done
-_SERVERS = 10.0  # seconds for servers and scheduler to end when the workers are done
+_SAVE = 120.0  # seconds for the workers to save their states after a signal,
+_REST = 30.0  # and for the rest of them once one has finished
+_SERVERS = 10.0  # seconds for servers and scheduler to end after the workers
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-# By names of modules only: this package imports nothing of training. Not by -m, which a checkout could not do.
+# Named as text, since this package does not import training; not with -m, which would not work in a checkout.
 _SERVE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from gluon_resnet.training.distributed.parameter_server import serve; serve()"
@@ -38,8 +38,15 @@ _SERVE = (
 class Plan(NamedTuple):
     """What is to run, and where.
 
-    `address` is this machine's, for the others; `hosts` the path of a host file; `nodes` the number of machines that
-    Slurm gave; `environment` is added to that which agents find.
+    Attributes:
+        launcher: how agents are started: ``local``, ``ssh``, ``mpi`` or ``slurm``.
+        workers: the number of workers.
+        servers: the number of parameter servers.
+        command: the command of each worker.
+        address: this machine's address for the others.
+        hosts: the path of a host file, or None.
+        nodes: the number of machines that Slurm has allocated.
+        environment: variables to add to the agents' environment.
     """
 
     launcher: str
@@ -55,8 +62,12 @@ class Plan(NamedTuple):
 class Outcome(NamedTuple):
     """How an attempt ended.
 
-    `status` is the launcher's exit status; `sentence` and `lines` are of the process that failed first, if any;
-    `started`: whether all processes were there; `lost`: whether one may still run, for 25 s, out of our reach.
+    Attributes:
+        status: the launcher's exit status.
+        sentence: what happened to the process that failed first, if any.
+        lines: the last lines of that process's output.
+        started: whether all processes had connected.
+        lost: whether a process out of our reach may still run, for up to 25 s.
     """
 
     status: int
@@ -67,14 +78,16 @@ class Outcome(NamedTuple):
 
 
 class Job:
-    """Runs `plan` once. A signal in `stops` ends the workers in order, a second one at once."""
+    """Runs `plan` once. A signal in `stops` ends the workers in an orderly way, a second one immediately."""
 
     def __init__(self, plan: Plan, console: Console, stops: Stops) -> None:
         self._plan = plan
         self._console = console
         self._stops = stops
-        self._connections: set[socket.socket] = set()  # of agents, before they introduce themselves, too
-        self._members: list[Member] = []  # those that have
+        self._connections: set[socket.socket] = (
+            set()
+        )  # of agents, including those that have not introduced themselves
+        self._members: list[Member] = []  # agents that have introduced themselves
         self._failure: Optional[Outcome] = None
         self._ordered = self._ending = False
 
@@ -92,7 +105,7 @@ class Job:
                 plan.launcher, plan.workers, plan.servers, f"{address}:{port}", token, plan.hosts, plan.nodes
             )
             try:
-                self._register(listener, lambda: None)  # it is looked through in each turn
+                self._register(listener, lambda: None)  # the listener is read in each turn
                 self._register(self._stops.bell, self._stops.hush)
                 self._register(tracker.reports, functools.partial(self._hear_report, tracker.reports))
                 self._register(tracker.noise, functools.partial(self._hear_noise, tracker.noise))
@@ -104,7 +117,7 @@ class Job:
                 self._strangers.tell(last=True)
             finally:
                 for connection in self._connections:
-                    connection.close()  # an agent ends its command then
+                    connection.close()  # which makes the agent end its command
                 tracker.close()
         return self._outcome()
 
@@ -116,7 +129,7 @@ class Job:
         self._selector.register(source, selectors.EVENT_READ, heard)
 
     def _turn_while(self, condition: Callable[[], object], seconds: float) -> None:
-        """Hear what comes while `condition()`, for at most so long."""
+        """Handle events while `condition()` is true, for at most `seconds`."""
         end = time.monotonic() + seconds
         while condition() and time.monotonic() < end:
             for key, _ in self._selector.select(min(0.5, max(0, end - time.monotonic()))):
@@ -126,7 +139,7 @@ class Job:
     def _running(self, *roles: str) -> list[Member]:
         return [member for member in self._members if member.running and member.role in roles]
 
-    # What comes.
+    # Events.
 
     def _admit(self) -> None:
         for connection, address in self._listener.admit():
@@ -140,7 +153,7 @@ class Job:
                 if isinstance(message, Introduction):
                     self._introduce(member, message)
                 elif not member.role:
-                    raise ValueError("an agent that does not introduce itself")
+                    raise ValueError("an agent has not introduced itself")
                 elif isinstance(message, Line):
                     member.lines.append(message.text)
                     self._console.line(f"[{member.name}] {message.text}", message.stream)
@@ -150,7 +163,7 @@ class Job:
                     if member.status:
                         self._fail(member)
                     return
-        except (OSError, EOFError, ValueError):  # broken, or what no agent sends
+        except (OSError, EOFError, ValueError):  # the connection is broken, or this is not an agent
             self._forget(member)
             if member.role:
                 member.lost = True
@@ -158,7 +171,7 @@ class Job:
 
     def _introduce(self, member: Member, introduction: Introduction) -> None:
         if member.role:
-            raise ValueError("an agent that introduces itself twice")
+            raise ValueError("an agent has introduced itself twice")
         member.introduce(introduction)
         self._members.append(member)
 
@@ -177,7 +190,7 @@ class Job:
         )
         lines = [f"[{member.name}] {line}" for line in member.lines]
         if member.status == 0:
-            what += ", before the workers did"
+            what += " before the workers did"
         self._failure = Outcome(member.exit_status or 1, what, lines, self._ordered, member.lost)
 
     def _hear_report(self, reports: Any) -> None:
@@ -186,7 +199,7 @@ class Job:
             self._selector.unregister(reports)
         if not self._failure and not self._ordered:
             sentence = data.splitlines()[0] if data else "the tracker has ended"
-            self._failure = Outcome(1, f"not all roles could be started: {sentence}", started=False)
+            self._failure = Outcome(1, f"not all processes could be started: {sentence}", started=False)
 
     def _hear_noise(self, noise: Any) -> None:
         data = os.read(noise.fileno(), 2**16)
@@ -195,10 +208,10 @@ class Job:
         for line in data.decode("utf-8", "replace").splitlines():
             self._console.line(f"[tracker] {line}")
 
-    # What happens, in this order.
+    # The phases, in this order.
 
     def _gather(self) -> None:
-        """Until all agents are there."""
+        """Wait until all agents have connected."""
         wanted = self._plan.workers + self._plan.servers + 1
         self._turn_while(
             lambda: len(self._members) < wanted and not self._failure and not self._stopped, _START
@@ -207,7 +220,7 @@ class Job:
             self._failure = Outcome(
                 1,
                 f"{wanted - len(self._members)} of {wanted} processes have not connected to "
-                f"{self._plan.address} within {_START:.0f} s: is a firewall between the machines?",
+                f"{self._plan.address} within {_START:.0f} s: is there a firewall between the machines?",
                 started=False,
             )
 
@@ -223,26 +236,26 @@ class Job:
                 folder=os.getcwd(),
                 environment={
                     **dict(self._plan.environment),
-                    "PYTHONUNBUFFERED": "1",  # lines come as they are written
+                    "PYTHONUNBUFFERED": "1",  # so that lines arrive as they are written
                     "DMLC_ROLE": member.role,
                     "DMLC_NUM_WORKER": str(self._plan.workers),
                     "DMLC_NUM_SERVER": str(self._plan.servers),
                     "DMLC_PS_ROOT_URI": scheduler.address,
                     "DMLC_PS_ROOT_PORT": str(scheduler.port),
                     "DMLC_NODE_HOST": member.address,
-                    "PORT": str(member.port),  # ps-lite's, so that ranks are known
+                    "PORT": str(member.port),  # read by ps-lite, so that ranks are known
                 },
             )
         self._ordered = True
         self._console.say(", ".join(f"{member.name} on {member.host}" for member in self._members))
 
     def _watch(self) -> None:
-        """Until a process fails, all workers are done, or a signal comes."""
+        """Wait until a process fails, all workers are done, or a signal arrives."""
         patience = early = float("inf")
         while self._running("worker") and not self._failure and not self._stopped:
             self._turn_while(lambda: self._running("worker") and not self._failure and not self._stopped, 1)
             quiet = [member for member in self._members if member.role != "worker" and not member.running]
-            if quiet:  # they end with status 0 a moment before the workers do, but then these follow
+            if quiet:  # these end with status 0 a moment before the workers, which must then follow
                 patience = min(patience, time.monotonic() + _REST)
             if time.monotonic() > patience and self._running("worker"):
                 self._fail(quiet[0])
@@ -250,10 +263,10 @@ class Job:
             if done and early == float("inf"):
                 early = time.monotonic() + _REST
             if 0 < early < time.monotonic():
-                early = -1.0  # said once
+                early = -1.0  # to be said only once
                 names = ", ".join(member.name for member in done)
                 self._console.say(
-                    f"{names} ended {_REST:.0f} s ago with status 0; the other workers still run"
+                    f"{names} ended {_REST:.0f} s ago with status 0; the other workers are still running"
                 )
         if self._failure:
             return
@@ -261,15 +274,17 @@ class Job:
             self._stop_workers()
         if all(
             (member.status or 0) >= 0 for member in self._members
-        ):  # they would wait for one that was killed
+        ):  # otherwise they would wait for the one that was killed
             rest = functools.partial(self._running, "server", "scheduler")
             self._turn_while(lambda: rest() and len(self._stops.received) < 2, _SERVERS)
 
     def _stop_workers(self) -> None:
-        """Let them save their state."""
+        """Stop the workers after letting them save their states."""
         self._ending = True
         reason = self._reason()
-        self._console.say(f"{reason}: the workers save their state and end; once more ends them at once")
+        self._console.say(
+            f"{reason}: the workers will save their states and end; another signal ends them immediately"
+        )
         for member in self._running("worker"):
             member.send(signal=signal.SIGTERM)
         workers = len(self._running("worker"))
@@ -278,7 +293,7 @@ class Job:
         self._turn_while(waiting, _REST)
 
     def _end(self) -> None:
-        """End all that still run."""
+        """End all processes that are still running."""
         self._ending = True
         running = functools.partial(self._running, "worker", "server", "scheduler")
         for member in running():

@@ -1,4 +1,4 @@
-"""What an agent tells its launcher, from a line of bytes to a value: agent.py has the protocol."""
+"""Parses an agent's messages to its launcher, from lines of bytes to values: agent.py describes the protocol."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import signal
 from typing import Any, NamedTuple, Union
 
 ROLES = ("worker", "server", "scheduler")
-_LONGEST_HOST = 255  # letters of a machine's name
-_MOST_DIGITS = 20  # of a number; reading many takes quadratic time in older versions of Python
+_LONGEST_HOST = 255  # characters of a machine's name
+_MOST_DIGITS = 20  # of a number, since older versions of Python parse long ones in quadratic time
 
 
 class Introduction(NamedTuple):
-    """Who the agent is: one of ROLES, the machine's name, and a port that is free there."""
+    """An agent's introduction: one of ROLES, the machine's name, and a port that is free there."""
 
     role: str
     host: str
@@ -20,14 +20,14 @@ class Introduction(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What the command has written, to standard output (`stream` 1) or standard error (2)."""
+    """A line that the command has written to standard output (`stream` 1) or standard error (2)."""
 
     text: str
     stream: int
 
 
 class End(NamedTuple):
-    """How the command ended, as subprocess has it."""
+    """The end of the command, with its returncode as in subprocess."""
 
     status: int
 
@@ -36,17 +36,17 @@ Message = Union[Introduction, Line, End]
 
 
 def read_message(line: bytes) -> Message:
-    """The message that a line is; ValueError for anything else."""
+    """The message in a line; ValueError if it is not one."""
     try:
         content: Any = json.loads(line.decode(), parse_int=_integer)
     except RecursionError:
-        raise ValueError("a message of too many levels") from None
+        raise ValueError("a message is nested too deeply") from None
     if not isinstance(content, dict):
-        raise ValueError("a message that is no object")
+        raise ValueError("a message is not a JSON object")
     if "line" in content:
         text, stream = content["line"], content.get("stream", 0)
         _require(isinstance(text, str) and type(stream) is int and stream in (1, 2))
-        text.encode()  # half of a surrogate pair, which JSON can spell, is a ValueError
+        text.encode()  # a lone surrogate, which JSON can express, is a ValueError
         return Line(text, stream)
     if "ended" in content:
         status = content["ended"]
@@ -60,7 +60,7 @@ def read_message(line: bytes) -> Message:
 
 def _require(condition: bool) -> None:
     if not condition:
-        raise ValueError("a message that no agent sends")
+        raise ValueError("a message is not one that agents send")
 
 
 def _integer(digits: str) -> int:

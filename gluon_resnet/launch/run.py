@@ -1,4 +1,4 @@
-"""A run: one attempt after another, each from the last checkpoint, until one succeeds or all are used up."""
+"""A run: one attempt after another, each from the last checkpoint, until one succeeds or none are left."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.job import Job, Outcome, Plan
 from gluon_resnet.launch.stops import Stops
 
-# Bad arguments, and what somebody has stopped, are not started again.
+# A run with bad arguments, or one that somebody has stopped, is not restarted.
 _FINAL = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def run(plan: Plan, restarts: int = 0, check: Callable[[], None] = lambda: None) -> int:
-    """Run `plan`, and up to `restarts` times again after a failure; the exit status.
+    """Run `plan`, restart it up to `restarts` times after a failure, and return the exit status.
 
-    That is 0, that of the process that failed first in the last attempt, or 128 and the number of the signal that has
-    ended the run. Of the process that failed the last lines are printed again.
+    That is 0, the status of the process that failed first in the last attempt, or 128 plus the number of the signal
+    that ended the run. The last lines of the process that failed are printed again.
 
-    `check` is called before every attempt; what it raises ends the run before the first one, and is a failure later.
+    `check` is called before every attempt; an error that it raises ends the run if it is the first attempt, and
+    otherwise counts as a failure.
     """
     with Console() as console, Stops() as stops:
         for attempt in range(restarts + 1):
@@ -35,7 +36,7 @@ def run(plan: Plan, restarts: int = 0, check: Callable[[], None] = lambda: None)
             final = outcome.status in (0, *_FINAL) or not (attempt or outcome.started)
             if final or stops.received or attempt == restarts:
                 break
-            # An agent that we do not reach any more has found that out, too, and ended its command, after this time.
+            # After this time, an agent that we can no longer reach has noticed that, too, and ended its command.
             pause = LOST + GRACE + 5 if outcome.lost else min(2**attempt, 60)
             console.say(f"{outcome.sentence}; restart {attempt + 1} of {restarts} in {pause} s")
             stops.wait(pause)

@@ -1,14 +1,15 @@
-"""Starts agents through the tracker that MXNet's wheel carries (`dmlc_tracker`), in a process of its own.
+"""Starts agents through the tracker in MXNet's wheel (`dmlc_tracker`), in a process of its own.
 
-The tracker has threads that run shells, ends when its scheduler does, and leaves the rest behind. So it gets a process
-group here, which ends with the launcher, and nothing of importance to hand on: no command, no port, no environment
-but the launcher's address. This file is run by its name, with a JSON object as its argument (`Tracker` of tracker.py).
+The tracker has threads that run shells, ends when its scheduler does, and leaves the rest behind. So it gets its own
+process group here, which ends with the launcher, and nothing important to pass on: no command, no port, and no
+environment except the launcher's address. This file is run by its name, with a JSON object as its argument (see
+`Tracker` in tracker.py).
 
-The token of the run is in the environment, and stays out of command lines, which every account can read: what runs
-here and what Slurm starts inherits it, mpirun is told the variable's name, and ssh carries it by standard input.
+The token of the run is in the environment, and kept out of command lines, which every account can read: processes
+started here and by Slurm inherit it, mpirun is told the variable's name, and ssh passes it through standard input.
 
-Standard input is a pipe that breaks when the launcher is gone. Standard output takes one sentence for each thing
-that failed, and breaks when this process ends; what the started programs write goes to standard error.
+Standard input is a pipe that breaks when the launcher is gone. Standard output gets one sentence for each failure, and
+breaks when this process ends; whatever the started programs write goes to standard error.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _NO_MORE = "no more processes or threads can be started here: end others, or rai
 
 
 class Starting:
-    """One start of the roles. `report` takes a sentence for each failure."""
+    """Starts the roles once. `report` is called with a sentence for each failure."""
 
     def __init__(self, order: dict[str, Any], report: Callable[[str], None]) -> None:
         self._order = order
@@ -41,11 +42,11 @@ class Starting:
         self._report = report
 
     def run(self) -> None:
-        """Returns when the scheduler's agent has ended; the others may still run."""
+        """Start the roles, and return when the scheduler's agent has ended; the others may still be running."""
         threading.Thread.isAlive = threading.Thread.is_alive  # type: ignore[attr-defined]  # gone since Python 3.9
         threading.excepthook = lambda failure: self._failed(failure.exc_value)
-        tracker.submit = self._submit  # what all of its launchers call at last
-        # It retries a role, and gives a number to compare with as text, if the environment has this.
+        tracker.submit = self._submit  # which all of its launchers call in the end
+        # If the environment has this, the tracker retries roles, and compares the number as text.
         os.environ.pop("DMLC_NUM_ATTEMPT", None)
         kind, hosts = self._order["launcher"], self._order["hosts"]
         arguments = argparse.Namespace(
@@ -64,24 +65,24 @@ class Starting:
             submit[kind](arguments)
         except (RuntimeError, OSError) as error:
             self._failed(error)
-        except AttributeError:  # the tracker looks for one, and goes on without
-            self._report("the tracker has found no free port from 9091 to 9998")
+        except AttributeError:  # the tracker looks for a port, and goes on without one
+            self._report("the tracker found no free port from 9091 to 9998")
 
     def _submit(
         self, workers: int, servers: int, fun_submit: _Submit, hostIP: str = "", pscmd: str = ""
     ) -> None:
-        """The tracker's, with the launcher's address added where roles do not inherit it."""
+        """The tracker's function, with the launcher's address added if roles do not inherit it."""
         ours = {self._variable: self._order["reached_at"]} if self._order["launcher"] == "ssh" else {}
         _submit(
             workers,
             servers,
             lambda workers, servers, environment: fun_submit(workers, servers, {**environment, **ours}),
-            hostIP=self._order["address"],  # its own guess needs a name that resolves
+            hostIP=self._order["address"],  # its own guess needs a host name that resolves
             pscmd=pscmd,
         )
 
     def _slurm(self, arguments: argparse.Namespace) -> None:
-        """In place of the tracker's, which gives srun an option (--share) that Slurm has dropped."""
+        """Replaces the tracker's function, which passes srun an option (--share) that Slurm has dropped."""
 
         def start(workers: int, servers: int, environment: dict[str, Any]) -> None:
             for role, count in (("server", servers), ("worker", workers)):
@@ -113,7 +114,7 @@ class Starting:
 
 
 class _WithToken:
-    """In place of the module subprocess in the tracker's ssh: commands find the token at their standard input."""
+    """Replaces the module subprocess in the tracker's ssh: commands read the token from standard input."""
 
     def __init__(self, token: str) -> None:
         self._input = f"{token}\n".encode()
@@ -123,23 +124,23 @@ class _WithToken:
 
 
 def _by_name(get_mpi_env: Callable[[dict[str, Any]], str], variable: str, variables: dict[str, Any]) -> str:
-    """mpirun's options for `variables`, and for `variable` without its value: MPICH hands on all there are."""
+    """mpirun's options for `variables`, and for `variable` without its value: MPICH passes on all variables."""
     options = get_mpi_env(variables)
     return f"{options} -x {variable}" if " -x " in options else options
 
 
 def _without_variables(command: str) -> str:
-    """`command` without mpirun's -x NAME=VALUE and -env NAME VALUE, which say nothing to a user."""
+    """`command` without mpirun's -x NAME=VALUE and -env NAME VALUE, which mean nothing to users."""
     return re.sub(r" +(-x \S+|-env \S+ \S+)", "", command)
 
 
 def _quoted(part: str) -> str:
-    """For the shells of the tracker, one each: ssh's command stands in single quotes already."""
+    """Quote `part` for one shell, as the tracker uses; ssh's command is already in single quotes."""
     return re.sub(r"([^\w@%+=:,./-])", r"\\\1", part)
 
 
 def _end_with(launcher: int) -> None:
-    """Ends this process group when the pipe from the launcher breaks."""
+    """End this process group when the pipe from the launcher breaks."""
     os.read(launcher, 1)
     os.killpg(0, signal.SIGTERM)
     time.sleep(1)
@@ -147,11 +148,13 @@ def _end_with(launcher: int) -> None:
 
 
 def main() -> None:
-    """Start what the argument says."""
+    """Start the roles that the argument describes."""
     launcher, reports = os.dup(0), os.dup(1)  # for this process alone
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)  # not ignored, which programs would inherit
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: None
+    )  # not ignored, since programs would inherit that
     try:
         threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Signals that ask the launcher to end: kept in a list, and seen by a `select`."""
+"""Signals that ask the launcher to end, kept in a list and visible to `select`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stops:
-    """While entered, signals are gathered in `received`, and `bell` has something to read for each.
+    """While this context is entered, signals are collected in `received`, and each makes `bell` readable.
 
-    For the main thread only. A SIGHUP that is ignored (nohup) stays so.
+    For the main thread only. If SIGHUP is ignored (nohup), it stays ignored.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class Stops:
         self._ringer.close()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, until a signal comes."""
+        """Sleep, but no longer than until a signal arrives."""
         if not self.received:
             select.select([self.bell], [], [], seconds)
 
     def hush(self) -> None:
-        """Read what `bell` has."""
+        """Empty `bell`."""
         with contextlib.suppress(BlockingIOError):
             self.bell.recv(64)
 

@@ -1,4 +1,4 @@
-"""Connections that do not know a launcher's token: what is said of them, and what they leave for its agents."""
+"""Connections that do not know a launcher's token: how they are reported, and the descriptors left for its agents."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.listener import AuthenticatedListener
 
 _SILENCE = 60.0  # seconds between two lines about strangers
-_OTHERS = 48  # descriptors that a launcher needs beside those of its agents
+_OTHERS = 48  # descriptors that a launcher needs besides those of its agents
 
 
 class Strangers:
-    """Tells of connections that `listener` has refused, by `say`: a line a minute, whatever their number."""
+    """Reports connections that `listener` has refused by calling `say`, at most once a minute."""
 
     def __init__(self, listener: AuthenticatedListener, say: Callable[[str], None]) -> None:
         self._listener = listener
@@ -23,7 +23,7 @@ class Strangers:
         self._next = 0.0
 
     def tell(self, last: bool = False) -> None:
-        """Of those since the line before; `last`: now, if there are any."""
+        """Report the connections refused since the last line, if it is time; `last`: immediately."""
         refused = self._listener.refused - self._told
         if not refused or (time.monotonic() < self._next and not last):
             return
@@ -35,10 +35,10 @@ class Strangers:
 
 
 def check_descriptors(processes: int) -> None:
-    """EnvironmentProblem where a connection to each of so many is more than this process may open."""
+    """Raise EnvironmentProblem if this process may not open a connection to each of so many processes."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY and processes + _OTHERS > limit:
         raise EnvironmentProblem(
-            f"{processes} processes need {processes + _OTHERS} open files here, and the limit is {limit}: "
+            f"{processes} processes need {processes + _OTHERS} open files here, but the limit is {limit}: "
             f"type ulimit -n {processes + _OTHERS}"
         )

@@ -17,7 +17,7 @@ _MOST_DIGITS = 20  # zeros in front are digits, too
 
 
 def parse_top_k(text: str) -> int:
-    """The K of ?top_k=K, as int() reads ASCII digits; Refusal when it is none."""
+    """The K of ?top_k=K, read as int() reads ASCII digits; Refusal unless it is a positive number."""
     if len(text) > _MOST_DIGITS:
         raise _no_top_k(f"{len(text)} characters")
     if not (text.isascii() and text.isdigit() and int(text) > 0):

@@ -130,7 +130,7 @@ def test_lines_that_name_no_host_are_refused_with_their_number(line, tmp_path):
 def test_a_host_file_without_hosts_is_refused(tmp_path):
     path = tmp_path / "hosts"
     path.write_text("\n \n")
-    with pytest.raises(DataError, match="there are no hosts in it"):
+    with pytest.raises(DataError, match="expected hosts, one per line, found none"):
         read_hosts(str(path))
 
 
@@ -153,7 +153,7 @@ def test_a_host_that_ssh_does_not_reach_is_told_with_the_last_that_ssh_says(tmp_
 
 def test_the_address_of_this_machine_is_not_the_loopback_where_another_is_a_host():
     assert own_address([Host("me@localhost", "22")]) == "127.0.0.1"
-    with pytest.raises(EnvironmentProblem, match="there is no way to the host no.such.host.invalid: "):
+    with pytest.raises(EnvironmentProblem, match="there is no route to the host no.such.host.invalid: "):
         own_address([Host("localhost", "22"), Host("no.such.host.invalid", "22")])
 
 
@@ -259,7 +259,7 @@ def test_a_reader_that_stops_loses_lines_but_never_stops_the_launcher(monkeypatc
     lines = stream.getvalue().splitlines()
     assert lines[:2] == ["line 0", "line 1"]
     assert lines[-1] == "last"
-    assert lines[-2].endswith(" lines were left out here: nobody read them in time")
+    assert lines[-2].endswith(" lines were left out here, because nobody read them in time")
     assert len(lines) - 2 + int(lines[-2].split()[1]) == 10_500
 
 
@@ -280,4 +280,4 @@ def test_an_agent_that_can_start_no_more_processes_says_so(monkeypatch, capsys):
 
     monkeypatch.setattr(os, "fork", refused)
     assert agent.main() == 1
-    assert "can start no more processes or threads" in capsys.readouterr().err
+    assert "cannot start more processes or threads" in capsys.readouterr().err

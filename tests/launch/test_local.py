@@ -78,7 +78,7 @@ def test_a_worker_that_is_done_long_before_the_others_is_told_of(tmp_path):
     assert status == 5
     told = [line for line in error.splitlines() if "ended 30 s ago with status 0" in line]
     assert len(told) == 1
-    assert told[0].endswith("the other workers still run")
+    assert told[0].endswith("the other workers are still running")
 
 
 def test_a_signal_reaches_the_workers_as_sigterm_and_the_rest_ends_after_them(tmp_path):
@@ -92,7 +92,7 @@ def test_a_signal_reaches_the_workers_as_sigterm_and_the_rest_ends_after_them(tm
         server.kill()
         status, _, error = launch.end()
     assert status == 128 + signal.SIGINT
-    assert "launch.py: SIGINT: the workers save their state and end" in error
+    assert "launch.py: SIGINT: the workers will save their states and end" in error
     assert "error" not in error
 
 
@@ -214,7 +214,7 @@ def test_more_processes_than_the_launcher_may_open_connections_are_refused(tmp_p
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "launch.py: error: 62 processes need 110 open files here, and the limit is 100: type ulimit -n 110\n"
+        "launch.py: error: 62 processes need 110 open files here, but the limit is 100: type ulimit -n 110\n"
     )
 
 
@@ -307,7 +307,7 @@ def test_roles_are_started_elsewhere_by_the_program_for_it(arguments, calls, els
         ("down", "launch.py: error: ssh does not reach the host down: down: no route"),
         (
             "late",
-            "launch.py: error: not all roles could be started: "
+            "launch.py: error: not all processes could be started: "
             "ssh -o StrictHostKeyChecking=no late -p 22 ended with status 255",
         ),
     ],
@@ -331,5 +331,5 @@ def test_an_agent_that_cannot_reach_the_launcher_says_so():
         [sys.executable, "-I", agent], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{HOST} does not reach the launcher at 127.0.0.1:{port} ([Errno 111]")
+    assert done.stderr.startswith(f"{HOST} cannot reach the launcher at 127.0.0.1:{port} ([Errno 111]")
     assert "token" not in done.stderr

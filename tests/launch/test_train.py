@@ -61,7 +61,7 @@ def test_kill_9_of_an_agent_ends_its_command_and_all_others(train, tmp_path, rol
         launch.agents(role)[0].kill()
         status, _, error = launch.end()
     assert status == 1
-    assert f"launch.py: error: {role} 0 on {HOST} is lost: its agent was killed" in error
+    assert f"launch.py: error: {role} 0 on {HOST} was lost: its agent was killed" in error
 
 
 def test_kill_9_of_the_launcher_ends_all(train, tmp_path):
@@ -93,7 +93,7 @@ def test_a_signal_lets_the_workers_save_and_the_run_goes_on_to_the_same_bits(tra
         launch.process.send_signal(signal.SIGINT)
         status, output, error = launch.end()
     assert status == 128 + signal.SIGINT
-    assert "launch.py: SIGINT: the workers save their state and end" in error
+    assert "launch.py: SIGINT: the workers will save their states and end" in error
     assert "stopped; the state is in a" in output
     with launched([*command, "--resume"], tmp_path) as launch:
         assert launch.end(240)[0] == 0
