@@ -1,6 +1,6 @@
 """A network behind HTTP: a page, a JSON endpoint, metrics. The guide is docs/serving.md.
 
-One process, one event loop, which alone touches the state of requests: connections (`protocol`) parse HTTP (`parser`)
-and hand each request (`exchange`) to the application (`app`). Images are decoded by pools of threads, and the network
-runs in one thread more, which decodes thumbnails itself; none of these waits for another.
+There is one process with one event loop, and only the loop touches the state of requests: connections (`protocol`)
+parse HTTP (`parser`) and hand each request (`exchange`) to the application (`app`). Pools of threads decode images, and
+one more thread runs the network and decodes thumbnails itself; none of these waits for another.
 """

@@ -1,4 +1,4 @@
-"""Takes connections from a listening socket, also where the process has no file descriptor left for them."""
+"""Accepts connections from a listening socket, and copes when the process has no file descriptors left."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Callable, Optional
 
 from gluon_resnet.serving.log import log
 
-AT_ONCE = 64  # connections that are taken before those that are there have their turn
-_PAUSE = 0.1  # seconds, after which there may be a descriptor again
-_QUIET = 60.0  # seconds in which nothing more is said of it
+AT_ONCE = 64  # connections accepted before the existing ones get their turn
+_PAUSE = 0.1  # seconds, after which a descriptor may be free again
+_QUIET = 60.0  # seconds for which the complaint is not repeated
 
 
 class Acceptor:
-    """For one event loop, whose own would try 2048 times in a row, with a traceback each.
+    """Accepts connections for one event loop, whose own way is 2048 attempts in a row, each with a traceback.
 
     Args:
-        protocol: makes the protocol of a connection.
+        listener: the listening socket.
+        protocol: a function that makes the protocol of a connection.
     """
 
     def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
@@ -34,7 +35,7 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Those who want to connect from now on are refused."""
+        """Stop listening: new connections are refused from now on."""
         if self._resume is not None:
             self._resume.cancel()
         self._loop.remove_reader(self._listener)
@@ -57,14 +58,14 @@ class Acceptor:
         try:
             connection.setblocking(False)
             await self._loop.connect_accepted_socket(self._protocol, connection)  # type: ignore[attr-defined]
-        except OSError:  # it is gone
+        except OSError:  # the client has gone
             connection.close()
 
     def _wait(self, error: OSError) -> None:
-        """Those who want to connect are in the system's queue meanwhile."""
+        """Pause; meanwhile new connections wait in the system's queue."""
         self._loop.remove_reader(self._listener)
         self._resume = self._loop.call_later(_PAUSE, self._loop.add_reader, self._listener, self._accept)
         now = self._loop.time()
         if now - self._said >= _QUIET:
             self._said = now
-            log.error("no connection can be taken now: %s", error.strerror)
+            log.error("connections cannot be accepted now: %s", error.strerror)

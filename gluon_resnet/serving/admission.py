@@ -1,4 +1,4 @@
-"""Which requests have a place in the queue: where there is none, the greediest client gives way."""
+"""Decides which requests have a place in the queue: when it is full, the greediest client gives way."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from gluon_resnet.serving.refusal import Refusal, busy
 
 
 class Admission:
-    """Counts the images that were taken and not answered. For one event loop.
+    """Counts the images that have been accepted but not answered. For use in one event loop.
 
-    A client that has fewer images here than another one is not refused for want of room: the other's latest request
-    is, though it was taken. So nobody fills the queue against others; two of the same address share its place.
+    A client with fewer images in the queue than another is not refused for lack of room; instead the other client's
+    latest request is, although it had been accepted. So nobody can fill the queue at the expense of others; clients
+    with the same address share one place.
 
     Args:
-        most: how many images there may be.
+        most: the largest number of images.
+        metrics: the metrics that show the number of waiting images.
     """
 
     def __init__(self, most: int, metrics: Metrics) -> None:
         self._most = most
         self._metrics = metrics
         self._taken = 0
-        self._requests: list[_Request] = []  # the latest is the last
+        self._requests: list[_Request] = []  # oldest first
 
     def require_room(self, client: str, images: int = 1) -> None:
-        """Refusal, with 503, when there is none for so many images of this client now."""
+        """Raise a Refusal with 503 if there is no room now for `images` images of this client."""
         if self._taken + images > self._most and self._greediest(client, images) is None:
             raise self._full(images)
 
     @contextlib.contextmanager
     def taken(self, client: str, images: int) -> Iterator[None]:
-        """While the current task works on so many images of a client. Refusal, also later, when it must give way."""
+        """Hold room while the current task works on a client's images; Refusal, even later, if it must give way."""
         while self._taken + images > self._most:
             greediest = self._greediest(client, images)
             if greediest is None:
@@ -52,7 +54,7 @@ class Admission:
         except asyncio.CancelledError:
             if request in self._requests:
                 raise
-            raise busy("the queue is full, and most of what waits is from your address") from None
+            raise busy("the queue is full, and most of the waiting images are from your address") from None
         finally:
             if request in self._requests:
                 self._leave(request)
@@ -60,10 +62,10 @@ class Admission:
 
     def _full(self, images: int) -> Refusal:
         others = f": there is no room for {images} more" if images > 1 else ""
-        return busy(f"{self._taken} images wait, and {self._most} may{others}")
+        return busy(f"{self._taken} images are waiting, of at most {self._most}{others}")
 
     def _greediest(self, client: str, images: int) -> Optional[_Request]:
-        """The latest request of the client that has most images, and more than this client would have."""
+        """The latest request of the client with the most images, if it has more than this client would have."""
         counts: Counter[str] = Counter()
         for request in self._requests:
             counts[request.client] += request.images
@@ -82,7 +84,7 @@ class Admission:
 
 
 class _Request:
-    """Compared by identity."""
+    """A request that has room; compared by identity."""
 
     def __init__(self, client: str, images: int, task: asyncio.Task[object]) -> None:
         self.client = client

@@ -1,4 +1,4 @@
-"""The routes: page, predictions, model card, health, metrics."""
+"""The routes: page, predictions, model card, health and metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from gluon_resnet.serving.watched import Watched
 
 
 class Service:
-    """Answers requests. For one event loop."""
+    """Answers requests. For use in one event loop."""
 
     def __init__(self, card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher) -> None:
         self._card = card
@@ -52,7 +52,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def running(self, _: Starlette) -> AsyncIterator[None]:
-        """While the server runs; what is begun ends before it does."""
+        """The lifespan of the server; work in progress ends before it does."""
         try:
             yield
         finally:
@@ -78,9 +78,9 @@ class Service:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def predict(self, request: Request) -> Response:
-        # What can be refused without the body is.
+        # Whatever can be refused without reading the body is refused first.
         asked = request.query_params
-        # The second: of earlier versions.
+        # The second name is that of earlier versions.
         top_k = parse_top_k(asked.get("top_k", asked.get("topk", str(DEFAULT_TOP_K))))
         content_type = request.headers.get("content-type", "")
         check_type(content_type)
@@ -105,7 +105,7 @@ class Service:
         return await self._batcher.logits(owner, images)
 
     def _images(self, content_type: str, body: bytes) -> list[Measured]:
-        """In a thread: it takes as long as the body is large."""
+        """The images in a body; runs in a thread, since it takes time in proportion to the body's size."""
         return self._batcher.measured(images_of(content_type, body, self._limits.images))
 
     async def refusal(self, request: Request, error: Exception) -> Response:
@@ -119,12 +119,12 @@ class Service:
         return JSONResponse({"error": message}, error.status_code, error.headers)
 
     async def failed(self, request: Request, error: Exception) -> Response:
-        """What is answered, by whom Starlette would ask."""
+        """The answer to a failed request, from the handler that Starlette would choose."""
         handle = self.refusal if isinstance(error, Refusal) else self.internal_error
         return await handle(request, error)
 
     async def internal_error(self, _request: Request, _error: Exception) -> Response:
-        self._metrics.refused("internal")  # Starlette raises it again, and the guard logs it
+        self._metrics.refused("internal")  # Starlette raises the error again, and the guard logs it
         return JSONResponse({"error": "the server failed; its log says why"}, 500)
 
 
@@ -141,7 +141,7 @@ def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher
     origins = sorted(hosts.origins)
     app = Starlette(
         routes=routes,
-        # Without it, pages that may ask could not read what is answered.
+        # Without this, pages that are allowed to ask could not read the answers.
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -160,6 +160,6 @@ def make_app(card: ModelCard, limits: Limits, metrics: Metrics, batcher: Batcher
         },
     )
     app.router.redirect_slashes = False
-    # Starlette's own way to a route and back takes as long as all else that Python does for a request.
+    # Starlette's own routing takes as long as everything else that Python does for a request.
     direct = app if origins else Direct(app, "/predict", service.predict, service.failed)
     return Watched(Guard(direct, hosts, metrics), {route.path for route in routes}, metrics)

@@ -1,4 +1,4 @@
-"""Images of many requests go through the network together."""
+"""Sends the images of many requests through the network together."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from gluon_resnet.serving.workers import Workers
 
 Value = TypeVar("Value")
 
-# A small body's images are measured in the event loop, and tiny ones are decoded where the network runs: that takes
-# less than the turn of a thread.
+# A small body's images are measured in the event loop, and tiny images are decoded in the network's thread: either
+# takes less time than handing them to another thread.
 SMALL = 1 << 16  # bytes
 TINY = 1 << 12  # pixels
-LARGE = 4_000_000  # pixels; fewer take a twentieth of a second, and half a second at the very worst
+LARGE = 4_000_000  # pixels; smaller images take a twentieth of a second, and half a second at the very worst
 
 
 class Network(Protocol):
-    """What is served: a `gluon_resnet.deploy.Predictor`, or a test's."""
+    """The network that is served: a `gluon_resnet.deploy.Predictor`, or a test's substitute."""
 
     card: ModelCard
 
     def preprocess(self, image: bytes) -> np.ndarray:
-        """float32 (3, size, size); called by several threads at a time. ImageError."""
+        """The network's input, float32 (3, size, size); called by several threads at a time. Raises ImageError."""
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
-        """float32 (n, 3, size, size) to logits, float32 (n, classes); called by one thread at a time."""
+        """The logits, float32 (n, classes), of inputs (n, 3, size, size); called by one thread at a time."""
 
 
 class Measured(NamedTuple):
-    """An encoded image."""
+    """An encoded image and its size."""
 
     content: bytes
-    size: Union[int, ImageError]  # its pixels, or why it is not decoded
+    size: Union[int, ImageError]  # in pixels, or why it is not decoded
 
 
 class _Image:
-    """On its way to the network. Compared by identity."""
+    """An image on its way to the network; compared by identity."""
 
     def __init__(self, owner: Owner, result: asyncio.Future[Union[np.ndarray, ImageError]]) -> None:
         self.owner = owner
         self.result = result
         self.decoding: Optional[tuple[Threads, Call]] = None
         self.is_decoded = False
-        self.input: Union[np.ndarray, bytes, None] = None  # while it waits for the network
+        self.input: Union[np.ndarray, bytes, None] = None  # set while it waits for the network
         self.since = 0.0
 
 
@@ -65,13 +65,18 @@ class TooManyPixels(ImageError):
 
 
 class Batcher:
-    """Decodes images, collects them to batches, runs the network on them. For one event loop.
+    """Decodes images, collects them into batches and runs the network on them. For use in one event loop.
 
     A batch begins when it is full, when no other image is being decoded, or `max_delay` seconds after its first
-    image was decoded, whichever comes first: a client that is alone does not wait.
+    image was decoded, whichever comes first: a single client does not have to wait.
 
     Args:
-        threads: how many images are decoded at a time.
+        network: the network to run.
+        limits: the limits of what clients may ask for.
+        metrics: the metrics to update.
+        batch_size: the largest number of images in a batch.
+        max_delay: the longest time, in seconds, that a decoded image waits for others.
+        threads: the number of images decoded at a time.
     """
 
     def __init__(
@@ -96,30 +101,30 @@ class Batcher:
         self._waiting: Turns[_Image] = Turns()
         self._is_running = False
         self._is_looking = False
-        self._alarm: Optional[asyncio.TimerHandle] = None  # when one has waited long enough
+        self._alarm: Optional[asyncio.TimerHandle] = None  # rings when an image has waited long enough
 
     def require_room(self, client: str, images: int = 1) -> None:
-        """Refusal, with 503, when there is none for so many images of a client now."""
+        """Raise a Refusal with 503 if there is no room now for `images` images of a client."""
         self._admission.require_room(client, images)
 
     async def in_decoder(self, owner: Owner, function: Callable[..., Value], *arguments: Any) -> Value:
-        """Call a function in a thread of those that decode; if cancelled before it begins, it does not."""
+        """Call a function in one of the decoding threads; if cancelled before its turn, it is not called."""
         return await self._decoders.call(owner, function, *arguments)
 
     def measured(self, images: Sequence[bytes]) -> list[Measured]:
-        """The images with their sizes, by their headers; for any thread. Refusal when all have too many pixels."""
+        """The images with their sizes, read from their headers; for any thread. Refusal for too many pixels in all."""
         sizes = list(map(self._size, images))
         pixels = sum(size for size in sizes if isinstance(size, int))
         if pixels > self._limits.request_pixels:
             most = self._limits.request_pixels
-            message = f"the {len(images)} images have {pixels} pixels together; at most {most} are taken"
+            message = f"the {len(images)} images have {pixels} pixels together; at most {most} are accepted"
             raise Refusal(413, "pixels", message)
         return list(map(Measured, images, sizes))
 
     async def logits(self, owner: Owner, images: Sequence[Measured]) -> list[Union[np.ndarray, ImageError]]:
-        """The network's outputs for each image, float32 (classes,), or what is wrong with the image.
+        """The network's outputs for each image, float32 (classes,), or the image's error.
 
-        When this is cancelled, what was not begun is dropped. Refusal when there is no room.
+        If this is cancelled, work that has not begun is dropped. Raises a Refusal if there is no room.
         """
         loop = asyncio.get_running_loop()
         with self._admission.taken(owner.client, len(images)):
@@ -139,7 +144,7 @@ class Batcher:
         if isinstance(size, ImageError):
             self._decoded(image, None, size)
         elif size <= TINY and len(content) <= SMALL:
-            self._decoded(image, content, None)  # by the thread that runs the network
+            self._decoded(image, content, None)  # to be decoded by the network's thread
         else:
             threads = self._large_decoders if size > LARGE else self._decoders
             done = functools.partial(self._decoded, image)
@@ -149,7 +154,7 @@ class Batcher:
         self, image: _Image, pixels: Union[np.ndarray, bytes, None], error: Optional[Exception]
     ) -> None:
         if image.is_decoded:
-            return  # it was dropped meanwhile
+            return  # it has been dropped meanwhile
         image.is_decoded = True
         self._decoding -= 1
         if error is not None:
@@ -160,7 +165,7 @@ class Batcher:
         self._look()
 
     def _drop(self, image: _Image) -> None:
-        """Do nothing more for an image, if anything was left to do."""
+        """Stop working on an image, if anything is left to do."""
         if not image.is_decoded:
             image.is_decoded = True
             self._decoding -= 1
@@ -171,16 +176,16 @@ class Batcher:
             image.input = None
             self._waiting.remove(image.owner, image)
         if not image.result.cancel() and not image.result.cancelled():
-            image.result.exception()  # the others of a request that failed ask for theirs no more
+            image.result.exception()  # nobody asks for the other errors of a request that failed
 
     def _look(self) -> None:
-        """Begin a batch, if it is time, when all that has come with this was looked at."""
+        """Begin a batch, if it is time, once everything that arrived together has been dealt with."""
         if not self._is_looking:
             self._is_looking = True
             asyncio.get_running_loop().call_soon(self._begin_batch)
 
     def _begin_batch(self) -> None:
-        """Let the network run on those that wait, if it is free, and if they shall not wait for others."""
+        """Run the network on the waiting images if it is free, unless they should wait for others."""
         self._is_looking = False
         if self._is_running or not self._waiting:
             return
@@ -220,13 +225,13 @@ class Batcher:
         self._look()
 
     def warm_up(self) -> None:
-        """Run batches of several sizes, so that the first clients do not pay for what MXNet prepares for each."""
+        """Run batches of several sizes, so that the first clients do not pay for MXNet's preparations for each size."""
         size = self._network.card.size
         for count in {self._batch_size >> shift for shift in range(self._batch_size.bit_length())}:
             self._network.forward(np.zeros((count, 3, size, size), np.float32))
 
     def close(self) -> None:
-        """Wait for what the threads do at this moment, and end them."""
+        """Wait for the threads to finish their current work, and end them."""
         self._decoders.close()
         self._large_decoders.close()
         self._runner.close()
@@ -238,7 +243,7 @@ class Batcher:
             return _without_frames(error)
         if width * height > self._limits.pixels:
             most = self._limits.pixels
-            return TooManyPixels(f"the image has {width}x{height} pixels; at most {most} are taken")
+            return TooManyPixels(f"the image has {width}x{height} pixels; at most {most} are accepted")
         return width * height
 
     def _decode(self, image: bytes) -> np.ndarray:
@@ -248,7 +253,7 @@ class Batcher:
         return decoded
 
     def _forward(self, images: Sequence[Union[np.ndarray, bytes]]) -> list[Union[np.ndarray, Exception]]:
-        """A row of logits for each image, or what is wrong with it."""
+        """A row of logits for each image, or the image's error."""
         inputs = [self._decode_tiny(image) if isinstance(image, bytes) else image for image in images]
         decoded = [image for image in inputs if isinstance(image, np.ndarray)]
         rows: Sequence[np.ndarray] = ()
@@ -256,7 +261,7 @@ class Batcher:
             begin = time.perf_counter()
             rows = list(self._network.forward(np.stack(decoded)))
             if len(rows) != len(decoded):
-                raise RuntimeError(f"the network gave {len(rows)} rows for {len(decoded)} images")
+                raise RuntimeError(f"the network returned {len(rows)} rows for {len(decoded)} images")
             self._metrics.network_seconds.observe(time.perf_counter() - begin)
             self._metrics.batch_images.observe(len(decoded))
         row = iter(rows)
@@ -265,12 +270,12 @@ class Batcher:
     def _decode_tiny(self, image: bytes) -> Union[np.ndarray, Exception]:
         try:
             return self._decode(image)
-        except Exception as error:  # of this image; the others of its batch go on
+        except Exception as error:  # of this image alone; the rest of the batch goes on
             return error
 
 
 def _tell(image: _Image, outcome: Union[np.ndarray, Exception]) -> None:
-    """To those who wait for it, if they still do."""
+    """Pass the outcome to whoever waits for the image, if anybody still does."""
     if image.result.done():
         return
     if isinstance(outcome, ImageError):
@@ -282,5 +287,5 @@ def _tell(image: _Image, outcome: Union[np.ndarray, Exception]) -> None:
 
 
 def _without_frames(error: ImageError) -> ImageError:
-    """An error that is kept, not raised: its traceback would keep the images of its frames with it, in a circle."""
+    """An error to be kept, not raised: its traceback would keep its frames' images alive, in a reference cycle."""
     return error.with_traceback(None)

@@ -1,4 +1,4 @@
-"""The bodies of requests, read within the limits."""
+"""Reads the bodies of requests within the limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gluon_resnet.serving.refusal import Refusal, busy
 
 
 class Bodies:
-    """Reads bodies; knows how many bytes of them are held. For one event loop."""
+    """Reads bodies, and knows how many bytes of them are held. For use in one event loop."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -20,14 +20,14 @@ class Bodies:
 
     @contextlib.asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """A request's body; it counts as held within the `async with`.
+        """A request's body, which counts as held within the `async with`.
 
-        Refusal when it is too large, which its header may say before anything of it came.
+        Raises a Refusal if it is too large, which its header may reveal before any of it has arrived.
         """
         # The parser lets only digits through.
         if int(request.headers.get("content-length", "0")) > self._limits.body:
             raise _too_large(self._limits.body)
-        received = bytearray()  # in one piece: what small ones leave behind, no other block fits into
+        received = bytearray()  # in one piece: small ones would leave gaps that no other block fits into
         length = 0
         try:
             more = True
@@ -51,4 +51,4 @@ class Bodies:
 
 
 def _too_large(limit: int) -> Refusal:
-    return Refusal(413, "body", f"a body has at most {limit} bytes here")
+    return Refusal(413, "body", f"the body may have at most {limit} bytes")

@@ -1,4 +1,4 @@
-"""Who asks: the address, as far as it tells one client from another."""
+"""Identifies clients: the part of the address that distinguishes one from another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ UNKNOWN = "unknown"
 
 
 def client_of(scope: Any) -> str:
-    """An IPv4 address or the /64 of an IPv6 one, which one subscriber has all of; UNKNOWN where there is none.
+    """An IPv4 address, or the /64 of an IPv6 address, which belongs to a single subscriber; UNKNOWN if there is none.
 
     Args:
-        scope: ASGI's, whose address is a proxy's word where there is a proxy on this machine.
+        scope: the ASGI scope, whose address is as reported by the proxy if there is a proxy on this machine.
     """
     peer = scope.get("client")
     return UNKNOWN if peer is None else _client(str(peer[0]))

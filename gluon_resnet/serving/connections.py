@@ -1,4 +1,4 @@
-"""What the connections of a server share."""
+"""The state that the connections of a server share."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from gluon_resnet.serving.limits import Limits
 if TYPE_CHECKING:
     from gluon_resnet.serving.protocol import Connection
 
-READ = 1 << 16  # bytes of a connection that are looked at before it is another one's turn
-LINGERING = 64  # connections that wait for clients that were answered to finish; one more ends the oldest
+READ = 1 << 16  # bytes of a connection that are read before another one's turn
+LINGERING = 64  # connections that wait for answered clients to finish; one more ends the oldest
 
 
 class Connections:
-    """For one event loop.
+    """The shared state of connections in one event loop.
 
     Args:
-        refused: is told the reason of a refusal, one of `metrics.REASONS`.
-        state: uvicorn's, which knows whom to wait for at a stop.
+        app: the ASGI application.
+        limits: the limits of what clients may cost.
+        refused: a function to call with the reason for a refusal, one of `metrics.REASONS`.
+        state: uvicorn's state, which knows what to wait for when stopping.
     """
 
     def __init__(
@@ -35,11 +37,11 @@ class Connections:
         self.state = state
         self.buffer = memoryview(
             bytearray(READ)
-        )  # whom the loop fills it for looks at it before anybody else
+        )  # whoever the loop fills it for reads it before anybody else
         self._lingering: dict[Connection, None] = {}
 
     def app_for(self, scope: Scope) -> ASGIApp:
-        """The application; it takes a proxy's word for the client's address where the proxy is on this machine."""
+        """The application, which believes a proxy on this machine about the client's address."""
         forwarded = any(name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
         return self._behind_proxy if forwarded else self._app  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""How many connections the system lets this process have."""
+"""The number of connections that the system allows this process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SPARE = 16  # files and pipes that are open for a moment
 
 
 def with_descriptors(limits: Limits) -> tuple[Limits, str]:
-    """The limits, with fewer connections where there are no descriptors for more; and a sentence that says so, or "".
+    """The limits, with fewer connections if there are not enough descriptors, and a sentence that says so, or "".
 
-    The process's own limit is raised as far as needed, and as the system allows without asking anybody.
+    The process's own soft limit is raised as far as needed and as the hard limit allows.
     """
     others = len(os.listdir("/proc/self/fd")) + LINGERING + AT_ONCE + _SPARE
     wanted = limits.connections + others
@@ -28,5 +28,8 @@ def with_descriptors(limits: Limits) -> tuple[Limits, str]:
     if soft == unlimited or soft >= wanted:
         return limits, ""
     connections = max(1, soft - others)
-    said = f"at most {connections} connections instead of {limits.connections}: ulimit -n is {soft}, not {wanted}"
+    said = (
+        f"at most {connections} connections are possible instead of {limits.connections}: "
+        f"ulimit -n is {soft}, not {wanted}"
+    )
     return dataclasses.replace(limits, connections=connections), said

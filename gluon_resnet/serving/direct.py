@@ -1,4 +1,4 @@
-"""The short way to the route that is asked most."""
+"""A shortcut to the route that is used most."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from gluon_resnet.serving.refusal import Refusal
 
 
 class Direct:
-    """An ASGI application around another one, which answers everything but POST to one path.
+    """An ASGI application around another one, which answers everything except POST requests to one path.
 
     Args:
-        path: as it is in scopes.
-        endpoint: answers that.
-        failed: answers where the endpoint raises something; what is no Refusal goes on to who called.
+        app: the other application.
+        path: the path, as in scopes.
+        endpoint: the function that answers POST requests to the path.
+        failed: the function that answers if the endpoint raises an error, which is raised again unless it is a Refusal.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One request and its answer, as an ASGI application sees them."""
+"""A request and its answer, as an ASGI application sees them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from gluon_resnet.serving.refusal import Refusal
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# What every answer begins with: it may be sent before it is known which answer it will be.
+# The beginning of every answer, which may be sent before the answer is known.
 BEGINNING = b"HTTP/1.1 "
 
 
 class Exchange:
-    """Between a connection and the application.
+    """Mediates between a connection and the application.
 
     Args:
-        expects_continue: whether the client waits for a word before it sends the body.
+        scope: the ASGI scope of the request.
+        expects_continue: whether the client waits for a "100 Continue" before it sends the body.
         keep_alive: whether another request may follow.
-        headers: of every answer, besides its own.
-        taken: called when the application took what there was of the body.
-        write: sends bytes to the client.
+        headers: headers of every answer, besides its own.
+        taken: a function to call when the application has taken the available part of the body.
+        write: a function that sends bytes to the client.
 
     Attributes:
         started: whether the answer has begun.
-        answered: whether it is complete.
-        complete: whether all of the body came; set by the connection.
-        begun_early: whether BEGINNING was sent; set by the connection.
+        answered: whether the answer is complete.
+        complete: whether all of the body has arrived; set by the connection.
+        begun_early: whether BEGINNING has been sent; set by the connection.
     """
 
     def __init__(
@@ -58,12 +59,12 @@ class Exchange:
         self._failure: Optional[Refusal] = None
         self._waiter: Optional[asyncio.Future[None]] = None
         self._head = b""
-        self._length: Optional[int] = None  # of the answer; None: in chunks
+        self._length: Optional[int] = None  # of the answer; None if it is sent in chunks
 
     # For the connection.
 
     def add(self, pieces: list[bytes], complete: bool) -> None:
-        """More of the body."""
+        """Add more of the body."""
         if not pieces and not complete:
             return
         self._expects_continue = False
@@ -73,14 +74,14 @@ class Exchange:
         self._wake()
 
     def fail(self, refusal: Refusal) -> None:
-        """The rest of the body will not come, and why: told to the application when it asks for it."""
+        """Say why the rest of the body will not arrive; the application learns this when it asks for more."""
         self._failure = refusal
         self._wake()
 
     def drop(self) -> None:
-        """Nobody will ask for the body any more."""
+        """Discard the body, which nobody will ask for any more."""
         self._pieces.clear()
-        self._failure = None  # its traceback has frames that know this
+        self._failure = None  # its traceback refers to frames that refer to this object
 
     def _take_pieces(self) -> bytes:
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -91,9 +92,10 @@ class Exchange:
     # For the application.
 
     async def receive(self) -> Message:
-        """More of the body, or, when all was received, "http.disconnect" after the answer.
+        """More of the body, or, once all of it has been received, "http.disconnect" after the answer.
 
-        Refusal when the rest will not come. A client that goes away is not told of: the application is cancelled.
+        Raises a Refusal if the rest will not arrive. If the client goes away, the application is cancelled instead of
+        being told.
         """
         if self._expects_continue and not self.started:
             self._expects_continue = False
@@ -111,7 +113,7 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """The answer. What is small leaves with its head, at once."""
+        """Send a part of the answer. A small answer is sent at once, together with its head."""
         if message["type"] == "http.response.start":
             self.started = True
             self._head = self._answer_head(message)
@@ -131,7 +133,7 @@ class Exchange:
         status, headers = message["status"], [*self._headers, *message.get("headers", ())]
         names = dict(headers)
         if names.get(b"connection", b"").lower() == b"close" or not self.complete:
-            # Where the body is not read to its end, nobody knows where the next request begins.
+            # If the body is not read to its end, nobody knows where the next request begins.
             self.keep_alive = False
         if b"content-length" in names:
             self._length = int(names[b"content-length"])
@@ -146,7 +148,7 @@ class Exchange:
         lines += [name + b": " + value for name, value in headers]
         head = b"\r\n".join(lines)
         if head.count(b"\n") >= len(lines):
-            raise RuntimeError(f"a header of the answer is broken into lines: {head!r:.200}")
+            raise RuntimeError(f"a header of the answer contains a line break: {head!r:.200}")
         return head + b"\r\n\r\n"
 
     def _wake(self) -> None:

@@ -1,4 +1,4 @@
-"""What every request passes: its headers are bounded and are for this server, and every failure is logged in a line."""
+"""Checks every request: its headers must be bounded and meant for this server; failures are logged on one line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gluon_resnet.terminal import printable
 MOST_QUERY_BYTES = 1024
 _MOST_DIGITS = 18  # of a Content-Length
 
-# What a browser must not do with an answer: take it for something else, or show it to another site.
+# Keeps browsers from taking an answer for something else, and from showing it to another site.
 _FOR_BROWSERS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
 
 
 class Guard:
-    """An ASGI application around another one."""
+    """An ASGI application that checks requests for another one."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, metrics: Metrics) -> None:
         self._app = app
@@ -44,11 +44,11 @@ class Guard:
             return
         try:
             await self._app(scope, receive, send_headers)
-        except Exception:  # it was answered with 500; the server would print all of it, each time
+        except Exception:  # it has been answered with 500; the server would print a full traceback each time
             log.error("500 %s", asked(scope), exc_info=True)
 
     def _check(self, scope: Scope) -> None:
-        """Refusal of a request that cannot be understood, or is for another server."""
+        """Raise a Refusal for a request that cannot be understood, or is meant for another server."""
         values: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             values.setdefault(name, []).append(value)
@@ -65,7 +65,7 @@ class Guard:
         query = len(scope.get("query_string", b""))
         if query > MOST_QUERY_BYTES:
             raise Refusal(
-                414, "malformed", f"the query has {query} bytes; at most {MOST_QUERY_BYTES} are taken"
+                414, "malformed", f"the query has {query} bytes; at most {MOST_QUERY_BYTES} are accepted"
             )
 
 
@@ -74,7 +74,7 @@ def refused(scope: Scope, refusal: Refusal, metrics: Metrics) -> Response:
     if refusal.reason:
         metrics.refused(refusal.reason)
     log.warning("%d %s: %s", refusal.status, asked(scope), refusal)
-    # Its traceback knows frames that hold the body, and some of them know it: the collector of circles comes late.
+    # Its traceback refers to frames that hold the body, and that refer back: the garbage collector comes late.
     refusal.__traceback__ = refusal.__context__ = None
     return JSONResponse(refusal.content, refusal.status, refusal.headers)
 

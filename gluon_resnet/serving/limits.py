@@ -1,4 +1,4 @@
-"""What a client may cost."""
+"""Limits of what clients may cost the server."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """UsageError for a value that cannot be."""
+    """The limits; UsageError unless all of them are positive."""
 
     body: int = 16 * MIB  # bytes of one request's body
-    bodies: int = 512 * MIB  # bytes of the bodies of all requests that are being answered
-    pixels: int = 50_000_000  # of an image; each takes up to 12 bytes while it is decoded
+    bodies: int = 512 * MIB  # bytes of the bodies of all requests in progress
+    pixels: int = 50_000_000  # of an image; each needs up to 12 bytes during decoding
     request_pixels: int = 200_000_000  # of all images of a request
-    images: int = 256  # that were taken and not answered
-    timeout: float = 20.0  # seconds for the headers, for the body, and for taking the answer
+    images: int = 256  # that have been accepted but not answered
+    timeout: float = 20.0  # seconds for the headers, for the body, and for reading the answer
     deadline: float = 30.0  # seconds from a request's body to its answer
-    connections: int = 900  # most systems give a process 1024 files
+    connections: int = 900  # most systems allow a process 1024 files
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

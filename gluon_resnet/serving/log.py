@@ -1,4 +1,4 @@
-"""The server's log: a line for each thing that went wrong, of bounded length, and so many of them a second."""
+"""The server's log: one line for each thing that went wrong, with a limited length, and limited lines per second."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import Any, Optional
 
 from gluon_resnet.terminal import printable, tell
 
-LINES = 5  # a second, of refusals and of failures each
+LINES = 5  # per second, of refusals and of failures each
 LINE_LENGTH = 300
 TRACEBACK_LENGTH = 4000
-TRACEBACK_SECONDS = 600.0  # between two of the same kind
-_MOST_KINDS = 50  # of failures, whose tracebacks are remembered to be told
+TRACEBACK_SECONDS = 600.0  # between two tracebacks of the same kind
+_MOST_KINDS = 50  # of failures whose shown tracebacks are remembered
 _FRAMES = 20
 
 log = logging.getLogger("gluon_resnet.serving")
 
 
 class BoundedHandler(logging.Handler):
-    """Writes records to standard error: what strangers provoke fills no disk.
+    """Writes records to standard error in such a way that strangers cannot fill the disk.
 
-    What is left out is counted, and the number is told when its second is over. Errors have lines of their own, which
-    a flood of refusals takes none from. The traceback of an error is shown once in TRACEBACK_SECONDS.
+    Records that are left out are counted, and their number is written when the second is over. Errors have their own
+    share of lines, which a flood of refusals does not reduce. An error's traceback is shown once in TRACEBACK_SECONDS.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._refusals, self._failures = _Share("refusals"), _Share("failures")
-        self._told: dict[tuple[str, str], float] = {}  # when a kind's traceback was shown
+        self._told: dict[tuple[str, str], float] = {}  # when each kind's traceback was shown
 
     def emit(self, record: logging.LogRecord) -> None:
         share = self._failures if record.levelno >= logging.ERROR else self._refusals
@@ -64,7 +64,7 @@ class BoundedHandler(logging.Handler):
                 _tell(line)
 
     def close(self) -> None:
-        """Tell what was left out in the last second."""
+        """Report what was left out in the last second."""
         with self._locked():
             for share in (self._refusals, self._failures):
                 self._tell_left_out(share)
@@ -72,7 +72,7 @@ class BoundedHandler(logging.Handler):
 
     def _second_is_over(self, share: _Share) -> None:
         with self._locked():
-            if time.monotonic() >= share.ends:  # else a newer second has told it
+            if time.monotonic() >= share.ends:  # otherwise a newer second has reported it
                 self._tell_left_out(share)
 
     def _tell_left_out(self, share: _Share) -> None:
@@ -100,7 +100,7 @@ class BoundedHandler(logging.Handler):
 
 
 class _Share:
-    """The lines of one second."""
+    """One kind's share of the lines of a second."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -111,7 +111,7 @@ class _Share:
 
 @contextlib.contextmanager
 def bounded_log() -> Iterator[None]:
-    """While this lasts, all that is logged goes through a BoundedHandler: uvicorn's and asyncio's complaints, too."""
+    """While this lasts, all logging goes through a BoundedHandler, including uvicorn's and asyncio's."""
     handler, root = BoundedHandler(), logging.getLogger()
     root.addHandler(handler)
     try:
@@ -122,7 +122,7 @@ def bounded_log() -> Iterator[None]:
 
 
 def _place(frames: Optional[TracebackType]) -> str:
-    """The innermost line of ours, or of others, where it came from."""
+    """The innermost line of code in the traceback."""
     place: Any = "?"
     while frames is not None:
         place = f"{os.path.basename(frames.tb_frame.f_code.co_filename)}:{frames.tb_lineno}"
@@ -131,6 +131,6 @@ def _place(frames: Optional[TracebackType]) -> str:
 
 
 def _tell(line: str) -> None:
-    # Where nobody reads the log any more, as behind `| head`, requests are answered all the same.
+    # If nobody reads the log any more, as after `| head`, requests are still answered.
     with contextlib.suppress(OSError, ValueError):
         tell(line)

@@ -1,4 +1,4 @@
-"""What glibc does with the memory of bodies that are gone."""
+"""Tells glibc what to do with the memory of bodies that are gone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LARGE = 1 << 20
 
 
 def give_large_blocks_back() -> None:
-    """From now on this process has large blocks from the system, and gives each back when it is free.
+    """From now on, get large blocks directly from the system, and give each back when it is freed.
 
-    glibc does so, too, until the first of them is free: it then takes those of that size from a heap, where a small
-    block that stays keeps hundreds of megabytes of others. Nothing happens where another library is in its place.
+    glibc does so by default, but only until the first of them is freed: then it takes blocks of that size from a heap,
+    where a single remaining small block can keep hundreds of megabytes. Does nothing with another C library.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)

@@ -1,17 +1,17 @@
-"""What is counted and timed, for Prometheus."""
+"""The server's counters and timings, for Prometheus."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-# Why a request or an image of one was not answered, or not as it was hoped.
+# Why a request, or an image in one, was not answered, or not as hoped.
 REASONS = (
     "body",  # larger than --max-body
-    "type",  # a Content-Type that is none of ours
-    "malformed",  # HTTP, a form, JSON or a query that says nothing
-    "host",  # a Host that is no name of the server, or an Origin whose pages may not post
-    "image",  # broken, of another format, or of more pixels than are ever decoded
-    "pixels",  # more than --max-pixels, or all of a request than --max-request-pixels
+    "type",  # an unsupported Content-Type
+    "malformed",  # HTTP, a form, JSON or a query that makes no sense
+    "host",  # a Host that is not a name of the server, or an Origin whose pages may not post
+    "image",  # broken, in another format, or with more pixels than are ever decoded
+    "pixels",  # more than --max-pixels, or in all more than --max-request-pixels
     "slow",  # the client took longer than --timeout
     "busy",  # the queue, the memory for bodies or the connections were full
     "late",  # no answer within --deadline
@@ -24,7 +24,7 @@ _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """Of one server; nothing is global, so that tests can have several."""
+    """The metrics of one server; nothing is global, so that tests can have several."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -36,9 +36,9 @@ class Metrics:
             registry=self.registry,
         )
         self.open_requests = Gauge(
-            "gluon_resnet_open_requests", "Requests that were not answered yet.", registry=self.registry
+            "gluon_resnet_open_requests", "Requests that have not been answered yet.", registry=self.registry
         )
-        self.images = Counter("gluon_resnet_images", "Images that were named.", registry=self.registry)
+        self.images = Counter("gluon_resnet_images", "Images that were classified.", registry=self.registry)
         self.errors = Counter(
             "gluon_resnet_errors",
             "Requests, and images of requests, that were refused.",
@@ -46,17 +46,21 @@ class Metrics:
             registry=self.registry,
         )
         for reason in REASONS:
-            self.errors.labels(reason)  # 0 is seen, too
+            self.errors.labels(reason)  # so that 0 is visible, too
         self.waiting = Gauge(
-            "gluon_resnet_waiting_images", "Images that were taken and not answered.", registry=self.registry
+            "gluon_resnet_waiting_images",
+            "Images that have been accepted but not answered.",
+            registry=self.registry,
         )
         self.request_seconds = self._histogram(
-            "request_seconds", "From a request's headers to its answer.", ("path",)
+            "request_seconds", "Time from a request's headers to its answer.", ("path",)
         )
-        self.decode_seconds = self._histogram("decode_seconds", "Decoding and scaling of an image.")
-        self.queue_seconds = self._histogram("queue_seconds", "From a decoded image to the network.")
-        self.network_seconds = self._histogram("network_seconds", "The network, for a batch.")
-        self.batch_images = self._histogram("batch_images", "Images of a batch.", buckets=_IMAGES)
+        self.decode_seconds = self._histogram("decode_seconds", "Time for decoding and scaling an image.")
+        self.queue_seconds = self._histogram(
+            "queue_seconds", "Time that a decoded image waits for the network."
+        )
+        self.network_seconds = self._histogram("network_seconds", "Time of the network for a batch.")
+        self.batch_images = self._histogram("batch_images", "Number of images in a batch.", buckets=_IMAGES)
 
     def _histogram(
         self,

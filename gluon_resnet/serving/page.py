@@ -1,4 +1,4 @@
-"""The web page, which needs nothing else and may load nothing else."""
+"""The web page, which needs no other resource and may not load any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse
 
 @functools.cache
 def page_response() -> HTMLResponse:
-    """page.html, with a Content-Security-Policy that allows its own script and style and nothing foreign."""
+    """page.html, with a Content-Security-Policy that allows only its own script and style."""
     page = (importlib.resources.files("gluon_resnet.serving") / "page.html").read_text(encoding="utf-8")
     policy = {
         "default-src": "'none'",

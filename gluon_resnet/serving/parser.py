@@ -1,4 +1,4 @@
-"""Requests out of bytes: llhttp, the parser of Node.js in C, and limits of what it would take without end."""
+"""Parses requests with llhttp, the C parser of Node.js, and limits what that would accept without end."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ MOST_HEAD = 1 << 14  # bytes of a request line and its headers
 MOST_FIELD = 1 << 13  # bytes of the request line's target, or of one header
 MOST_HEADERS = 100
 
-# Bytes of a chunked body that are no content, but sizes of chunks, their extensions and trailers: so many, and one more
-# for each four bytes of content. Chunks of 64 bytes pass; of chunks of one byte the first thousand do.
+# The most bytes of a chunked body that are not content but chunk sizes, extensions and trailers: this many, and one
+# more for every four bytes of content. Chunks of 64 bytes pass; of chunks of one byte, the first thousand do.
 FRAMING = 1 << 13
 FRAMING_SHARE = 4
 
-_SLICE = 1 << 14  # bytes of a chunked body that are parsed before what they cost is looked at
+_SLICE = 1 << 14  # bytes of a chunked body that are parsed before their cost is checked
 
 
 @dataclass(frozen=True)
 class Head:
-    """A request but for its body.
+    """A request without its body.
 
     Attributes:
-        headers: names in lower case, and values; in their order.
-        has_body: whether there is one, be it empty.
+        headers: the names, in lower case, and values of the headers, in their order.
+        has_body: whether there is a body, even an empty one.
+        expects_continue: whether the client waits for a "100 Continue" before it sends the body.
         keep_alive: whether the client may send another request.
     """
 
@@ -44,13 +45,13 @@ class Head:
 
 
 class RequestParser:
-    """Of a connection; one request at a time.
+    """The parser of a connection; handles one request at a time.
 
     Attributes:
-        head: as soon as it is complete.
-        complete: whether the body is, too.
-        overrun: whether something behind the request was lost, so that no other can follow.
-        begun: whether anything came of it.
+        head: the head, as soon as it is complete.
+        complete: whether the body is complete, too.
+        overrun: whether something after the request was lost, so that no other can follow.
+        begun: whether any of the request has arrived.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class RequestParser:
         self.next()
 
     def next(self) -> None:
-        """Begin another request."""
+        """Begin the next request."""
         self.head: Optional[Head] = None
         self._body: list[bytes] = []
         self.complete = False
@@ -68,26 +69,26 @@ class RequestParser:
             self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._tail = b""  # of the head, in which its end may have begun
+        self._tail = b""  # the last bytes of the head, in which its end may begin
         self._taken = 0  # bytes, of the head or of a chunked body
         self._content = 0  # bytes of the body
         self._left: Optional[int] = None  # bytes of a body whose length is known
         self._refusal: Optional[Refusal] = None
 
     def take_body(self) -> list[bytes]:
-        """What came of the body since it was taken last."""
+        """The part of the body that has arrived since the last call."""
         body, self._body = self._body, []
         return body
 
     def close(self) -> None:
-        """Let go of what is held, now: the two parsers know each other."""
+        """Release everything now, since the two parsers refer to each other."""
         self._parser = None
         self._body.clear()
 
     def feed(self, data: memoryview) -> int:
-        """How many bytes were taken: all, or those up to the end of the head, or of the request.
+        """Parse bytes, and return how many were taken: all, or those up to the end of the head or of the request.
 
-        Refusal when it is no request that would be answered.
+        Raises a Refusal if the request is not one that will be answered.
         """
         if self.complete or not data:
             return 0
@@ -121,7 +122,7 @@ class RequestParser:
         framing = self._taken - self._content
         if not self.overrun and framing > FRAMING + self._content // FRAMING_SHARE:
             raise malformed(
-                f"the body comes in too small pieces: {framing} bytes are between {self._content} of its own"
+                f"the body's chunks are too small: {framing} bytes of framing for {self._content} bytes of content"
             )
         return len(piece)
 
@@ -130,7 +131,7 @@ class RequestParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # RFC 9110, §7.8: a server may ignore that the client knows other protocols. The parser expects them now.
+            # RFC 9110, §7.8: a server may ignore a request to change protocols, for which the parser is now prepared.
             self._parser = None
         except httptools.HttpParserCallbackError:
             if self._refusal is None:
@@ -140,7 +141,7 @@ class RequestParser:
             if not self.overrun:
                 raise malformed(str(error)) from None
 
-    # What httptools calls, by its names. Of what it takes for another request behind a chunked body, nothing counts.
+    # Callbacks with httptools' names. Whatever it takes for another request after a chunked body is ignored.
 
     def on_message_begin(self) -> None:
         self.overrun = self.complete
@@ -152,7 +153,7 @@ class RequestParser:
                 self._refuse(malformed(f"the URL has more than {MOST_FIELD} bytes", 414))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head is None:  # else it is a trailer
+        if self.head is None:  # otherwise it is a trailer
             self._headers.append((name.lower(), value))
             if len(self._headers) > MOST_HEADERS:
                 self._refuse(malformed(f"there are more than {MOST_HEADERS} headers", 431))
@@ -175,7 +176,7 @@ class RequestParser:
         self.complete = True
 
     def _checked(self) -> tuple[Head, Optional[int]]:
-        """The head, and how long the body is; None: it is in chunks."""
+        """The head, and the length of the body, or None if it is chunked."""
         assert self._parser is not None
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
@@ -189,11 +190,11 @@ class RequestParser:
             if version == "1.0":  # RFC 9112, §6.1
                 raise malformed("HTTP/1.0 has no Transfer-Encoding")
             if coding.lower() != b"chunked":
-                raise malformed("the only Transfer-Encoding here is chunked", 501)
+                raise malformed("the only supported Transfer-Encoding is chunked", 501)
         expected = values.get(b"expect", b"").lower()
         if expected not in (b"", b"100-continue"):
-            raise malformed("the only Expect here is 100-continue", 417)
-        # That both lengths are there, or one of them twice, or not in digits, llhttp has refused.
+            raise malformed("the only supported Expect is 100-continue", 417)
+        # llhttp has refused requests with both kinds of length, with one of them twice, and with bad digits.
         length = int(values.get(b"content-length", b"0"))
         raw_path, query = _target(self._url)
         path = raw_path.decode("ascii")
@@ -211,18 +212,18 @@ class RequestParser:
         return head, None if coding is not None else length
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Out of a callback, through httptools, which wraps what is raised."""
+        """Raise the refusal from a callback, through httptools, which wraps the exception."""
         self._refusal = refusal
         raise refusal
 
 
 def malformed(message: str, status: int = 400) -> Refusal:
-    """What a client hears that does not speak HTTP as it is spoken here."""
+    """The refusal for a client that does not speak HTTP as the server does."""
     return Refusal(status, "malformed", f"Invalid HTTP request received: {message}")
 
 
 def _target(url: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a request's target; Refusal when it has none."""
+    """Path and query of a request's target; Refusal if it is malformed."""
     if url == b"*":
         return url, b""
     try:

@@ -1,4 +1,4 @@
-"""What is answered: logits as the most probable classes, and errors, as values for JSON."""
+"""The content of answers, as values for JSON: the most probable classes, and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gluon_resnet.errors import ImageError
 from gluon_resnet.serving.refusal import Refusal
 
 DEFAULT_TOP_K = 5
-_MOST_DIGITS = 20  # zeros in front are digits, too
+_MOST_DIGITS = 20  # including leading zeros
 
 
 def parse_top_k(text: str) -> int:
@@ -26,12 +26,12 @@ def parse_top_k(text: str) -> int:
 
 
 def _no_top_k(found: str) -> Refusal:
-    expected = f"a number from 1 up, of at most {_MOST_DIGITS} digits"
+    expected = f"a number of at least 1, with at most {_MOST_DIGITS} digits"
     return Refusal(400, "malformed", f"top_k: expected {expected}, found {found}")
 
 
 def answer(card: ModelCard, results: Sequence[Union[np.ndarray, ImageError]], top_k: int) -> dict[str, Any]:
-    """{"predictions": [...], "model": NAME}; Refusal, with 422, when no image could be decoded."""
+    """{"predictions": [...], "model": NAME}; Refusal with 422 if no image could be decoded."""
     predictions: list[dict[str, Any]] = [
         {"error": str(result)} if isinstance(result, ImageError) else {"classes": _best(card, result, top_k)}
         for result in results

@@ -1,4 +1,4 @@
-"""A connection: HTTP/1.1 with a limit on all that a client could do slowly, in small pieces, or without end."""
+"""A connection: HTTP/1.1 with limits on everything that a client could do slowly, in small pieces, or without end."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from gluon_resnet.serving.parser import Head, RequestParser, malformed
 from gluon_resnet.serving.refusal import Refusal, busy
 from gluon_resnet.serving.timer import Timer
 
-# Bytes of a body that the application has not asked for; what is beyond waits in the client's system.
+# Bytes of a body that are read before the application asks for them; the rest waits in the client's system.
 AHEAD = 1 << 16
 KEEP_ALIVE = 5.0  # seconds from an answer to the next request
 
-# A client that was answered before it had sent all may go on for so long. If its connection were closed at once, the
-# system would answer what it sends with a reset, which can destroy the answer on its way.
+# How much longer a client that was answered early may go on sending. If its connection were closed at once, the
+# system would reply to its data with a reset, which can destroy the answer on its way.
 LINGER = 1.0
 LINGER_BYTES = 1 << 24
 
 
 class Connection(asyncio.BufferedProtocol):
-    """From a client's first byte to its last. How large a body may be says the application: see `bodies.Bodies`."""
+    """A client from its first byte to its last. The application limits the size of bodies: see `bodies.Bodies`."""
 
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
@@ -37,8 +37,10 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = RequestParser()
         self._exchange: Optional[Exchange] = None
         self._task: Optional[asyncio.Task[None]] = None
-        self._rest = b""  # belongs to requests behind the one that is being answered
-        self._discarded: Optional[int] = None  # bytes since no other request will be answered
+        self._rest = b""  # belongs to requests after the one that is being answered
+        self._discarded: Optional[int] = (
+            None  # bytes received since it is clear that no other request will be answered
+        )
         self._half_closed = False
         self._writing_paused = False
         self._stopping = False
@@ -50,12 +52,12 @@ class Connection(asyncio.BufferedProtocol):
         self._linger_timer = Timer(self._loop, LINGER, self.close)
         self._waits = (self._head_timer, self._body_timer, self._idle_timer, self._linger_timer)
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(0)  # every byte that the client does not take is heard of
+        transport.set_write_buffer_limits(0)  # we are told of every byte that the client does not accept
         self._shared.state.connections.add(self)  # type: ignore[arg-type]
         if self._shared.are_too_many():
             self._refuse(busy("there are too many connections"))
@@ -75,15 +77,15 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
 
     def eof_received(self) -> bool:
-        """The client says that it has sent all: it may wait for its answer, or be gone."""
+        """The client has sent everything: it may be waiting for its answer, or have gone."""
         self._half_closed = True
         exchange = self._exchange
         if exchange is None or not exchange.complete:
             if exchange is None and self._parser.begun and self._discarded is None:
-                self._refuse(malformed("it ends within its headers"))
+                self._refuse(malformed("the request ends within its headers"))
             return False
         if not exchange.started:
-            # The system of a client that is gone answers with a reset.
+            # The system of a client that has gone replies with a reset.
             exchange.begun_early = True
             self._transport.write(BEGINNING)
         self._look_for_reset(0.02)
@@ -93,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         self._shared.forget(self)
         for timer in (*self._waits, self._answer_timer):
             timer.close()
-        # What is held is let go of here: the objects know each other, and the collector of such circles comes late.
+        # Everything is released here: the objects refer to each other, and the garbage collector comes late.
         self._parser.close()
         self._rest = b""
         if self._exchange is not None:
@@ -111,10 +113,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._exchange is None and self._discarded is None:
             self._next()
 
-    # What the server calls.
+    # Called by the server.
 
     def shutdown(self) -> None:
-        """It stops; what was begun is answered."""
+        """The server stops; a request that has begun is still answered."""
         self._stopping = True
         if self._exchange is None:
             self.close()
@@ -122,13 +124,13 @@ class Connection(asyncio.BufferedProtocol):
             self._exchange.keep_alive = False
 
     def close(self) -> None:
-        """When what was written has left."""
+        """Close the connection once everything written has been sent."""
         self._transport.close()
 
     # A request.
 
     def _take(self, data: memoryview) -> None:
-        """Bytes for the request that is being received, and, behind it, for the next one."""
+        """Take bytes for the request that is being received and, after it, for the next one."""
         parser = self._parser
         try:
             while data and not parser.complete:
@@ -148,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
         elif parser.head is not None:
             self._body_timer.start()
         elif self._half_closed:
-            self._refuse(malformed("it ends within its headers"))
+            self._refuse(malformed("the request ends within its headers"))
             return
         elif parser.begun:
             self._head_timer.start()
@@ -212,7 +214,7 @@ class Connection(asyncio.BufferedProtocol):
             self._linger()
 
     def _next(self) -> None:
-        """What the client has sent meanwhile, or will."""
+        """Go on to what the client has sent meanwhile, or will send."""
         if self._rest:
             rest, self._rest = self._rest, b""
             self._take(memoryview(rest))
@@ -223,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             self._set_reading()
 
     def _set_reading(self) -> None:
-        """Nothing more is read from a client that is ahead of us: its own system makes it wait."""
+        """Stop reading from a client that is ahead of us: its own system makes it wait."""
         unread = 0 if self._exchange is None else self._exchange.unread
         if self._rest or unread > AHEAD:
             self._transport.pause_reading()
@@ -233,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
     # The end.
 
     def _fail(self, refusal: Refusal) -> None:
-        """The rest of this request is not looked at."""
+        """Give up on this request, whose rest is ignored."""
         if self._exchange is None:
             self._refuse(refusal)
         else:
@@ -259,7 +261,7 @@ class Connection(asyncio.BufferedProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Let a client that was answered finish, and listen to nothing of it."""
+        """Let a client that has been answered finish, ignoring what it sends."""
         self._discarded = self._discarded or 0
         self._rest = b""
         for timer in self._waits:
@@ -267,14 +269,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._half_closed or self._transport.is_closing():
             self.close()
             return
-        with contextlib.suppress(OSError):  # it is gone
+        with contextlib.suppress(OSError):  # the client has gone
             self._transport.write_eof()
         self._shared.linger(self)
         self._linger_timer.start()
         self._transport.resume_reading()
 
     def _look_for_reset(self, seconds: float) -> None:
-        """Of a connection that is not read any more the loop says nothing."""
+        """Poll for a reset, since the loop does not report one on a connection that is not being read."""
         if self._transport.is_closing() or self._exchange is None:
             return
         connection: Any = self._transport.get_extra_info("socket")
@@ -284,7 +286,7 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.call_later(seconds, self._look_for_reset, min(1.0, 2 * seconds))
 
     def _head_is_late(self) -> None:
-        if not self._parser.begun:  # browsers open connections that they may need
+        if not self._parser.begun:  # browsers open connections in advance
             self.close()
             return
         seconds = f"{self._shared.limits.timeout:g} seconds"

@@ -1,4 +1,4 @@
-"""What strangers may read of a model card: how the network came about, not on whose machine."""
+"""The part of a model card that strangers may read: how the network was made, but not on whose machine."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from gluon_resnet.card import ModelCard
 
-# Command lines: folders, names of users and machines, whatever was typed. They stay in the file.
+# Command lines, which contain folders, names of users and machines, or anything else. They stay in the file.
 _PRIVATE = frozenset({"command"})
-# Names that are not files'; a project's is OWNER/NAME.
+# Names that are not file names; a project's is OWNER/NAME.
 _NAMES = frozenset({"classes", "project"})
 _FOLDERS = re.compile(r"""(?:[A-Za-z]:)?[^\s'",;=()\[\]]*[/\\](?=[^/\\]|$)""")
 
 
 def public_card(card: ModelCard) -> dict[str, Any]:
-    """The content of a card, without command lines, and with files' names in the place of their paths."""
+    """The content of a card without command lines, and with file names instead of paths."""
     content: dict[str, Any] = _public(card.content())
     return content
 

@@ -1,4 +1,4 @@
-"""A request that is answered with an error: its status, and what is said to the client."""
+"""An error that a request is answered with: its status, and what the client is told."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, Optional
 
 
 class Refusal(Exception):
-    """Ends a request.
+    """Ends a request with an error.
 
     Attributes:
-        status: of HTTP, 4xx or 503.
-        reason: for the metrics, one of `metrics.REASONS`; None where it was counted before.
-        headers: of the answer, besides the usual ones.
-        content: of the answer's JSON, besides "error", which is the message.
+        status: the HTTP status, 4xx or 503.
+        reason: the reason for the metrics, one of `metrics.REASONS`; None if it has already been counted.
+        headers: headers of the answer, besides the usual ones.
+        content: the content of the answer's JSON, including "error", the message.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class Refusal(Exception):
 
 
 def busy(message: str) -> Refusal:
-    """There is no room now; a moment later there may be."""
+    """The refusal when there is no room now, but may be a moment later."""
     return Refusal(503, "busy", message, headers={"Retry-After": "1"})
 
 
 def too_late(seconds: float) -> Refusal:
-    """The deadline passed, and what was not begun is dropped."""
-    message = f"the answer was not ready after {seconds:g} seconds; what was not begun is dropped"
+    """The refusal when the deadline has passed, and work that had not begun is dropped."""
+    message = f"the answer was not ready after {seconds:g} seconds; work that had not begun was dropped"
     return Refusal(503, "late", message, headers={"Retry-After": "10"})

@@ -1,4 +1,4 @@
-"""The server: from a free port to the last answer."""
+"""The server, from binding a port to the last answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gluon_resnet.serving.protocol import Connection
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that nobody can connect to yet; port 0 is any free one. OSError that says HOST:PORT."""
+    """A bound socket that does not listen yet; port 0 is any free port. An OSError names HOST:PORT."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -39,7 +39,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url(listener: socket.socket) -> str:
-    """Where a browser finds it."""
+    """The address for a browser."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -52,18 +52,23 @@ def serve(
     grace: int,
     ready: Callable[[], None],
 ) -> None:
-    """Answer requests until SIGTERM or SIGINT, then those that were begun, for at most `grace` seconds.
+    """Answer requests until SIGTERM or SIGINT, and then those that have begun, for at most `grace` seconds.
 
     Args:
-        ready: called when clients can connect.
+        app: the ASGI application.
+        listener: a socket from bind().
+        limits: the limits of what clients may cost.
+        metrics: the metrics to update.
+        grace: the longest time, in seconds, to wait for answers when stopping.
+        ready: a function to call when clients can connect.
     """
     config = uvicorn.Config(
         app,
-        http=asyncio.Protocol,  # none of uvicorn's: the connections are ours
+        http=asyncio.Protocol,  # not one of uvicorn's: the connections are our own
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="error",  # each client that speaks nonsense would be a warning
+        log_level="error",  # each client that talks nonsense would cause a warning
         access_log=False,
         server_header=False,
         proxy_headers=False,  # see Connections.app_for
@@ -73,14 +78,14 @@ def serve(
     limits, said = with_descriptors(limits)
     if said:
         print(f"warning: {said}", file=sys.stderr, flush=True)
-    # uvicorn raises a signal again after it has stopped: a stop that was asked for is no failure.
+    # uvicorn raises a signal again after stopping, but a requested stop is not a failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     asyncio.run(_Server(config, listener, limits, metrics, ready).serve([]))
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, for the application's life, signals and a stop that waits for answers, around our connections."""
+    """uvicorn's server with our connections; uvicorn handles lifespan, signals, and waiting for answers at a stop."""
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class _Server(uvicorn.Server):
         shared = Connections(self.config.loaded_app, self._limits, self._refused, self.server_state)
         self._acceptor = Acceptor(self._listener, lambda: Connection(shared))
         self._acceptor.start(self.config.backlog)
-        if self.should_exit:  # a signal came meanwhile: uvicorn would leave without a word
+        if self.should_exit:  # a signal has arrived meanwhile: uvicorn would just return
             await self.shutdown(sockets)
 
     async def shutdown(self, sockets: Optional[list[socket.socket]] = None) -> None:

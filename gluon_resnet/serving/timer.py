@@ -1,4 +1,4 @@
-"""Something that happens unless it is called off."""
+"""Things that happen unless they are called off."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Callable, Optional
 
 
 class Timer:
-    """Calls `ring` so many seconds after it was started. To start and to stop it costs next to nothing."""
+    """Calls `ring` a given number of seconds after it is started. Starting and stopping cost next to nothing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
         self._loop = loop
         self._seconds = seconds
         self._ring = ring
-        self._handle: Optional[asyncio.TimerHandle] = None  # stays where the timer is stopped
+        self._handle: Optional[asyncio.TimerHandle] = None  # stays when the timer is stopped
         self._time: Optional[float] = None
 
     def start(self) -> None:
-        """Nothing where it runs already."""
+        """Start the timer, unless it is already running."""
         if self._time is None:
             self._time = self._loop.time() + self._seconds
             if self._handle is None:
@@ -39,7 +39,7 @@ class Timer:
         self._handle = None
         if self._time is None:
             return
-        if self._loop.time() < self._time - 0.001:  # it was started again meanwhile
+        if self._loop.time() < self._time - 0.001:  # it has been restarted meanwhile
             self._handle = self._loop.call_at(self._time, self._look)
             return
         self._time = None
@@ -48,9 +48,9 @@ class Timer:
 
 @contextlib.contextmanager
 def deadline(seconds: float, error: Callable[[float], Exception]) -> Iterator[None]:
-    """Cancels the task in which it is entered after so many seconds; the `with` then raises `error(seconds)`.
+    """Cancel the task that enters this context after `seconds`; the `with` then raises `error(seconds)`.
 
-    Without a task of its own, as asyncio.wait_for has; Python 3.11 has asyncio.timeout.
+    Unlike asyncio.wait_for, this needs no task of its own; Python 3.11 has asyncio.timeout.
     """
     task, over = asyncio.current_task(), False
     assert task is not None

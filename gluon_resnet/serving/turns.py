@@ -1,4 +1,4 @@
-"""Fair queues: clients take turns, and so do the requests of each, however much one of them has sent."""
+"""Fair queues: clients take turns, and so do each client's requests, however much one of them has sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Owner(NamedTuple):
     """Whose turn it is."""
 
     client: str  # an address: see clients.client_of
-    request: int  # clients behind one proxy differ in nothing else
+    request: int  # clients behind a proxy differ in nothing else
 
 
 class Turns(Generic[Item]):
-    """A queue: the next item is the first of the request, of the client, whose last turn is the longest ago."""
+    """A queue whose next item belongs to the client, and to its request, whose last turn was the longest ago."""
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str, OrderedDict[int, deque[Item]]] = OrderedDict()
@@ -37,13 +37,13 @@ class Turns(Generic[Item]):
                 yield from items
 
     def push(self, owner: Owner, item: Item) -> None:
-        """To the end of the items of the same owner."""
+        """Append an item to those of the same owner."""
         requests = self._clients.setdefault(owner.client, OrderedDict())
         requests.setdefault(owner.request, deque()).append(item)
         self._count += 1
 
     def pop(self) -> Item:
-        """The next item; KeyError where there is none."""
+        """Remove and return the next item; KeyError if there is none."""
         client, requests = self._clients.popitem(last=False)
         request, items = requests.popitem(last=False)
         item = items.popleft()
@@ -55,10 +55,10 @@ class Turns(Generic[Item]):
         return item
 
     def remove(self, owner: Owner, item: Item) -> None:
-        """Nothing where it is not there any more."""
+        """Remove an item, if it is still in the queue."""
         requests = self._clients.get(owner.client, OrderedDict())
         items: deque[Item] = requests.get(owner.request, deque())
-        if item in items:  # deque.remove would write out what it does not find, however large
+        if item in items:  # deque.remove would format an item that it does not find, however large
             items.remove(item)
             self._count -= 1
         if not items:
@@ -68,10 +68,10 @@ class Turns(Generic[Item]):
 
 
 class Threads:
-    """Calls functions in threads of its own, by turns. For one event loop.
+    """Calls functions in its own threads, in turns. For use in one event loop.
 
     Args:
-        count: how many are called at a time.
+        count: the number of threads.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -81,34 +81,34 @@ class Threads:
         self._waiting: Turns[Call] = Turns()
 
     async def call(self, owner: Owner, function: Callable[..., Value], *arguments: Any) -> Value:
-        """What the function returns; if this is cancelled before its turn, it is not called."""
+        """The function's result; if this is cancelled before its turn, the function is not called."""
         result: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
 
         call = self.begin(owner, function, arguments, functools.partial(_settle, result))
         try:
             return await result
         finally:
-            self.withdraw(owner, call)  # now, not in its turn: it may hold the body of a request
-            # An error's traceback knows this frame, and what the frame knows would know the error: such a circle
-            # holds on to bodies until the collector comes.
+            self.withdraw(owner, call)  # now, not at its turn: it may hold the body of a request
+            # An error's traceback refers to this frame, and the frame's variables would refer to the error: such a
+            # cycle would hold on to bodies until the garbage collector runs.
             del call, arguments, result
 
     def begin(
         self, owner: Owner, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done
     ) -> Call:
-        """`done` is called with what comes of it."""
+        """Queue a call of `function`; `done` is then called with its result or its error."""
         call = Call(function, arguments, done)
         self._waiting.push(owner, call)
         self._next()
         return call
 
     def withdraw(self, owner: Owner, call: Call) -> None:
-        """Do not call what was not called yet."""
+        """Cancel a call that has not begun."""
         if not call.begun:
             self._waiting.remove(owner, call)
 
     def close(self) -> None:
-        """Wait for what the threads do at this moment, and end them; what waits is not called."""
+        """Wait for the threads to finish their current calls, and end them; waiting calls are dropped."""
         self._closed = True
         self._workers.close()
 
@@ -127,7 +127,7 @@ class Threads:
 
 
 class Call:
-    """What waits for its turn. Compared by identity."""
+    """A call that waits for its turn; compared by identity."""
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
         self.function = function
@@ -138,7 +138,7 @@ class Call:
 
 def _settle(result: asyncio.Future[Any], value: Any, error: Optional[Exception]) -> None:
     if result.done():
-        pass  # nobody waits any more
+        pass  # nobody is waiting any more
     elif error is not None:
         result.set_exception(error)
     else:

@@ -12,11 +12,11 @@ SINGLE = ("image/jpeg", "image/png", "application/octet-stream")
 FORM = "multipart/form-data"
 JSON = "application/json"
 
-_MOST_MARKS = 8  # of JSON's structure, for an image: a client may have a key or two of its own
+_MOST_MARKS = 8  # of JSON's structure, per image: a client may add a key or two of its own
 
 
 def check_type(content_type: str) -> str:
-    """The media type of a Content-Type; Refusal when images do not come so."""
+    """The media type of a Content-Type; Refusal if it is not one for images."""
     if len(content_type) > MOST_HEADER_BYTES:
         found = f"found {len(content_type)}"
         raise Refusal(
@@ -30,9 +30,9 @@ def check_type(content_type: str) -> str:
 
 
 def images_of(content_type: str, body: bytes, most: int) -> list[bytes]:
-    """The encoded images of a body, in their order; it takes as long as the body is large.
+    """The encoded images in a body, in their order; takes time in proportion to the body's size.
 
-    Refusal when it holds none, more than `most`, or anything else.
+    Raises a Refusal if there are none, more than `most`, or anything else.
     """
     kind = check_type(content_type)
     if kind in SINGLE:
@@ -70,4 +70,4 @@ def _of_json(body: bytes, most: int) -> list[bytes]:
 
 
 def _too_many(most: int) -> Refusal:
-    return Refusal(413, "body", f"a request has at most {most} images here")
+    return Refusal(413, "body", f"a request may have at most {most} images")

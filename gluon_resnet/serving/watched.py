@@ -1,4 +1,4 @@
-"""Around the application: requests are counted and timed, and those that the server cannot finish are answered."""
+"""Counts and times the application's requests, and answers those that the server cannot finish."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gluon_resnet.serving.metrics import Metrics
 
-CLIENT_GONE = 499  # nginx's number for it; only the metrics see it
+CLIENT_GONE = 499  # nginx's number for this; only the metrics see it
 
 
 class Watched:
-    """An ASGI application around another one.
+    """An ASGI application that watches another one.
 
     Args:
-        paths: those that the metrics name; what else a client thinks of is "other".
+        app: the other application.
+        paths: the paths that the metrics name; any other path that a client thinks of counts as "other".
+        metrics: the metrics to update.
     """
 
     def __init__(self, app: ASGIApp, paths: Collection[str], metrics: Metrics) -> None:
@@ -53,6 +55,6 @@ class Watched:
                 self._metrics.requests.labels(path, CLIENT_GONE).inc()
                 self._metrics.refused("gone")
                 return
-            # The server stops, and its grace is over.
-            response = JSONResponse({"error": "the server stops"}, 503, {"Connection": "close"})
+            # The server is stopping, and its grace period is over.
+            response = JSONResponse({"error": "the server is stopping"}, 503, {"Connection": "close"})
             await response(scope, receive, send_answer)

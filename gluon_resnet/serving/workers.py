@@ -1,4 +1,4 @@
-"""Threads that call functions, and tell an event loop what came of it."""
+"""Threads that call functions and report the results to an event loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ Done = Callable[[Any, Optional[Exception]], None]  # takes the value, or the exc
 
 
 class Workers:
-    """For one event loop. Lighter than an executor: what is done at about the same time wakes the loop once.
+    """Threads for one event loop. Lighter than an executor: calls that end at about the same time wake it once.
 
     Args:
-        count: how many functions are called at a time.
+        count: the number of threads.
+        name: the beginning of the threads' names.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -25,13 +26,13 @@ class Workers:
         self._done: deque[tuple[Done, Any, Optional[Exception]]] = deque()
         self._woken = False
         self._loop: Optional[asyncio.AbstractEventLoop] = None
-        # Daemons: a server that is told to wait for nothing does not call `close`.
+        # Daemon threads: a server that is told not to wait does not call `close`.
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}_{i}", daemon=True) for i in range(count)
         ]
 
     def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
-        """Call the function in a thread, and `done` in the loop."""
+        """Call the function in a thread, and then `done` in the loop."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             for thread in self._threads:
@@ -39,7 +40,7 @@ class Workers:
         self._calls.put((function, arguments, done))
 
     def close(self) -> None:
-        """Wait for what the threads do at this moment, and end them; what waits is not called."""
+        """Wait for the threads to finish their current calls, and end them; waiting calls are dropped."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._calls.get_nowait()
@@ -59,12 +60,12 @@ class Workers:
                 self._tell(done, function(*arguments), None)
             except Exception as error:
                 self._tell(done, None, error)
-            # It may wait long for the next, and these may hold the body of a request.
+            # The next call may be long in coming, and these may hold the body of a request.
             del call, function, arguments, done
 
     def _tell(self, done: Done, value: Any, error: Optional[Exception]) -> None:
         self._done.append((done, value, error))
-        if not self._woken:  # else the loop will look after what it looks at was added
+        if not self._woken:  # otherwise the loop is going to look at the queue anyway
             self._woken = True
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._hear)  # type: ignore[union-attr]

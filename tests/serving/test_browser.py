@@ -227,7 +227,7 @@ def test_a_name_that_was_rebound_reaches_nothing(browser: Chrome, server: Server
     port = server.address[1]
     for path in ("", "model", "metrics"):
         browser.get(f"http://evil.example:{port}/{path}")
-        assert "'evil.example' is no name of this server" in browser.page_source
+        assert "'evil.example' is not a name of this server" in browser.page_source
         assert "fake" not in browser.page_source
     browser.get_log("browser")
 

@@ -238,7 +238,7 @@ def test_a_full_queue_is_told_without_reading_the_body(tmp_path: pathlib.Path) -
             client.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
             status, headers, content = read_answer(client)
             assert (status, headers["retry-after"]) == (503, "1")
-            assert content == {"error": "2 images wait, and 2 may"}
+            assert content == {"error": "2 images are waiting, of at most 2"}
         pathlib.Path(gate).touch()
         assert labels(first.result(60)) == [1, 2]
         answer = httpx.post(f"{server.url}/predict", timeout=600, **form(*[shade(1)] * 3))

@@ -89,7 +89,7 @@ def test_a_file_is_one_however_its_name_is_spelled(spelled: str) -> None:
 
 
 def test_a_field_that_only_speaks_of_a_file_is_none() -> None:
-    with pytest.raises(FormError, match=r"'a; filename\*=b' is no file"):
+    with pytest.raises(FormError, match=r"'a; filename\*=b' is not a file"):
         files_of_form(TYPE, PART.replace(b'"a"; filename="a"', b'"a; filename*=b"') + b"x\r\n--BB--\r\n", 1)
 
 

@@ -72,7 +72,7 @@ def test_another_name_is_refused_on_every_route(client: TestClient, host: str) -
         answer = client.get(route, headers={"Host": host})
         assert answer.status_code == 421
         name = host.partition(":")[0]
-        expected = f"Host: {name!r} is no name of this server; its option --allowed-hosts adds names"
+        expected = f"Host: {name!r} is not a name of this server; the option --allowed-hosts adds names"
         assert answer.json() == {"error": expected}
         assert "fake" not in answer.text
     assert post(client, Host=host, Origin=f"http://{host}")[0] == 421  # a page that was rebound

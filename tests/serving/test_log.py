@@ -106,7 +106,7 @@ def test_a_refused_request_is_a_line_with_its_client_and_its_reason(tmp_path: pa
             assert answer.status_code == 400
         assert httpx.get(f"{server.url}/%0A400 203.0.113.10 GET /").status_code == 404
         assert httpx.get(server.url, headers={"Host": "["}).status_code == 400
-    reason = "top_k: expected a number from 1 up, of at most 20 digits, found '\\x1b'"
+    reason = "top_k: expected a number of at least 1, with at most 20 digits, found '\\x1b'"
     assert [line[20:] for line in file.read_text().splitlines()] == [
         f"400 127.0.0.1 POST /predict: {reason}",
         f"400 203.0.113.9 POST /predict: {reason}",

@@ -192,11 +192,11 @@ def test_a_server_without_descriptors_says_so_once_and_serves_when_it_has_some_a
         status, stderr = server.stop()
         assert status == 0
         assert stderr.count("\n") == 1
-        assert "no connection can be taken now: Too many open files" in stderr
+        assert "connections cannot be accepted now: Too many open files" in stderr
 
 
 @pytest.mark.parametrize(
-    ("hard", "said"), [(4096, ""), (256, "connections instead of 300: ulimit -n is 256")]
+    ("hard", "said"), [(4096, ""), (256, "connections are possible instead of 300: ulimit -n is 256")]
 )
 def test_the_number_of_connections_fits_the_descriptors_or_says_so(hard: int, said: str) -> None:
     command = f"ulimit -S -n 128; ulimit -H -n {hard}; exec {sys.executable} tests/support/served.py connections=300"

@@ -91,7 +91,7 @@ def test_a_topk_that_is_no_number_is_refused(client: TestClient, topk: str) -> N
     answer = client.post("/predict", params={"top_k": topk}, content=shade(3), headers=PNG)
     assert answer.status_code == 400
     found = repr(topk) if len(topk) < 21 else f"{len(topk)} characters"
-    expected = f"top_k: expected a number from 1 up, of at most 20 digits, found {found}"
+    expected = f"top_k: expected a number of at least 1, with at most 20 digits, found {found}"
     assert answer.json() == {"error": expected}
 
 
@@ -165,7 +165,7 @@ def test_a_body_that_is_too_large_is_refused(client: TestClient) -> None:
     for content in (large, pieces):  # with a Content-Length, and in chunks without
         answer = client.post("/predict", content=content, headers=PNG)
         assert answer.status_code == 413
-        assert answer.json() == {"error": "a body has at most 100000 bytes here"}
+        assert answer.json() == {"error": "the body may have at most 100000 bytes"}
     assert client.post("/predict", content=large[1:], headers=PNG).status_code == 422
     assert counted(client)["errors_total body"] == 2
 
@@ -184,7 +184,7 @@ PART = b'--B\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n'
         (FORM, PART + b"abc\r\n--B--\r\n", 422, "expected a JPEG or PNG"),
         (FORM, b"--B--\r\n", 400, "no image"),
         (FORM, (PART + b"abc\r\n") * 13 + b"--B--\r\n", 413, "at most 12 images"),
-        (FORM, PART.replace(b'; filename="a"', b"") + b"3\r\n--B--\r\n", 400, "'a' is no file"),
+        (FORM, PART.replace(b'; filename="a"', b"") + b"3\r\n--B--\r\n", 400, "'a' is not a file"),
         (FORM, b"--B\r\nX: y\r\n\r\n\r\n--B--\r\n", 400, "form"),
         ({"Content-Type": "application/json"}, b"{", 400, "expected"),
         ({"Content-Type": "application/json"}, b"[" * 90, 400, "expected"),

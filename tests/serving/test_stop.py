@@ -47,7 +47,7 @@ def test_a_stop_waits_no_longer_than_its_grace() -> None:
             assert (status, stderr.count("\n")) == (0, 1)
             assert "graceful" in stderr
             status, _, content = read_answer(client)
-            assert (status, content) == (503, {"error": "the server stops"})
+            assert (status, content) == (503, {"error": "the server is stopping"})
             assert closed(client)
 
 

@@ -137,14 +137,14 @@ def test_where_the_queue_is_full_the_greediest_client_gives_way() -> None:
             first = asyncio.create_task(ask(batcher, Owner("hog", 1), [shade(1)] * 3))
             latest = asyncio.create_task(ask(batcher, Owner("hog", 2), [shade(2)] * 7))
             await network.arrivals(1)
-            with pytest.raises(Refusal, match="10 images wait, and 10 may"):
+            with pytest.raises(Refusal, match="10 images are waiting, of at most 10"):
                 await ask(batcher, Owner("hog", 3), [shade(3)])
             with pytest.raises(Refusal, match="10 images wait"):
                 batcher.require_room("hog")
             batcher.require_room("good")
             good = asyncio.create_task(ask(batcher, GOOD, [shade(4)]))
             with pytest.raises(
-                Refusal, match="the queue is full, and most of what waits is from your"
+                Refusal, match="the queue is full, and most of the waiting images are from your"
             ) as refusal:
                 await latest
             assert (refusal.value.status, refusal.value.headers) == (503, {"Retry-After": "1"})
@@ -185,7 +185,7 @@ def test_the_pixels_of_a_request_are_limited_before_any_is_decoded() -> None:
     with TestClient(app) as client:
         answer = client.post("/predict", **form(*[one_bit(100)] * 4))
         assert answer.status_code == 413
-        expected = "the 4 images have 40000 pixels together; at most 30000 are taken"
+        expected = "the 4 images have 40000 pixels together; at most 30000 are accepted"
         assert answer.json() == {"error": expected}
         assert network.decoded == 0
         # What is not decoded costs nothing.
@@ -199,7 +199,7 @@ def test_a_request_has_a_deadline_and_what_was_not_begun_is_dropped() -> None:
     with TestClient(app) as client:
         answer = client.post("/predict", **form(*[shade(1)] * 9))
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
-        expected = "the answer was not ready after 0.2 seconds; what was not begun is dropped"
+        expected = "the answer was not ready after 0.2 seconds; work that had not begun was dropped"
         assert answer.json() == {"error": expected}
         network.decoder.set()
         network.door.set()
