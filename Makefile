@@ -16,7 +16,7 @@ NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
 SANITIZE_SECONDS ?= 30
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup system predict demo test test-all sanitize fuzz lint format wheel clean
+.PHONY: help setup system predict demo test test-all sanitize fuzz lint format wheel sdist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,12 +32,12 @@ system:
 define INSTALL
 test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 @echo "Installing Python packages into $(VENV) and building the extension: a minute or two"
-@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[cpu,dev]'
+@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
 endef
 
 # An editable install builds the extension, too; after that, only what changed is compiled again.
-$(VENV)/.ready: pyproject.toml setup.py $(CYTHON) $(CSRC) | system
-	@$(if $(filter pyproject.toml,$?),$(INSTALL),$(BIN)/python setup.py --quiet build_ext --inplace)
+$(VENV)/.ready: pyproject.toml constraints.txt setup.py $(CYTHON) $(CSRC) | system
+	@$(if $(filter pyproject.toml constraints.txt,$?),$(INSTALL),$(BIN)/python setup.py --quiet build_ext --inplace)
 	@touch $@
 
 predict: setup  ## C++ prediction program, as build/predict/predict
@@ -61,7 +61,7 @@ sanitize: setup  ## stress program for the C++ core under ASan, UBSan and TSan: 
 fuzz: setup  ## libFuzzer and atheris on all that reads bytes of others: a minute, or FUZZ_SECONDS, each
 	@scripts/system_packages.sh $(PYTHON) fuzz
 	@$(BIN)/python -c 'import atheris' 2>/dev/null \
-	    || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
+	    || $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 lint: setup  ## style of Python and C++, types of the public functions and of the extension
@@ -77,8 +77,13 @@ format: setup  ## put Python and C++ into the house style
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CSRC) $(NATIVE_TESTS)
 
-wheel: setup  ## a wheel that carries its libraries, in dist/
-	@scripts/build_wheel.sh $(BIN)/python
+wheel:  ## a wheel that carries its libraries, in dist/, for PYTHON, which may be one that MXNet has no build for
+	@scripts/system_packages.sh $(PYTHON) wheel
+	@scripts/build_wheel.sh $(PYTHON)
+
+sdist:  ## the sources of a release, in dist/
+	@scripts/system_packages.sh $(PYTHON) wheel
+	@scripts/build_sdist.sh $(PYTHON)
 
 clean:  ## remove what was built; .venv stays
 	rm -rf build dist *.egg-info gluon_resnet/data/_native.*.so $(VENV)/.ready

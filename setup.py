@@ -46,7 +46,8 @@ class BuildExtension(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         # An editable install would compile in a temporary folder, and the next build everything again.
-        self.build_temp = f"build/{sys.implementation.cache_tag}"
+        # A free-threaded Python has another SOABI, but the same cache tag as the other build of its version.
+        self.build_temp = f"build/{sysconfig.get_config_var('SOABI')}"
 
     def build_extensions(self) -> None:
         self.require_headers()

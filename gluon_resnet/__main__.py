@@ -1,4 +1,4 @@
-"""python -m gluon_resnet COMMAND: the programs of tools/, where a wheel is installed, and doctor."""
+"""gluon-resnet COMMAND, or python -m gluon_resnet COMMAND: the programs of tools/, as installed, and doctor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Optional
 
 from gluon_resnet import __version__
-from gluon_resnet.cli.command import BY_MODULE, run_command
+from gluon_resnet.cli.command import BY_MODULE, BY_SCRIPT, enter
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.environment.checkout import use_environment
 
@@ -35,9 +35,10 @@ COMMANDS = {
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     """Run the command that `argv` (default: the command line) names, and exit with its status."""
-    use_environment(module=True)
+    door = BY_SCRIPT if os.path.basename(sys.argv[0]) == BY_SCRIPT else BY_MODULE
+    use_environment(module=door == BY_MODULE)
     parser = Parser(
-        prog="python -m gluon_resnet",
+        prog=door,
         epilog="\n".join(["commands:", *(f"  {name:<10} {text}" for name, text in COMMANDS.items())]),
         example="train --help",
         allow_abbrev=False,
@@ -54,8 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     args = parser.parse_args(words)
     if args.command == "im2rec":
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would spin on the cores that pack
-    sys.argv = [f"{BY_MODULE}{args.command}", *args.arguments]
-    run_command(args.command)
+    enter(door, args.command, args.arguments)
 
 
 if __name__ == "__main__":

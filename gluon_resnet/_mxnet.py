@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import numpy
 
 from gluon_resnet.environment.cuda_libraries import is_cuda_build, load_cuda_libraries
+from gluon_resnet.environment.extras import how_to_get_mxnet
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 
@@ -80,7 +81,7 @@ def _distutils() -> Iterator[None]:
 
 _spec = importlib.util.find_spec("mxnet")
 if _spec is None or _spec.origin is None:  # a folder that only has the name
-    raise MXNetUnavailable("this needs MXNet, which is not installed: pip install 'gluon-resnet[cpu]'")
+    raise MXNetUnavailable(f"this needs MXNet, which {how_to_get_mxnet()}")
 if int(numpy.__version__.split(".")[0]) >= 2:
     raise MXNetUnavailable(
         f"MXNet 1.9.1 needs numpy 1, and {numpy.__version__} is installed: pip install 'numpy<2'"

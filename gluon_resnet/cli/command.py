@@ -6,6 +6,7 @@ import importlib
 import os
 import shlex
 import sys
+import sysconfig
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import islice
@@ -16,9 +17,10 @@ from gluon_resnet.environment.extras import what_to_install
 from gluon_resnet.errors import GluonResnetError, exit_status
 from gluon_resnet.terminal import tell
 
-BY_MODULE = (
-    "python -m gluon_resnet "  # sys.argv[0], before the command's name, where no file of tools/ was started
-)
+BY_MODULE, BY_SCRIPT = (
+    "python -m gluon_resnet",
+    "gluon-resnet",
+)  # what starts a command that is no file of tools/
 # As Python, the C++ core, MXNet and OpenCV say it.
 _NO_MEMORY = (
     *("Cannot allocate memory", "bad_alloc", "Failed to allocate", "Insufficient memory", "out of memory"),
@@ -29,22 +31,40 @@ _NO_THREAD = ("can't start new thread", "cannot start a thread", "Resource tempo
 _SEARCHED = 10_000  # names in a folder where a file is missing
 
 
+def enter(door: str, name: str, arguments: Sequence[str]) -> NoReturn:
+    """Run the command `name` with `arguments`, started by `door`: BY_MODULE or BY_SCRIPT."""
+    sys.argv = [f"{door} {name}", *arguments]
+    run_command(name)
+
+
+def _door() -> Optional[str]:
+    """What was typed before the command's name; None where a file of tools/ was started."""
+    return next((door for door in (BY_MODULE, BY_SCRIPT) if sys.argv[0].startswith(f"{door} ")), None)
+
+
 def program(name: str) -> str:
-    """What the user typed to start the command `name`: ``train.py`` or ``python -m gluon_resnet train``."""
-    return f"{BY_MODULE}{name}" if sys.argv[0].startswith(BY_MODULE) else f"{name}.py"
+    """What the user typed to start the command `name`, such as ``train.py`` or ``gluon-resnet train``."""
+    door = _door()
+    return f"{door} {name}" if door else f"{name}.py"
 
 
 def as_typed(argv: Sequence[str]) -> str:
     """The command line that starts this program with `argv` again, for files that say how they were made."""
-    started = sys.argv[0].split(" ")[1:] if sys.argv[0].startswith(BY_MODULE) else [sys.argv[0]]
-    return shlex.join(["python3", *started, *argv])
+    started = sys.argv[0].split(" ") if _door() else ["python3", sys.argv[0]]
+    if started[0] == "python":
+        started[0] = "python3"  # as Debian calls it
+    return shlex.join([*started, *argv])
 
 
 def beside(name: str) -> list[str]:
     """What starts another of our commands in the same way as this program was started."""
-    script = os.path.join(os.path.dirname(sys.argv[0]), f"{name}.py")
-    started_from_file = sys.argv[0].endswith(".py") and os.path.isfile(script)
-    return [sys.executable, script] if started_from_file else [sys.executable, "-m", "gluon_resnet", name]
+    tool = os.path.join(os.path.dirname(sys.argv[0]), f"{name}.py")
+    if sys.argv[0].endswith(".py") and os.path.isfile(tool):
+        return [sys.executable, tool]
+    script = os.path.join(sysconfig.get_path("scripts"), BY_SCRIPT)
+    if _door() == BY_SCRIPT and os.path.isfile(script):
+        return [sys.executable, script, name]
+    return [sys.executable, "-m", "gluon_resnet", name]
 
 
 def run_command(name: str) -> NoReturn:

@@ -12,7 +12,8 @@ from typing import Optional
 
 from gluon_resnet.cli.arguments import number
 from gluon_resnet.cli.command import program
-from gluon_resnet.cli.parser import Parser
+from gluon_resnet.cli.parser import Parser, as_shown
+from gluon_resnet.environment.extras import how_to_get_mxnet
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.launch.hosts import check_ssh, own_address, read_hosts
 from gluon_resnet.launch.job import Plan
@@ -46,9 +47,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=program("launch"),
-        example="-n 2 -s 1 -- python3 tools/train.py --network resnet20 --recipe cifar10 "
+        example=f"-n 2 -s 1 -- {as_shown(program('train'))} --network resnet20 --recipe cifar10 "
         "--data-train data/cifar10_train.rec --kv-store dist_sync",
-        usage="%(prog)s [options] -- python3 tools/train.py ...",
+        usage=f"%(prog)s [options] -- {as_shown(program('train'))} ...",
         description="Run a command as the workers of MXNet's parameter server, with its servers and scheduler. "
         "Their lines come with role and rank in front. When one process fails all end, with its exit status.",
     )
@@ -93,27 +94,24 @@ def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
     """UsageError or EnvironmentProblem for what cannot work; fills in the launcher."""
     args.launcher = args.launcher or ("ssh" if args.hostfile else "local")
     if not command:
-        raise UsageError("there is no command: give one after --, like -- python3 tools/train.py ...")
+        train = as_shown(program("train"))
+        raise UsageError(f"there is no command: give one after --, like -- {train} ...")
     if args.launcher == "ssh" and not args.hostfile:
         raise UsageError("--launcher ssh needs the machines: -H FILE")
     if args.launcher in ("local", "slurm") and args.hostfile:
         raise UsageError(f"--launcher {args.launcher} takes no --hostfile: choose ssh or mpi")
-    if (
-        args.max_restarts
-        and "--resume" not in command
-        and any(os.path.basename(part) == "train.py" for part in command)
-    ):
+    if args.max_restarts and "--resume" not in command and _trains(command):
         raise UsageError(
             "--max-restarts runs the command again as it is: give train.py --resume from the start, "
             "it begins anew where there is no state"
         )
     if importlib.util.find_spec("dmlc_tracker") is None:
         raise EnvironmentProblem(
-            "this needs dmlc_tracker, which comes with MXNet: pip install 'gluon-resnet[cpu]'"
+            f"this needs dmlc_tracker, which comes with MXNet; MXNet {how_to_get_mxnet()}"
         )
-    program = _PROGRAMS.get(args.launcher)
-    if program and not shutil.which(program):
-        raise EnvironmentProblem(f"--launcher {args.launcher} needs {program}, which is not installed")
+    starter = _PROGRAMS.get(args.launcher)
+    if starter and not shutil.which(starter):
+        raise EnvironmentProblem(f"--launcher {args.launcher} needs {starter}, which is not installed")
     if args.launcher == "slurm" and "SLURM_JOB_ID" not in os.environ:
         raise EnvironmentProblem(
             "--launcher slurm runs inside an allocation: begin with salloc --nodes=N, or sbatch"
@@ -130,6 +128,15 @@ def _address(text: str) -> str:
         except OSError:
             raise argparse.ArgumentTypeError(f"{text} is not an address of this machine") from None
     return text
+
+
+def _trains(command: Sequence[str]) -> bool:
+    """Whether the command is ours that trains, by any of its names."""
+    return any(
+        os.path.basename(word) == "train.py"
+        or (word == "train" and os.path.basename(before) in ("gluon-resnet", "gluon_resnet"))
+        for before, word in zip(["", *command], command)
+    )
 
 
 def _variable(text: str) -> tuple[str, str]:

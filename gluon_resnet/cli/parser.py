@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
         parts = [epilog.strip("\n")] if epilog else []
         if example is not None:
-            lines = [f"  {_typed(self.prog)} {line}".rstrip() for line in example.split("\n")]
+            lines = [f"  {as_shown(self.prog)} {line}".rstrip() for line in example.split("\n")]
             parts.append("\n".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]))
         self.epilog = "\n\n".join(parts) or None
 
@@ -60,7 +60,7 @@ class _Formatter(argparse.HelpFormatter):
         )
 
 
-def _typed(prog: str) -> str:
+def as_shown(prog: str) -> str:
     """What starts the program that calls itself `prog`, perhaps with a subcommand, from where the user is."""
     file, _, rest = prog.partition(" ")
     if not file.endswith(".py"):

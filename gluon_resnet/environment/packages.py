@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib import metadata
 from typing import Optional
 
 
 def required_packages() -> dict[str, dict[str, Optional[str]]]:
-    """The installed version, None: missing, of each package that gluon-resnet requires, by its extra.
+    """The installed version, None: missing, of each package that gluon-resnet requires here, by its extra.
 
     The extra ``""`` is what every installation needs. Empty where gluon-resnet is not installed itself.
     """
@@ -20,9 +21,18 @@ def required_packages() -> dict[str, dict[str, Optional[str]]]:
     for requirement in requirements:
         name = re.match(r"[\w.-]+", requirement)
         extra = re.search(r"""extra\s*==\s*["']([^"']+)""", requirement)
-        if name and name[0] != "gluon-resnet":
+        if name and name[0] != "gluon-resnet" and _is_for_this_python(requirement):
             groups.setdefault(extra[1] if extra else "", {})[name[0]] = version(name[0])
     return groups
+
+
+def _is_for_this_python(requirement: str) -> bool:
+    """What pyproject.toml writes of Pythons: ``python_version < '3.13'``, or ``>=``."""
+    marker = re.search(r"""python_version\s*(<|>=)\s*["'](\d+)\.(\d+)""", requirement)
+    if not marker:
+        return True
+    below = sys.version_info[:2] < (int(marker[2]), int(marker[3]))
+    return below == (marker[1] == "<")
 
 
 def version(package: str) -> Optional[str]:

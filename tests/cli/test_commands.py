@@ -1,4 +1,4 @@
-"""python -m gluon_resnet: the programs of tools/, by another name."""
+"""gluon-resnet and python -m gluon_resnet: the programs of tools/, by other names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
 import gluon_resnet
-from gluon_resnet.__main__ import COMMANDS
+from gluon_resnet.__main__ import COMMANDS, main
 from gluon_resnet.card import note_of_fractions
 from gluon_resnet.cli import command
 from gluon_resnet.cli.arguments import colors, number, numbers
@@ -31,6 +32,46 @@ def run(*arguments):
         text=True,
         check=False,
     )
+
+
+def test_pip_is_told_of_the_script():
+    (entry,) = re.findall(
+        r"^\[project.scripts\]\n(.*?)  #", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert entry == f'{command.BY_SCRIPT} = "{main.__module__}:{main.__name__}"'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 0, "usage: gluon-resnet "),
+        (["--version"], 0, f"gluon-resnet {gluon_resnet.__version__}\n"),
+        (["compare", "--help"], 0, "\n  gluon-resnet compare "),
+        (["launch", "--help"], 0, "\n  gluon-resnet launch -n 2 -s 1 -- gluon-resnet train --network "),
+        (["tarin"], 2, "gluon-resnet: error: argument COMMAND: invalid choice: 'tarin'"),
+        (["compare", "--bogus"], 2, "gluon-resnet compare: error: "),
+        (
+            ["launch", "-n", "1"],
+            2,
+            "gluon-resnet launch: error: there is no command: give one after --, like -- gluon-resnet train ...\n",
+        ),
+    ],
+)
+def test_the_installed_script_is_the_same_door_and_says_its_own_name(
+    monkeypatch, capsys, arguments, status, said
+):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/gluon-resnet", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    output = capsys.readouterr()
+    assert ended.value.code == status
+    if status:
+        assert output.err.startswith(said)
+        assert (output.out, output.err.count("\n")) == ("", 1)
+    else:
+        assert said in output.out
+        assert "python" not in output.out
+        assert "tools/" not in output.out
 
 
 def test_every_tool_is_a_command():
@@ -137,6 +178,16 @@ def test_without_mxnet_a_command_says_what_to_install_in_one_sentence(tmp_path, 
     )
 
 
+def test_where_mxnet_does_not_run_the_python_that_it_runs_on_is_told(monkeypatch):
+    """There pip refuses [cpu], so that no message may name it alone; what else is missing has another extra."""
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    way = "runs on Python 3.9 to 3.12, and this is Python 3.13: python3.12 -m pip install 'gluon-resnet[cpu]'"
+    assert what_to_install("mxnet").startswith(f"this needs MXNet, which {way}")
+    assert what_to_install("scipy.stats").startswith(f"this needs scipy, which comes with MXNet; MXNet {way}")
+    assert "pip install 'gluon-resnet[plot]', or make" in what_to_install("tabulate")
+    assert what_to_install("cv2").endswith("pip install gluon-resnet, or make setup in a checkout")
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -188,13 +239,21 @@ run(lambda argv: print(len(list(loader))))
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_command_that_files_record_starts_the_program_again(monkeypatch):
+def test_the_command_that_files_record_starts_the_program_again(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tools/train.py", "--resume"])
     assert command.program("train") == "train.py"
     assert command.as_typed(["--prefix", "a b"]) == "python3 tools/train.py --prefix 'a b'"
     monkeypatch.setattr(sys, "argv", ["python -m gluon_resnet train", "--resume"])
     assert command.program("train") == "python -m gluon_resnet train"
     assert command.as_typed(["--prefix", "a b"]) == "python3 -m gluon_resnet train --prefix 'a b'"
+    assert command.beside("evaluate") == [sys.executable, "-m", "gluon_resnet", "evaluate"]
+    monkeypatch.setattr(sys, "argv", ["gluon-resnet train", "--resume"])
+    assert command.program("train") == "gluon-resnet train"
+    assert command.as_typed(["--prefix", "a b"]) == "gluon-resnet train --prefix 'a b'"
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert command.beside("evaluate") == [sys.executable, "-m", "gluon_resnet", "evaluate"]
+    (tmp_path / "gluon-resnet").touch()
+    assert command.beside("evaluate") == [sys.executable, str(tmp_path / "gluon-resnet"), "evaluate"]
 
 
 def test_every_package_of_an_extra_is_named_with_it():

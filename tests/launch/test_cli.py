@@ -65,6 +65,11 @@ def test_arguments_that_cannot_be_are_refused(arguments, message, capsys):
         (["-n", "1", "--launcher", "local", "-H", "hosts", *COMMAND], "--launcher local takes no --hostfile"),
         (["-n", "1", "--launcher", "slurm", "-H", "hosts", *COMMAND], "--launcher slurm takes no --hostfile"),
         (["-n", "1", "--max-restarts", "1", "--", "python", "tools/train.py"], "give train.py --resume from"),
+        (["-n", "1", "--max-restarts", "1", "--", "gluon-resnet", "train"], "give train.py --resume from"),
+        (
+            ["-n", "1", "--max-restarts", "1", "--", "python", "-m", "gluon_resnet", "train"],
+            "give train.py --resume",
+        ),
     ],
 )
 def test_arguments_that_do_not_go_together_are_refused(arguments, message):

@@ -15,6 +15,7 @@ import gluon_resnet
 from gluon_resnet.cli.doctor.questions import compute, describe_core, describe_mxnet, import_training
 from gluon_resnet.environment.apart import NoAnswer, ask_apart
 from gluon_resnet.environment.driver import Gpu, count_cards, driver_cuda, list_gpus
+from gluon_resnet.environment.extras import LAST_PYTHON_OF_MXNET, how_to_get_mxnet
 from gluon_resnet.environment.packages import mxnet_wheels, required_packages, version
 from gluon_resnet.environment.processor import describe_processor
 from gluon_resnet.errors import EnvironmentProblem
@@ -104,8 +105,8 @@ def _look_at_mxnet(seen: Examination) -> None:
         seen.add(f"{what} does not work ({error}): {fix}", stops_training=True)
     except EnvironmentProblem as error:
         text = str(error)
-        if not wheels and "not installed" in text:
-            text = f"MXNet is not installed: pip install 'gluon-resnet[{_extra(seen)}]'"
+        if not wheels and text == f"this needs MXNet, which {how_to_get_mxnet()}":
+            text = f"MXNet {how_to_get_mxnet(_extra(seen))}"
         seen.add(text, stops_training=True)
     if len(wheels) > 1:
         names = " ".join(wheels)
@@ -175,7 +176,8 @@ def _judge_gpus(seen: Examination) -> None:
 def _judge_packages(seen: Examination) -> None:
     """What every command may need; what only another extra brings is no problem."""
     told: set[str] = set()
-    for extra in ("", "beside-mxnet"):
+    # Where MXNet does not run, pip installs nothing that goes beside it.
+    for extra in ("", "beside-mxnet") if sys.version_info[:2] <= LAST_PYTHON_OF_MXNET else ("",):
         packages = (seen.facts["packages"] or {}).get(extra, {})
         missing = [name for name, number in packages.items() if number is None and name not in told]
         told.update(missing)
