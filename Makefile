@@ -16,10 +16,10 @@ NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
 SANITIZE_SECONDS ?= 30
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup system predict demo test test-all sanitize fuzz lint format wheel sdist clean
+.PHONY: help setup system predict demo test test-costly costly test-all sanitize fuzz lint format wheel sdist clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready  ## environment in .venv, packages, native extension
 
@@ -49,8 +49,16 @@ predict: setup  ## C++ prediction program, as build/predict/predict
 demo: setup predict  ## train a small net on scanned digits, export it, predict with it: a few minutes
 	@$(BIN)/python -m gluon_resnet.cli.demo
 
-test: setup predict  ## fast tests
-	@$(PYTEST) -m "not slow"
+test: setup predict  ## most tests: a few minutes
+	@$(PYTEST) -m "not slow and not costly"
+
+test-costly: setup predict  ## the tests that make test leaves out for their cost (tests/costly.txt)
+	@$(PYTEST) -m "costly and not slow"
+
+costly: setup predict  ## measure the tests that are not slow, and write tests/costly.txt anew
+	@rm -rf build/processor-time
+	@$(PYTEST) -m "not slow" -p tests.support.processor_time --processor-time=build/processor-time
+	@$(BIN)/python -m tests.support.costly build/processor-time
 
 test-all: setup predict sanitize  ## all tests, and the stress program
 	@$(PYTEST)

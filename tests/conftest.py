@@ -11,10 +11,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 
 import pytest
 
+from tests.support.costly import costly_tests
 from tests.support.pictures import encode, picture, write_records
 
 # A shell that started the tests in the background has had them ignore Ctrl-C, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    costly = set(costly_tests())
+    for item in items:
+        if item.nodeid in costly:
+            item.add_marker(pytest.mark.costly)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from gluon_resnet.analysis.figures import require_figure
 from gluon_resnet.analysis.response_figure import draw_responses
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.cli.command import as_typed, program
-from gluon_resnet.cli.evaluate.options import (
+from gluon_resnet.cli.network_options import (
     add_data_options,
     add_device_options,
     add_network_options,

@@ -87,9 +87,7 @@ def test_a_traceback_is_shown_once_in_a_while_and_is_bounded(
         return capsys.readouterr().err
 
     first = complain()
-    assert re.match(
-        r"TIME 500 POST /predict: RuntimeError at test_serve_log.py:\d+: foreign \\u001b\[2J", first
-    )
+    assert re.match(r"TIME 500 POST /predict: RuntimeError at test_log.py:\d+: foreign \\u001b\[2J", first)
     assert TRACEBACK_LENGTH < len(first) < TRACEBACK_LENGTH + LINE_LENGTH + 100
     assert "\x1b" not in first
     clock.now += 1

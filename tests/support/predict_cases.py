@@ -304,7 +304,7 @@ def without_a_card(setting: Setting) -> None:
     names.write_text("".join(f"class {label}\r\n" for label in range(12)), newline="")
     assert setting.run(*classes, *alone).stdout == named
 
-    for content, words in ((b"", "expected names"), (b"caf\xe9\n" * 12, "not in UTF-8")):
+    for content, words in ((b"", "expected class names"), (b"caf\xe9\n" * 12, "not in UTF-8")):
         names.write_bytes(content)
         done = setting.run(*classes, *alone)
         assert (status(done), done.stdout) == (1, "")

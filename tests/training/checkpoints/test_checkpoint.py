@@ -329,7 +329,7 @@ def test_a_full_disk_is_told_and_training_goes_on(tmp_path, monkeypatch, module,
     prefix, told, steps = str(tmp_path / "a"), [], []
     trainer = Trainer(tiny_net(), [mx.cpu()], 4)
     checkpoints = Checkpoints(prefix, {}, save_every=2, warn=told.append)
-    original = getattr(sys.modules[f"gluon_resnet.training.{module}"], function)
+    original = getattr(sys.modules[f"gluon_resnet.training.checkpoints.{module}"], function)
     step = trainer.step
 
     def full(*arguments):
@@ -344,7 +344,7 @@ def test_a_full_disk_is_told_and_training_goes_on(tmp_path, monkeypatch, module,
 
     monkeypatch.setattr(trainer, "step", counted)
     with monkeypatch.context() as patch:
-        patch.setattr(f"gluon_resnet.training.{module}.{function}", full)
+        patch.setattr(f"gluon_resnet.training.checkpoints.{module}.{function}", full)
         with pytest.raises(
             GluonResnetError, match=rf"not be written .*No space.* of iteration {kept} is kept"
         ):

@@ -12,13 +12,14 @@ import pytest
 
 from tests.support import shared_async
 from tests.support.cluster import cluster
+from tests.support.paths import ROOT
 
 PROGRAM = pathlib.Path(shared_async.__file__)
 
 
 @pytest.fixture(autouse=True)
 def path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(PROGRAM.parent.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def run(folder: pathlib.Path, task: str, count: int, servers: int = 1) -> list[dict]:

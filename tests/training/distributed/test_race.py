@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import shared_short
 from tests.support.cluster import cluster
+from tests.support.paths import ROOT
 
 PROGRAM = pathlib.Path(shared_short.__file__)
 
@@ -22,7 +23,7 @@ def alone(tmp_path_factory) -> dict[str, np.ndarray]:
     """The weights of one process with the combined batches."""
     folder = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(PROGRAM.parent.parent))
+        patch.setenv("PYTHONPATH", str(ROOT))
         subprocess.run([sys.executable, PROGRAM, folder, "local"], check=True, timeout=600)
     return dict(np.load(folder / "0.npz"))
 

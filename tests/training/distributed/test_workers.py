@@ -20,6 +20,7 @@ from gluon_resnet.training.distributed.workers import Workers
 from gluon_resnet.training.metrics import Sums
 from tests.support import shared_training
 from tests.support.cluster import HAS_HOROVOD, NEEDS_HOROVOD, cluster, horovodrun
+from tests.support.paths import ROOT
 from tests.support.shared_training import ITERATIONS, RUNS
 
 
@@ -30,7 +31,7 @@ def program() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MXNET_MKLDNN_ENABLED", "0")  # or weights that were trained cannot be set
         patch.setenv("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
-        patch.setenv("PYTHONPATH", str(path.parent.parent))
+        patch.setenv("PYTHONPATH", str(ROOT))
         yield str(path)
 
 

@@ -14,7 +14,7 @@ from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
 from gluon_resnet.cli.arguments import shorter_sides
 from gluon_resnet.cli.command import as_typed, program
-from gluon_resnet.cli.evaluate.options import (
+from gluon_resnet.cli.network_options import (
     add_data_options,
     add_device_options,
     add_network_options,
