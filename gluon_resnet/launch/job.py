@@ -18,10 +18,10 @@ from gluon_resnet.launch.agent import GRACE
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.member import Member, number
 from gluon_resnet.launch.messages import Introduction, Line
-from gluon_resnet.launch.stops import Stops
 from gluon_resnet.launch.strangers import Strangers, check_descriptors
 from gluon_resnet.launch.tracker import Tracker
 from gluon_resnet.listener import AuthenticatedListener
+from gluon_resnet.signals import Stops
 
 _START = 120.0  # seconds for all agents to connect
 _SAVE = 120.0  # seconds for the workers to save their states after a signal,

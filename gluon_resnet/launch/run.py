@@ -9,7 +9,7 @@ from gluon_resnet.errors import GluonResnetError
 from gluon_resnet.launch.agent import GRACE, LOST
 from gluon_resnet.launch.console import Console
 from gluon_resnet.launch.job import Job, Outcome, Plan
-from gluon_resnet.launch.stops import Stops
+from gluon_resnet.signals import Stops
 
 # A run with bad arguments, or one that somebody has stopped, is not restarted.
 _FINAL = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)

@@ -16,7 +16,7 @@ from typing import IO, Callable, Optional
 
 from gluon_resnet.errors import GluonResnetError, UsageError
 from gluon_resnet.files import own_file
-from gluon_resnet.launch.stops import Stops
+from gluon_resnet.signals import Stops
 
 
 @dataclass(frozen=True)

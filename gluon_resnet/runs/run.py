@@ -22,6 +22,7 @@ from gluon_resnet.runs.settings import Settings
 from gluon_resnet.runs.told import tell_of_records
 from gluon_resnet.runs.workers import give_up
 from gluon_resnet.runs.writer import TrainReport
+from gluon_resnet.signals import StopRequest
 from gluon_resnet.terminal import note, say
 from gluon_resnet.training.anomaly import Anomaly
 from gluon_resnet.training.devices import open_engine
@@ -30,7 +31,6 @@ from gluon_resnet.training.fit import count_epochs, fit
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.stall import StallWatch
-from gluon_resnet.training.stop import StopRequest
 
 
 class Outcome(NamedTuple):

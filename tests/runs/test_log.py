@@ -15,10 +15,10 @@ import pytest
 
 from gluon_resnet.errors import DataError
 from gluon_resnet.runs.files.history import EpochLog, StepLog, read_epochs, read_steps
+from gluon_resnet.signals import StopRequest
 from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 from gluon_resnet.training.metrics import Sums
 from gluon_resnet.training.progress import Progress
-from gluon_resnet.training.stop import StopRequest
 from tests.support.paths import ROOT
 
 TRAIN, VALIDATION = Sums(50.0, 60, 90, 100), Sums(5.0, 15, 19, 20)
@@ -262,7 +262,7 @@ def test_two_signals_at_once_are_one_request(capfd, monkeypatch):
 
 
 def test_a_later_signal_ends_before_the_request_was_seen(monkeypatch):
-    monkeypatch.setattr("gluon_resnet.training.stop._BURST", 0.0)
+    monkeypatch.setattr("gluon_resnet.signals._BURST", 0.0)
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

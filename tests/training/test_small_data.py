@@ -18,10 +18,10 @@ from gluon_resnet.evaluation.intervals import interval
 from gluon_resnet.runs.files.run import read_run
 from gluon_resnet.runs.fitted import usual_size
 from gluon_resnet.runs.writer import TrainReport
+from gluon_resnet.signals import StopRequest
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.recipes import get_recipe, recipe_names
 from gluon_resnet.training.small_data import fit_recipe
-from gluon_resnet.training.stop import StopRequest
 from tests.support.collections_of_pictures import im2rec
 from tests.support.pictures import encode, picture, write_records
 from tests.support.recorded_runs import epoch_record
