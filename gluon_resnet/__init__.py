@@ -3,4 +3,4 @@
 ``gluon_resnet.data`` works without MXNet; everything else needs the extra ``[cpu]`` or ``[cu112]``.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
