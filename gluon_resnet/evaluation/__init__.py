@@ -1,4 +1,4 @@
-"""Testing of trained networks on record files: the paper's protocols, ensembles, errors with their intervals."""
+"""Testing trained networks on record files: the paper's protocols, ensembles, errors with their intervals."""
 
 from gluon_resnet.evaluation.evaluate import PROTOCOLS, evaluate
 from gluon_resnet.evaluation.members import Member

@@ -13,7 +13,7 @@ from gluon_resnet.versions import versions
 
 
 def data_set(loader: Loader) -> DataSet:
-    """The records of a loader, which other loaders of the same records have, too."""
+    """The description of a loader's records, the same for every loader of the same records."""
     files = tuple(os.path.basename(file.path) for file in loader.files)
     return DataSet(files, loader.num_records, loader.fingerprint)
 
@@ -21,7 +21,7 @@ def data_set(loader: Loader) -> DataSet:
 def measured_error(
     data: DataSet, protocol: str, epoch: int, top1_wrong: int, top_k: int, topk_wrong: int
 ) -> MeasuredError:
-    """The errors of the network after `epoch` epochs, measured now: so many images of `data` are wrong."""
+    """The errors of the network after `epoch` epochs, measured now, given the numbers of wrong images of `data`."""
     return MeasuredError(
         data=data,
         protocol=protocol,
@@ -36,5 +36,5 @@ def measured_error(
 
 
 def card_versions() -> dict[str, str]:
-    """Of what a network was made with."""
+    """The versions of the software that a network was made with."""
     return {**versions(), "libjpeg-turbo": LIBJPEG_TURBO, "python": platform.python_version()}

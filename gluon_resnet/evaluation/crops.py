@@ -1,4 +1,4 @@
-"""1-crop and 10-crop testing: squares of the size that a network was trained on."""
+"""1-crop and 10-crop testing: squares of the size that a network was trained with."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from gluon_resnet.evaluation.scorer import Images, dealt
 class CropScorer:
     """The central crop of the evaluation transform, or ten crops (Krizhevsky et al. 2012, §4.1).
 
-    Ten crops: of the image whose shorter side is the card's `resize`, the central square of that side; of this
-    its four corners and its centre, of the card's `size`, and these five mirrored (He et al. 2015, Tables 2
-    and 3: "10-crop testing").
+    The ten crops come from the image scaled so that its shorter side is the card's `resize`, and from its central
+    square of that side: the four corners and the centre, of the card's `size`, and the mirror images of these five
+    (He et al. 2015, Tables 2 and 3: "10-crop testing").
 
     Args:
-        member: the network; it is hybridized.
-        ten: ten crops.
-        files: the records.
-        batch_size: images a batch, over all contexts; ten crops are ten batches, one after the other.
-        threads: of the loader; None: one for each processor.
+        member: the network, which is hybridized.
+        ten: whether to use ten crops.
+        files: the record files.
+        batch_size: the number of images per batch, over all contexts; ten crops are ten such batches in sequence.
+        threads: the number of loader threads; by default one for each processor.
 
     Raises:
-        UsageError: ten crops of a network whose card has no `resize` greater than `size`.
+        UsageError: ten crops are asked of a network whose card has no `resize` greater than `size`.
+        ModelError: there is no transform such as the card describes.
         ModelError: no transform can be as the card says.
     """
 
@@ -45,7 +46,7 @@ class CropScorer:
         card = member.card
         if ten and (card.resize is None or card.resize <= card.size):
             raise UsageError(
-                f"{member.name}: ten crops need images larger than its input of {card.size} pixels, and its "
+                f"{member.name}: ten crops need images larger than its input of {card.size} pixels, but its "
                 f"card has resize {card.resize}: choose 1-crop"
             )
         side = card.resize if ten else card.size

@@ -1,4 +1,4 @@
-"""A network in its fully convolutional form: scores for every place of an image of any size."""
+"""A network in its fully convolutional form: scores at every position of an image of any size."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ def fully_convolutional(member: Member) -> Any:
     """A twin of the network that shares its parameters; the network itself stays as it is.
 
     Its input is float32 or uint8 RGB from 0 to 255, (n, 3, H, W), with H and W at least the card's `size`; its
-    output the scores before the softmax, (n, classes), averaged over all places. The global average pooling
-    becomes one of the window that it has at the card's size (7x7 of 224 pixels), with stride 1, and the last
-    layer a 1x1 convolution (Simonyan & Zisserman 2014, §3.2). He et al. 2015, §3.4 say "fully-convolutional
-    form", and neither the window nor whether scores or probabilities are averaged over the places.
+    output is the scores before the softmax, (n, classes), averaged over all positions. The global average pooling
+    becomes one over the window that it has at the card's size (7x7 for 224 pixels), with stride 1, and the last
+    layer becomes a 1x1 convolution (Simonyan & Zisserman 2014, §3.2). He et al. 2015, §3.4 say "fully-convolutional
+    form", but neither give the window nor say whether scores or probabilities are averaged over the positions.
 
-    A mean image fits no other size: its average, a value per channel, is subtracted instead.
+    A mean image fits no other size, so its average, one value per channel, is subtracted instead.
 
     Raises:
         UsageError: the network does not end with global average pooling and one fully connected layer, or it is
             an exported graph.
     """
-    # Each convolution's primitive is kept for each size of image, 1.5 MB a size for ResNet-18, and cuDNN would try
-    # all its algorithms on each. MXNet reads these at the first convolution.
+    # Each convolution's primitive is cached for each image size, 1.5 MB per size for ResNet-18, and cuDNN would try
+    # all its algorithms on each. MXNet reads these variables at the first convolution.
     os.environ.setdefault("MXNET_MKLDNN_CACHE_NUM", "64")
     os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
     card = member.card
     if isinstance(member.net, gluon.SymbolBlock):
         raise UsageError(
-            f"{member.name}: multi-scale testing changes the last layers, which are closed in an exported graph: "
-            "name the checkpoint that it was made of"
+            f"{member.name}: multi-scale testing changes the last layers, which an exported graph does not allow: "
+            "name the checkpoint that it was made from"
         )
     normalize, classifier = member.net
     layers, head = list(classifier.features), classifier.output
@@ -58,7 +58,7 @@ def fully_convolutional(member: Member) -> Any:
 
 
 class _Pointwise(gluon.HybridBlock):
-    """A fully connected layer at every place of a map, (n, in, H, W) to (n, out, H, W)."""
+    """A fully connected layer applied at every position of a map, (n, in, H, W) to (n, out, H, W)."""
 
     def __init__(self, dense: Any) -> None:
         super().__init__(prefix=dense.prefix, params=dense.params)

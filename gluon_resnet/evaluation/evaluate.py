@@ -1,4 +1,4 @@
-"""The loop over batches: every image once through every network, and counted."""
+"""The loop over batches: every image goes through every network once, and is counted."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def evaluate(
 
     The probabilities of an ensemble are the mean of its networks' (He et al. 2015, Table 5), each of which sees
     the images as its own card says. The counts are the same for any batch size, contexts and threads: an image
-    whose count depends on rounding is run through the networks once more, alone, and that counts.
+    whose count depends on rounding is run through the networks once more, alone, and that result counts.
 
     Args:
-        members: with the same number of classes (see members.class_names).
-        files: each image of each file counts once.
+        members: the networks, which have the same number of classes (see members.class_names).
+        files: the record files; each image of each file counts once.
         protocol: one of PROTOCOLS: see CropScorer and ScaleScorer.
-        scales: of multi-scale, shorter sides in pixels.
-        batch_size: images at once, over all contexts.
-        threads: that decode; None: one for each processor.
-        contexts: where the parameters of all members are (default: the CPU).
-        progress: shows how far it is.
+        scales: the shorter sides for multi-scale testing, in pixels.
+        batch_size: the number of images at once, over all contexts.
+        threads: the number of decoding threads; by default one for each processor.
+        contexts: the devices that have the parameters of all members (default: the CPU).
+        progress: a display of the progress.
 
     Raises:
-        UsageError: the protocol is not for one of these networks, or an argument is out of range.
+        UsageError: a network does not support the protocol, or an argument is out of range.
         DataError: a record cannot be decoded, or its label is not one of the classes; it names the record.
         ModelError: scores are not finite.
     """
@@ -61,7 +61,7 @@ def evaluate(
     if batch_size < 1:
         raise UsageError(f"batch_size: expected at least 1, found {batch_size}")
     contexts = list(contexts or [mx.cpu()])
-    check_labels(files, len(members[0].card.classes))  # what it had no time for is looked at below
+    check_labels(files, len(members[0].card.classes))  # any left for lack of time are checked below
     scorers: list[Scorer] = [
         ScaleScorer(member, scales, files, batch_size, threads)
         if protocol == "multi-scale"
@@ -84,16 +84,16 @@ def evaluate(
 
 
 class _Queued(NamedTuple):
-    """A batch under way."""
+    """A batch whose computation is under way."""
 
-    batch: Sequence[Images]  # of each network
+    batch: Sequence[Images]  # one for each network
     labels: np.ndarray
-    first: int  # the place of its first image among all
+    first: int  # the position of its first image among all
     scores: list[Callable[[], np.ndarray]]
 
 
 class _Counter:
-    """From batches to counts."""
+    """Turns batches into counts."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _Counter:
             bad = np.flatnonzero(~np.isfinite(array).all(axis=(0, 2)))
             if bad.size:
                 where = self._place(queued.first + int(bad[0]))
-                raise ModelError(f"{member.name}: its scores for {where} are not finite")
+                raise ModelError(f"{member.name}: the scores for {where} are not finite")
         means = average(scores)
         scale = np.max([np.abs(array).max(axis=(0, 2)) for array in scores], axis=0)
         for row in np.flatnonzero(self.tally.doubtful(queued.labels, means, scale)):
@@ -129,7 +129,7 @@ class _Counter:
         self.tally.add(queued.labels, means)
 
     def _labels(self, values: np.ndarray) -> np.ndarray:
-        """(n,), int64; DataError unless there is one for each image, from 0 to classes - 1."""
+        """The labels as (n,), int64; DataError unless each image has a single label, from 0 to classes - 1."""
         classes = self.tally.classes
         if values.size != len(values):
             raise label_error(*self._record(self._next), classes)
@@ -140,12 +140,12 @@ class _Counter:
         return values.astype(np.int64)
 
     def _place(self, index: int) -> str:
-        """What to call the record of image `index` of all."""
+        """How messages name the record of image `index` among all."""
         file, position = self._record(index)
         return f"{file.path}: record with key {file.key(position)} at offset {file.offset(position)}"
 
     def _record(self, index: int) -> tuple[RecordFile, int]:
-        """The file of image `index` of all, and its position there."""
+        """The file of image `index` among all, and its position in that file."""
         for file in self._files:
             if index < len(file.images):
                 return file, file.images[index]
@@ -154,17 +154,17 @@ class _Counter:
 
 
 def average(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """The logarithm of the probabilities that networks give on average over their views, float64 (n, classes).
+    """The logarithms of the probabilities averaged over networks and their views, float64 (n, classes).
 
-    `scores` are those before the softmax, (views, n, classes) of each network. A logarithm keeps the order of
-    classes whose probability float64 cannot hold.
+    `scores` are those before the softmax, (views, n, classes) for each network. Logarithms keep the order of
+    classes whose probability is too small for float64.
     """
     each = [_mean(log_softmax(views.astype(np.float64), axis=2)) for views in scores]
     return _mean(np.stack(each))
 
 
 def _mean(logarithms: np.ndarray) -> np.ndarray:
-    """Of what the logarithms stand for, over the first axis, as a logarithm."""
-    if len(logarithms) == 1:  # to the bit
+    """The logarithm of the mean, over the first axis, of the numbers whose logarithms are given."""
+    if len(logarithms) == 1:  # so that the result is exact
         return logarithms[0]
     return logsumexp(logarithms, axis=0) - np.log(len(logarithms))

@@ -1,4 +1,4 @@
-"""How sure an error, or the difference of two errors, is: 95 % confidence intervals and McNemar's test."""
+"""How certain an error, or the difference of two errors, is: 95 % confidence intervals and McNemar's test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 
 def interval(wrong: int, images: int) -> tuple[float, float]:
-    """The 95 % confidence interval of an error in per cent, by Wilson's score (Wilson 1927, JASA 22, 209-212)."""
+    """The 95 % confidence interval of an error in percent, by Wilson's score (Wilson 1927, JASA 22, 209-212)."""
     ends = binomtest(wrong, images).proportion_ci(confidence_level=0.95, method="wilson")
     return 100 * float(ends.low), 100 * float(ends.high)
 
@@ -18,22 +18,22 @@ def interval(wrong: int, images: int) -> tuple[float, float]:
 def difference(
     first: float, first_ends: tuple[float, float], second: float, second_ends: tuple[float, float]
 ) -> tuple[float, float]:
-    """The 95 % interval of first - second, two independent estimates, from the 95 % interval of each.
+    """The 95 % interval of first - second, two independent estimates, from their own 95 % intervals.
 
-    With Wilson's intervals of two proportions it is Newcombe's hybrid score (Newcombe 1998, Statistics in Medicine
-    17, 873-890, method 10); for other estimates Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
+    For Wilson's intervals of two proportions it is Newcombe's hybrid score (Newcombe 1998, Statistics in Medicine
+    17, 873-890, method 10); for other estimates see Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
     """
     return _difference(first, first_ends, second, second_ends, correlation=0.0)
 
 
 class PairedDifference(NamedTuple):
-    """The errors of two networks on the same images, image by image."""
+    """The errors of two networks, compared image by image."""
 
-    only_first: int  # images that the first alone gets wrong
-    only_second: int  # images that the second alone gets wrong
-    difference: float  # first - second, in points
-    interval: tuple[float, float]  # its 95 % interval, in points
-    p_value: float  # of McNemar's exact test: that of so unequal a split where neither is better
+    only_first: int  # the number of images that only the first gets wrong
+    only_second: int  # the number of images that only the second gets wrong
+    difference: float  # first - second, in percentage points
+    interval: tuple[float, float]  # its 95 % interval, in percentage points
+    p_value: float  # of McNemar's exact test: of so unequal a split if neither is better
 
 
 def paired_difference(first_wrong: np.ndarray, second_wrong: np.ndarray) -> PairedDifference:
@@ -44,7 +44,7 @@ def paired_difference(first_wrong: np.ndarray, second_wrong: np.ndarray) -> Pair
     (1947, Psychometrika 12, 153-157) in its exact form.
 
     Args:
-        first_wrong, second_wrong: bool (n,), whether each network gets image i wrong; n at least 1.
+        first_wrong, second_wrong: whether each network gets image i wrong, bool (n,); n is at least 1.
     """
     images = len(first_wrong)
     both = int((first_wrong & second_wrong).sum())
@@ -71,7 +71,7 @@ def _difference(
     correlation: float,
 ) -> tuple[float, float]:
     def reach(one: float, other: float) -> float:
-        # Rounding may take it below 0 where the two are equal and wholly correlated.
+        # Rounding may make it negative if the two are equal and fully correlated.
         return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
 
     middle = first - second
@@ -81,7 +81,7 @@ def _difference(
 
 
 def _correlation(both: int, only_first: int, only_second: int, images: int) -> float:
-    """Newcombe's phi of the 2x2 table, corrected for continuity; 0 where a margin is empty."""
+    """Newcombe's phi of the 2x2 table, corrected for continuity; 0 if a margin is empty."""
     neither = images - both - only_first - only_second
     margins = (both + only_first, neither + only_second, both + only_second, neither + only_first)
     if not all(margins):

@@ -1,4 +1,4 @@
-"""The networks of an evaluation, and what their outputs are called."""
+"""The networks of an evaluation, and the names of their classes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Member:
     """A trained network.
 
     Attributes:
-        name: of the file with its parameters, for messages.
+        name: the name of the file with its parameters, for messages.
         card: its classes and preprocessing.
-        net: a HybridBlock, initialized on all contexts of the evaluation; float32 RGB images from 0 to 255,
+        net: a HybridBlock, initialized on all contexts of the evaluation, that maps float32 RGB images from 0 to 255,
             (n, 3, size, size), to scores before the softmax, (n, classes).
     """
 
@@ -30,14 +30,14 @@ class Member:
 
 
 def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str, ...]:
-    """What the labels are called: by the cards, by NAME.classes beside a NAME.rec, else their numbers.
+    """The names of the labels: from the cards, or else NAME.classes beside a NAME.rec, or else their numbers.
 
-    The networks, and the files where there are any, have to agree: in the number of classes, and in the names
-    of those that have names; a card that numbers its classes from 0 has none.
+    The networks, and the files if there are any, must agree on the number of classes, and on the names if they have
+    names; a card that numbers its classes from 0 has none.
 
     Raises:
         UsageError: two networks differ.
-        DataError: a file differs from a network, or from another file.
+        DataError: a file differs from a network or from another file.
     """
     beside = [classes_path(record) for record in records]
     sources: list[tuple[str, tuple[str, ...], type[GluonResnetError]]] = [
@@ -47,12 +47,12 @@ def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str,
     known, names, _ = sources[0]
     for source, found, error in sources[1:]:
         if len(found) != len(names):
-            raise error(f"{source} has {len(found)} classes, and {known} has {len(names)}")
+            raise error(f"{source} has {len(found)} classes, but {known} has {len(names)}")
         if are_numbers(names):
             known, names = source, found
         elif not are_numbers(found) and found != names:
             label = next(label for label, pair in enumerate(zip(found, names)) if pair[0] != pair[1])
             raise error(
-                f"class {label} is {shown(found[label])} in {source}, and {shown(names[label])} in {known}"
+                f"class {label} is {shown(found[label])} in {source}, but {shown(names[label])} in {known}"
             )
     return names

@@ -17,7 +17,7 @@ from gluon_resnet.training.devices import cpu_contexts, gpu_contexts
 
 
 def contexts_of(gpus: Optional[Sequence[int]], cpus: int) -> list[Any]:
-    """The GPUs of these numbers, or without any so many CPU contexts; EnvironmentProblem for an unusable GPU."""
+    """The GPUs with these numbers, or if None that many CPU contexts; EnvironmentProblem for an unusable GPU."""
     return gpu_contexts(gpus) if gpus else cpu_contexts(cpus)
 
 
@@ -26,7 +26,7 @@ def load_member(
 ) -> tuple[Member, Network]:
     """The network of a checkpoint, or of an export, whose arrays are named 'arg:NAME' and 'aux:NAME'.
 
-    Its card is what was told, or that of PREFIX.
+    Its card is made from `told` if given, or else read from PREFIX-model.json.
     """
     chosen = chosen_epoch(prefix, wanted)
     path = parameters_path(prefix, chosen)

@@ -1,4 +1,4 @@
-"""What networks answered, image by image: a small compressed file, by which two evaluations are compared in pairs."""
+"""The answers of networks, image by image: a small compressed file for comparing two evaluations in pairs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TYPES = {"files": "i4", "keys": "i8", "labels": "i4", "classes": "i4", "probabi
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The answers to the images of some record files, in the order of the files and in that of the records in them.
+    """The answers to the images of some record files, in the order of the files and of the records in each.
 
     All arrays are (n,):
 
     Attributes:
-        files: int32, which of the files an image is in, from 0.
-        keys: int64, of its record in that file.
-        labels: int32.
-        classes: int32, that with the highest probability, and another than the label where both have it.
-        probabilities: float32, 0 to 1, of that class; an ensemble's is the mean of its networks'.
+        files: int32, the index of the file that an image is in, from 0.
+        keys: int64, the key of its record in that file.
+        labels: int32, the labels.
+        classes: int32, the class with the highest probability, or on a tie with the label the other class.
+        probabilities: float32, the probability of that class, 0 to 1; an ensemble's is the mean over its networks.
     """
 
     files: np.ndarray
@@ -38,7 +38,7 @@ class Predictions:
 
     @staticmethod
     def of(tally: Tally, records: Sequence[RecordFile]) -> Predictions:
-        """Those of an evaluation over `records`, whose scores are logarithms of probabilities."""
+        """The predictions of an evaluation over `records`, whose scores are logarithms of probabilities."""
         images = [np.asarray(file.images) for file in records]
         return Predictions(
             files=np.repeat(np.arange(len(images), dtype="i4"), [len(found) for found in images]),
@@ -50,11 +50,11 @@ class Predictions:
 
     @property
     def wrong(self) -> np.ndarray:
-        """bool (n,), as Tally.top1_wrong counts it."""
+        """Whether each answer is wrong, bool (n,), as Tally.top1_wrong counts it."""
         return self.classes != self.labels
 
     def same_images(self, other: Predictions) -> bool:
-        """Whether `other` is of the same records with the same labels, in the same order."""
+        """Whether `other` has the same records with the same labels, in the same order."""
         names = ("files", "keys", "labels")
         return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
@@ -66,7 +66,7 @@ class Predictions:
 
     @staticmethod
     def load(path: str) -> Predictions:
-        """Read what `to_bytes` gives; DataError for anything else, OSError where it cannot be read."""
+        """Read what `to_bytes` returns; DataError for anything else, OSError if the file cannot be read."""
         arrays = read_npz(path, _TYPES, "evaluate.py --predictions")
         for name, array in arrays.items():
             if array.dtype != _TYPES[name] or array.ndim != 1 or len(array) != len(arrays["keys"]):

@@ -16,7 +16,7 @@ from gluon_resnet.terminal import printable, printable_cells
 
 
 class Network(NamedTuple):
-    """Where a network came from."""
+    """The origin of a network."""
 
     parameters: str
     network: str
@@ -27,29 +27,29 @@ class Network(NamedTuple):
 
 
 class KeptPredictions(NamedTuple):
-    """The file that has the answer to each image."""
+    """The file that contains the answer to each image."""
 
-    file: str  # its name, without the folder
+    file: str  # its name without the folder
     sha256: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was tested, how, and what came out."""
+    """What was tested, how, and with which result."""
 
     tally: Tally
-    names: tuple[str, ...]  # of the classes
+    names: tuple[str, ...]  # those of the classes
     protocol: str
     scales: Optional[tuple[int, ...]]
     networks: tuple[Network, ...]
     data: tuple[str, ...]
-    paper: Optional[Result]  # what He et al. 2015 print for such a network
+    paper: Optional[Result]  # the result that He et al. 2015 print for such a network
     per_class: bool
     command: str
     predictions: Optional[KeptPredictions] = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Errors in per cent, each with the ends of its 95 % interval; `top5_error` is that of the top `top_k`."""
+        """Errors in percent, each with its 95 % interval; `top5_error` is the error within the top `top_k`."""
         tally = self.tally
         result: dict[str, Any] = {
             "top1_error": _percent(tally.top1_wrong, tally.images),
@@ -84,12 +84,12 @@ class Report:
 
 
 def write_json(stream: IO[str], report: Report) -> None:
-    """One object, on lines."""
+    """Write the report as one indented object."""
     stream.write(json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_confusion(stream: IO[str], report: Report) -> None:
-    """A row for each label and a column for each answer, both with the classes' names."""
+    """Write a row for each label and a column for each answer, both with the names of the classes."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["label \\ answer", *report.names])
     for name, row in zip(report.names, report.tally.confusion_matrix()):
@@ -97,12 +97,12 @@ def write_confusion(stream: IO[str], report: Report) -> None:
 
 
 def error_table(report: Report) -> str:
-    """What was tested, and its errors beside the paper's."""
+    """What was tested, and its errors next to the paper's."""
     tally, scales = report.tally, report.scales
     lines = [f"{network.network} ({network.parameters})" for network in report.networks]
     how = report.protocol + (f" {','.join(map(str, scales))}" if scales else "")
     lines.append(f"{how}, {tally.images} images of {', '.join(report.data)}")
-    columns = 5 if tally.top_k < tally.classes else 3  # nothing is wrong within the top k of k classes
+    columns = 5 if tally.top_k < tally.classes else 3  # nothing can be wrong within the top k of k classes
     rows = [["this", *_cells(tally.top1_wrong, tally.images), *_cells(tally.topk_wrong, tally.images)]]
     if report.paper:
         paper = report.paper

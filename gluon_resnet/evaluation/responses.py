@@ -30,33 +30,33 @@ def measure_responses(
     contexts: Optional[Sequence[Any]] = None,
     progress: Optional[Progress] = None,
 ) -> tuple[LayerResponse, ...]:
-    """How much the outputs of each convolution vary over all images of `files`, in the order of the network.
+    """The variation of each convolution's outputs over all images of `files`, in the order of the network.
 
     "The responses are the outputs of each 3x3 layer, after BN and before other nonlinearity (ReLU/addition)." All
-    convolutions are measured, of any kernel, but projections of shortcuts are not. Where no normalization follows
-    a convolution, its own output counts, with its bias: in the nets without any, and at the end of a pre-activated
-    unit, which is what that adds to its shortcut. The network is in inference mode, with running statistics.
+    convolutions are measured, with any kernel, except projection shortcuts. If no normalization follows a
+    convolution, its own output counts, with its bias: in the nets without any, and at the end of a pre-activated
+    unit, where it is what the unit adds to its shortcut. The network is in inference mode, with running statistics.
 
     Args:
-        member: a network that is no exported graph; it is not hybridized afterwards.
-        files: each image of each file counts once: the centre crop, as the member's card says.
-        batch_size: images at once, over all contexts.
-        threads: that decode; None: one for each processor.
-        contexts: where the parameters are (default: the CPU). They work side by side.
-        progress: shows how far it is.
+        member: a network that is not an exported graph; it is no longer hybridized afterwards.
+        files: the record files; each image counts once, as the centre crop that the member's card describes.
+        batch_size: the number of images at once, over all contexts.
+        threads: the number of decoding threads; by default one for each processor.
+        contexts: the devices that have the parameters (default: the CPU). They work in parallel.
+        progress: a display of the progress.
 
     Returns:
-        one for each convolution; `name` is that of the block without the network's prefix: the weight of
+        One response for each convolution; `name` is the block's without the network's prefix: the weight of
         'stage1_unit1_conv0' is PREFIXstage1_unit1_conv0_weight in `net.collect_params()`.
 
     Raises:
-        UsageError: an exported graph, or an argument out of range.
+        UsageError: the network is an exported graph, or an argument is out of range.
         DataError: a record cannot be decoded; it names the record.
         ModelError: responses are not finite.
     """
     if isinstance(member.net, gluon.SymbolBlock):
         raise UsageError(
-            f"{member.name}: the layers are closed in an exported graph: name the checkpoint that it was made of"
+            f"{member.name}: an exported graph does not show its layers: name the checkpoint that it was made from"
         )
     if batch_size < 1:
         raise UsageError(f"batch_size: expected at least 1, found {batch_size}")
@@ -94,7 +94,7 @@ def measure_responses(
 
 
 class _Layer:
-    """A convolution, and what it has put out so far."""
+    """A convolution, and the moments of its outputs so far."""
 
     def __init__(self, convolution: Any, seen: Any) -> None:
         self.convolution = convolution
@@ -103,19 +103,19 @@ class _Layer:
         self._pieces: list[Moments] = []
 
     def see(self, block: Any, inputs: Any, outputs: Any) -> None:
-        """The hook; called by the threads of all contexts."""
-        # In NumPy, for half of what the network costs: MXNet's own reductions cost three times as much as that.
+        """The hook, called by the threads of all contexts."""
+        # NumPy takes half as long as the network here, and MXNet's own reductions three times as long as NumPy.
         self._pieces.append(Moments.of(outputs.asnumpy()))
 
     def merge(self) -> Moments:
-        """Of all images, those seen since the last call included."""
+        """The moments over all images, including those seen since the last call."""
         self.moments = reduce(Moments.merged, self._pieces, self.moments)
         self._pieces.clear()
         return self.moments
 
 
 def _layers(block: Any) -> Iterator[_Layer]:
-    """The convolutions inside `block`, in order."""
+    """The convolutions within `block`, in order."""
     children = list(block._children.values())
     for child, following in zip(children, [*children[1:], None]):
         if isinstance(child, gluon.nn.Conv2D):

@@ -18,29 +18,29 @@ from gluon_resnet.evaluation.members import Member
 from gluon_resnet.evaluation.scorer import Images
 from gluon_resnet.terminal import shown
 
-_MAX_SIDE = 1 << 14  # pixels, as of a crop
+_MAX_SIDE = 1 << 14  # pixels, as for a crop
 
 
 class ScaleScorer:
-    """The whole image at several scales, and mirrored (He et al. 2015, §3.4; Table 4).
+    """The whole image at several scales, and its mirror images (He et al. 2015, §3.4; Table 4).
 
     "We adopt the fully-convolutional form as in [41, 13], and average the scores at multiple scales (images are
     resized such that the shorter side is in {224, 256, 384, 480, 640})." The paper does not say whether images
     are mirrored, nor which scores are averaged. As in [41] (Simonyan & Zisserman 2014, §3.2) scores before the
-    softmax are averaged over the places of an image (see dense.py), and softmax outputs over an image and its
+    softmax are averaged over the positions in an image (see dense.py), and softmax outputs over an image and its
     mirror image, and over the scales.
 
     Args:
         member: the network.
-        scales: shorter sides in pixels, none below the card's `size`.
-        files: the records.
-        batch_size: at most as many pixels go through the network at once as so many images of `size` have, over
-            all contexts (or one image). The images of three such batches of records are in memory at all scales:
-            one that is counted, one at work, one made ahead.
-        threads: that decode and resize; None: one for each processor.
+        scales: the shorter sides in pixels, none below the card's `size`.
+        files: the record files.
+        batch_size: the number of images of `size` whose pixels, over all contexts, may go through the network at once
+            (or a single image may). The images of three such batches of records are in memory at all scales: one being
+            counted, one being computed, and one prepared ahead.
+        threads: the number of threads that decode and resize; by default one for each processor.
 
     Raises:
-        UsageError: a scale that is too small or too large, or a network without such a form.
+        UsageError: a scale is too small or too large, or the network has no such form.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ScaleScorer:
                 yield Images(np.array([image.label for image in batch]), [image.sizes for image in batch])
 
     def scores(self, images: Images, rows: slice, contexts: Sequence[Any]) -> Callable[[], np.ndarray]:
-        """As Scorer has it; it waits for all but the last job of each context, so that memory stays bounded."""
+        """See Scorer; it waits for all but the last job of each context, so that memory stays bounded."""
         pixels = images.pixels[rows]
         scores = np.empty((2 * len(self._scales), len(pixels), len(self._card.classes)), np.float32)
         pending: list[tuple[_Job, Any]] = []
@@ -104,7 +104,7 @@ class ScaleScorer:
         return result
 
     def _jobs(self, pixels: Sequence[Sequence[np.ndarray]], parts: int) -> Iterator[_Job]:
-        """Images of one size at a time; a scale's view 2i is as it is, 2i + 1 mirrored."""
+        """Images of one size at a time; a scale's view 2i is the image itself, and 2i + 1 its mirror image."""
         most = self._batch_size * self._card.size**2 // parts
         for scale in range(len(self._scales)):
             groups: dict[tuple[int, ...], list[int]] = {}
@@ -118,7 +118,7 @@ class ScaleScorer:
 
 
 class _Job(NamedTuple):
-    """Some images of the same size for one forward pass."""
+    """Some images of the same size, for one forward pass."""
 
     view: int
     rows: list[int]

@@ -1,4 +1,4 @@
-"""What a protocol is to an evaluation: batches of images, and the scores that a network gives them."""
+"""The interface of a protocol to an evaluation: batches of images, and the scores that a network gives them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 
 class Images(NamedTuple):
-    """Some records in their order."""
+    """Some records, in order."""
 
     labels: np.ndarray  # float, (n,) or (n, labels per record)
-    pixels: Any  # what the scorer that made them takes
+    pixels: Any  # in the form that their scorer takes
 
 
 class Scorer(Protocol):
     """One network under one protocol, over the records of an evaluation.
 
-    An iterator yields every record once, in order; for the same records and batch size the batches of all
-    scorers are of the same records.
+    An iterator yields every record once, in order; with the same records and batch size, the batches of all
+    scorers consist of the same records.
     """
 
     def __len__(self) -> int:
@@ -28,15 +28,15 @@ class Scorer(Protocol):
     def __iter__(self) -> Generator[Images, None, None]: ...
 
     def scores(self, images: Images, rows: slice, contexts: Sequence[Any]) -> Callable[[], np.ndarray]:
-        """Queue the work for some rows on `contexts`; the result waits for it.
+        """Queue the work for some rows on `contexts`; calling the result waits for it.
 
-        It is the scores before the softmax, float32 (views, rows, classes): a view is one of the images that
-        the protocol makes of a record, and the softmax outputs are averaged over them.
+        It returns the scores before the softmax, float32 (views, rows, classes): a view is one of the images that
+        the protocol makes from a record, and the softmax outputs are averaged over the views.
         """
 
 
 def dealt(rows: int, parts: int) -> Iterator[slice]:
-    """`rows` in at most `parts` pieces of the same size, the first a row longer where it does not divide."""
+    """`rows` in at most `parts` slices of equal size, the first ones a row longer if needed."""
     begin = 0
     for number in range(min(rows, parts)):
         end = begin + rows // parts + (number < rows % parts)

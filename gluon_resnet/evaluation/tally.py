@@ -1,4 +1,4 @@
-"""Counting of right and wrong answers, and what follows from the counts."""
+"""Counts of right and wrong answers, and what follows from the counts."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-# The scores of an image vary by some float32 rounding with the number of images beside it: by less than this part
+# The scores of an image vary by float32 rounding with the number of images in its batch: by less than this fraction
 # of the greatest of them, or of 1 (4e-7 was measured on ResNet-18 and -20).
 _ROUNDING = 1e-4
 
 
 class Confusion(NamedTuple):
-    """What became of the images of one class."""
+    """The answers to the images of one class."""
 
     label: int
     images: int
     wrong: int
-    most_frequent: Optional[int]  # the wrong class that most of them were taken for, the first of equals
+    most_frequent: Optional[int]  # the most frequent wrong answer, the first of equals
     times: int
 
 
 class Tally:
     """The answers of an evaluation.
 
-    An answer is right where no other class scores as high as the label or higher, and right within the top k
-    where fewer than k classes do: a score that equals the label's counts as higher, as in training/metrics.py.
+    An answer is right if no other class scores as high as the label or higher, and right within the top k if fewer
+    than k classes do: a score equal to the label's counts as higher, as in training/metrics.py.
 
     Args:
-        classes: their number; k is 5, or this where it is less.
+        classes: the number of classes; k is 5, or this number if it is less.
     """
 
     def __init__(self, classes: int) -> None:
@@ -40,7 +40,7 @@ class Tally:
         self._topk_right = 0
 
     def add(self, labels: np.ndarray, scores: np.ndarray) -> None:
-        """Count images with these `labels`, (n,), and `scores`, (n, classes), where more is better."""
+        """Count images with these `labels`, (n,), and `scores`, (n, classes), of which higher ones are better."""
         own, others = _split(labels, scores)
         rival = others.argmax(axis=1)
         taken = others[np.arange(len(labels)), rival] >= own[:, 0]
@@ -51,7 +51,7 @@ class Tally:
         self._topk_right += int(((others >= own).sum(axis=1) < self.top_k).sum())
 
     def doubtful(self, labels: np.ndarray, scores: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Which rows `add` could count differently if the scores were rounded otherwise.
+        """The rows that `add` might count differently if the scores were rounded otherwise.
 
         `scale`, (n,), is the greatest absolute score before the softmax.
         """
@@ -66,40 +66,40 @@ class Tally:
 
     @property
     def labels(self) -> np.ndarray:
-        """Of all images, int64, in their order."""
+        """The labels of all images, int64, in order."""
         return np.concatenate(self._labels)
 
     @property
     def predictions(self) -> np.ndarray:
-        """The class with the highest score; where the label is one of several such, another of them."""
+        """The class with the highest score for each image; if the label ties with others, one of those."""
         return np.concatenate(self._predictions)
 
     @property
     def best_scores(self) -> np.ndarray:
-        """Those of `predictions`, float64."""
+        """The scores of `predictions`, float64."""
         return np.concatenate(self._best_scores)
 
     @property
     def images(self) -> int:
-        """Their number."""
+        """The number of images."""
         return len(self.labels)
 
     @property
     def top1_wrong(self) -> int:
-        """Images whose label does not have the highest score."""
+        """The number of images whose label does not have the highest score."""
         return int((self.labels != self.predictions).sum())
 
     @property
     def topk_wrong(self) -> int:
-        """Images whose label is not among the k highest scores."""
+        """The number of images whose label is not among the k highest scores."""
         return self.images - self._topk_right
 
     def confusions(self) -> list[Confusion]:
-        """One for each class, in order."""
+        """One entry for each class, in order."""
         return [self._confusion_of(label, row) for label, row in enumerate(self.confusion_matrix())]
 
     def confusion_matrix(self) -> np.ndarray:
-        """int64 (classes, classes): how many images of the row's label were taken for the column's."""
+        """int64 (classes, classes): the numbers of images with the row's label that were taken for the column's."""
         pairs = self.labels * self.classes + self.predictions
         return np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
@@ -113,7 +113,7 @@ class Tally:
 
 
 def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The label's score, (n, 1), and the others', (n, classes), where that of the label is lower than any."""
+    """The label's score, (n, 1), and all scores, (n, classes), with the label's made lower than any."""
     rows = np.arange(len(labels))
     others = scores.copy()
     others[rows, labels] = -np.inf

@@ -1,4 +1,4 @@
-"""Whole images at several scales, read and resized in threads."""
+"""Whole images at several scales, read and resized by threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gluon_resnet.errors import DataError, ImageError
 
 SCALES = (224, 256, 384, 480, 640)  # shorter sides in pixels (He et al. 2015, §3.4)
 
-# A strip of 1 x 100,000 pixels would become larger than memory. Of 691 pictures of ImageNet the longest is 2.8 to 1.
+# A strip of 1 x 100,000 pixels would outgrow memory. The longest of 691 pictures of ImageNet is 2.8 to 1.
 _LONGEST = 16
 
 INTERPOLATIONS = {
@@ -36,10 +36,10 @@ class WholeImage(NamedTuple):
 def batches(
     files: Sequence[RecordFile], scales: Sequence[int], interpolation: str, batch_size: int, threads: int
 ) -> Generator[list[WholeImage], None, None]:
-    """All records in order, `batch_size` a time; one batch is made ahead of the consumer.
+    """All records in order, `batch_size` at a time; one batch is prepared ahead of the consumer.
 
     Raises:
-        DataError: a record that cannot be read or decoded, or has not one label; with its file, key and offset.
+        DataError: a record cannot be read or decoded, or does not have a single label; with its file, key and offset.
     """
     places = [(file, position) for file in files for position in file.images]
     chunks = [places[begin : begin + batch_size] for begin in range(0, len(places), batch_size)]
@@ -56,7 +56,7 @@ def batches(
 
 
 def read(file: RecordFile, position: int, scales: Sequence[int], interpolation: str) -> WholeImage:
-    """One record at all scales; raises as `batches`."""
+    """One record at all scales; raises the errors of `batches`."""
     record = file[position]
     key, offset = file.key(position), file.offset(position)
     where = f"{file.path}: record with key {key} at offset {offset}"
@@ -67,8 +67,8 @@ def read(file: RecordFile, position: int, scales: Sequence[int], interpolation: 
     height, width = image.shape[:2]
     if max(height, width) > _LONGEST * min(height, width):
         raise ImageError(
-            f"{where}: one side of its {width}x{height} pixels is more than {_LONGEST} times the other, which "
-            "would need too much memory at several scales",
+            f"{where}: one side of its {width}x{height} pixels is more than {_LONGEST} times the other, which would "
+            "need too much memory at several scales",
             file.path,
             offset,
             key,
@@ -83,7 +83,7 @@ def read(file: RecordFile, position: int, scales: Sequence[int], interpolation: 
 
 
 def resized(image: np.ndarray, shorter: int, interpolation: str) -> np.ndarray:
-    """The image with its shorter side of `shorter` pixels, the other rounded down, as in EvalTransform."""
+    """The image with a shorter side of `shorter` pixels, the other rounded down, as in EvalTransform."""
     height, width = image.shape[:2]
     size = (shorter, height * shorter // width) if width < height else (width * shorter // height, shorter)
     return (

@@ -95,6 +95,6 @@ def test_scores_that_are_no_numbers_are_an_error(model, files, protocol):
     network = member(model)
     network.net[1].output.bias.set_data(mx.nd.array([np.inf] * 12))
     with pytest.raises(
-        ModelError, match=r"net: its scores for .*first\.rec: record with key 0 at .* not finite"
+        ModelError, match=r"net: the scores for .*first\.rec: record with key 0 at .* not finite"
     ):
         evaluate([network], files, protocol, scales=(32,))

@@ -239,7 +239,7 @@ def test_responses_that_are_not_finite_are_an_error(files, value):
 def test_an_exported_graph_and_an_empty_batch_are_refused(files, tmp_path: pathlib.Path):
     model = make_model(tmp_path, "resnet8", SIZE, RESIZE)
     graph = load_graph(f"{model.prefix}-symbol.json", f"{model.prefix}-0000.params", model.card, contexts(1))
-    with pytest.raises(UsageError, match="closed in an exported graph: name the checkpoint"):
+    with pytest.raises(UsageError, match="an exported graph does not show its layers: name the checkpoint"):
         measure_responses(Member("graph", model.card, graph), files)
     with pytest.raises(UsageError, match="batch_size: expected at least 1, found 0"):
         measure_responses(new_member("resnet8"), files, batch_size=0)

@@ -109,7 +109,10 @@ def test_measured_ones_stand_before_those_to_measure(models, records, tmp_path, 
         ("--model-prefix {net} --data-val {rec} --figure f.pdf", r"f\.pdf: a figure is a \.png or \.svg"),
         ("--model-prefix {net} --data-val {rec} --figure no/f.svg", "--figure: there is no folder no"),
         ("--model-prefix {net}x --data-val {rec}", r"there is no .*x-NNNN\.params"),
-        ("--model-prefix {export} --data-val {rec}", "closed in an exported graph: name the checkpoint"),
+        (
+            "--model-prefix {export} --data-val {rec}",
+            "an exported graph does not show its layers: name the checkpoint",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_told_in_a_sentence(models, records, tmp_path, arguments, message):
