@@ -1,4 +1,4 @@
-"""Weights of other projects: read as ours, and ours written as theirs."""
+"""Weights of other projects: read into our networks, and ours written in their formats."""
 
 from gluon_resnet.convert.conversion import Weights, build, export_weights, import_weights
 from gluon_resnet.convert.layouts import SOURCES

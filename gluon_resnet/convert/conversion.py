@@ -1,4 +1,4 @@
-"""From another project's weights to ours, and back."""
+"""Conversion of another project's weights to ours, and back."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Path = Union[str, "os.PathLike[str]"]
 
 _COUNTER = ".num_batches_tracked"
 _EXPORTED_HEAD = "dense0_weight"
-# What DataParallel, torch.compile and the networks around a network put in front of each name.
+# The prefixes that DataParallel, torch.compile and networks around a network give to each name.
 _AROUND = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
-_MOST_AROUND = 16  # networks around one another: each takes the time of reading all names
-_AVERAGED = "n_averaged"  # PyTorch's AveragedModel counts so what it averaged
+_MOST_AROUND = 16  # nested networks: each costs a pass over all names
+_AVERAGED = "n_averaged"  # PyTorch's AveragedModel counts here what it averaged
 _EPSILON = 1e-5  # of batch normalization, everywhere
-_NORMALIZATION = {"0.mean", "0.std"}  # ours, of the input: in nobody else's files
+_NORMALIZATION = {"0.mean", "0.std"}  # our normalization of the input, which no other project's files have
 
 
 class Weights(NamedTuple):
     """Another project's weights under our names."""
 
-    layout: Layout  # whose they were
+    layout: Layout  # the project's naming
     network: str
     variant: str
-    shortcut: Optional[str]  # None: the network's own
+    shortcut: Optional[str]  # None for the network's own
     classes: int
     arrays: dict[str, np.ndarray]  # float32, without the mean and std of the input
-    # Of the normalization that GluonCV's v2 nets have behind the usual one; else 0 and 1.
+    # Of the extra normalization that GluonCV's v2 nets put on the input; otherwise 0 and 1.
     mean: np.ndarray
     std: np.ndarray
 
@@ -54,24 +54,24 @@ def import_weights(
     entry: Optional[str] = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Weights:
-    """Read the weights of another project's `network`: each tensor is used once, and each of ours is filled.
+    """Read the weights of another project's `network`; every tensor is used once, and every one of ours is filled.
 
     Args:
-        path: see read_weights.
-        network: as for get_model, or with the variant behind it, 'resnet50_v1b'.
-        variant: None: the one of the name, or else of the file.
-        shortcut: None: as the file has it.
-        source: whose weights they are, one of SOURCES; None: told by the names of the tensors.
+        path: the file; see read_weights.
+        network: the name as for get_model, or with its variant at the end, 'resnet50_v1b'.
+        variant: the variant; by default the one in the name, or else the file's.
+        shortcut: the shortcut option; by default the file's.
+        source: the project that the weights come from, one of SOURCES; by default told from the names of the tensors.
         entry, tell: see read_weights.
 
     Raises:
-        UsageError: there is no such network or entry, nobody has it, or the file's is not of this variant.
-        ModelError: the file is damaged, or has not exactly the tensors of the network, in their shapes.
+        UsageError: there is no such network or entry, no project has it, or the file's variant is another one.
+        ModelError: the file is damaged, or does not have exactly the tensors of the network, in their shapes.
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
     network, variant = choose_variant(network, variant)
-    describe(network, shortcut, variant or "v1")  # there is such a network
+    describe(network, shortcut, variant or "v1")  # fails if there is no such network
     arrays = _relative_names(path, read_weights(path, entry, tell))
     counters = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_COUNTER)}
     layout, found_shortcut, layers = find(path, arrays, network, shortcut, source)
@@ -86,17 +86,17 @@ def import_weights(
     head.shapes.update(weight=(classes, head.shapes["weight"][1]), bias=(classes,))
     result: dict[str, np.ndarray] = {}
     mean, std = np.zeros(3), np.ones(3)
-    bias = none = np.zeros((), np.float32)  # of the convolution in front
+    bias = none = np.zeros((), np.float32)  # the bias of the preceding convolution
     for layer, names in pairs:
         tensors = {
-            # A bias that ours lacks has as many values as the convolution has channels.
+            # A bias that ours lacks has one value for each channel of the convolution.
             word: _checked(
                 path, name, arrays[name], layer.shapes.get(word, layer.shapes.get("weight", ())[:1])
             )
             for word, name in names.items()
         }
         if not layer.tensors:
-            # Its scale is not used: MXNet's fix_gamma.
+            # Its scale is not used, because of MXNet's fix_gamma.
             std = np.sqrt(tensors["running_var"].astype(np.float64) + _EPSILON)
             mean = tensors["running_mean"] - std * tensors["beta"]
             continue
@@ -110,7 +110,7 @@ def import_weights(
 
 
 def build(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The network of `card`, on the CPU, with the weights `arrays`, by our names."""
+    """The network of `card`, on the CPU, with the weights `arrays` under our names."""
     net = build_network(card)
     net.initialize()
     for name, parameter in net._collect_params_with_prefix().items():
@@ -120,22 +120,20 @@ def build(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def export_weights(card: ModelCard, net: Any, source: str, path: str) -> tuple[Layout, dict[str, np.ndarray]]:
-    """The weights of our `net`, with normalization in front, as `source` names them; bit by bit ours.
+    """The weights of our `net`, with normalization in front, named as in `source` and bitwise equal to ours.
 
-    What only the other side has is filled so that the network stays the same: biases with 0, and PyTorch's
-    counters of batches, too.
+    What only the other project has is filled so that the network stays the same: biases with 0, and so are
+    PyTorch's counters of batches.
 
     Args:
         source: one of SOURCES.
-        path: what they are for: its ending has to be one that the source's files have.
+        path: the path of the file to be written, whose ending must be one that the source's files have.
 
     Raises:
         UsageError: the other project has no network that computes the same.
     """
     if card.per_pixel_mean:
-        raise UsageError(
-            f"{card.network} has a mean image inside, and files of {source} have no place for one"
-        )
+        raise UsageError(f"{card.network} contains a mean image, which files of {source} cannot hold")
     layout, _, layers = to_write(source, card.network, card.variant, card.shortcut, path)
     parameters = net._collect_params_with_prefix()
     result: dict[str, np.ndarray] = {}
@@ -145,7 +143,7 @@ def export_weights(card: ModelCard, net: Any, source: str, path: str) -> tuple[L
                 result[name] = parameter_value(parameters[layer.tensors[word]])
             elif layer.tensors:  # a bias
                 result[name] = np.zeros(result[names["weight"]].shape[:1], np.float32)
-            else:  # a normalization of the image that changes nothing
+            else:  # a normalization of the image that has no effect
                 value = {"gamma": 1, "running_var": 1 - _EPSILON}.get(word, 0)
                 result[name] = np.full(3, value, np.float32)
         if layer.kind == NORM and layout.names.torch_words:
@@ -154,7 +152,7 @@ def export_weights(card: ModelCard, net: Any, source: str, path: str) -> tuple[L
 
 
 def _relative_names(path: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The names without what is in front of each: of networks around this one, or of an exported Gluon net."""
+    """The names without their prefixes, which come from networks around this one or from an exported Gluon net."""
     if _AVERAGED in arrays and len(arrays) > 1:
         _check_counter(path, _AVERAGED, arrays[_AVERAGED])
         arrays = {name: array for name, array in arrays.items() if name != _AVERAGED}
@@ -172,7 +170,7 @@ def _relative_names(path: str, arrays: dict[str, np.ndarray]) -> dict[str, np.nd
 
 
 def _variant(network: str, layers: Sequence[Layer], wanted: Optional[str], layout: Layout) -> str:
-    """The variant that our network is to have: `wanted`, if it computes what the file's does."""
+    """The variant for our network: `wanted`, if that computes the same function as the file's."""
     if wanted is None:
         return "v1" if same_function(layers, "v1", layout.variant) else layout.variant
     if not same_function(layers, wanted, layout.variant):
@@ -184,7 +182,7 @@ def _variant(network: str, layers: Sequence[Layer], wanted: Optional[str], layou
 
 
 def _counter(names: Mapping[str, str]) -> str:
-    """Where PyTorch counts the batches that a normalization has seen."""
+    """The name of PyTorch's count of the batches that a normalization has seen."""
     return names["running_mean"].replace(".running_mean", _COUNTER)
 
 
@@ -194,7 +192,7 @@ def _check_counters(
     pairs: Sequence[tuple[Layer, Mapping[str, str]]],
     layout: Layout,
 ) -> None:
-    """PyTorch's numbers of batches, which play no part in the network, are known, and used up here."""
+    """Check PyTorch's counts of batches, which the network does not use, and consume them."""
     norms = [names for layer, names in pairs if layer.kind == NORM and layout.names.torch_words]
     known = set(map(_counter, norms))
     for name, array in counters.items():
@@ -211,7 +209,7 @@ def _check_counter(path: str, name: str, array: np.ndarray) -> None:
 
 
 def _checked(path: str, name: str, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The array as float32, if it has this shape and finite values."""
+    """The array as float32; ModelError unless it has this shape and finite values."""
     if array.shape != tuple(shape):
         raise _error(path, f"tensor {name}: expected shape {tuple(shape)}, found {shown(array.shape)}")
     if array.dtype.kind != "f":

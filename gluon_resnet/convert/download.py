@@ -1,4 +1,4 @@
-"""A file from the network under its name only when it is whole, of a length that it can have, and the right one."""
+"""Downloads a file, which gets its name only once it is complete, of a possible length, and the right one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gluon_resnet.errors import EnvironmentProblem, ModelError
 from gluon_resnet.files import own_file, sha256, temporary_name
 from gluon_resnet.terminal import printable
 
-_PATIENCE = 60.0  # seconds without an answer, or with less than _PROGRESS bytes
+_PATIENCE = 60.0  # seconds without an answer or with fewer than _PROGRESS bytes
 _PROGRESS = 1 << 14
 _BLOCK = 1 << 16
-_ATTEMPTS = 8  # as long as each brings something
+_ATTEMPTS = 8  # provided that each makes progress
 
 
 class _Cut(Exception):
-    """An answer that ended early, or none at all; its text says why."""
+    """An answer that ended early or never came; its text says why."""
 
 
 def download(
@@ -35,22 +35,22 @@ def download(
     patience: float = _PATIENCE,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> None:
-    """Bring the file at `url` to `path`, unless it is there by now; what is there is not looked at.
+    """Download `url` to `path`, unless that exists by now; an existing file is not checked.
 
-    A connection that ends early is taken up where it ended. Proxies and certificates are those of urllib: of the
-    environment. Of several processes one downloads, and the others wait for it.
+    A connection that ends early is resumed where it ended. Proxies and certificates are those of urllib, from the
+    environment. Among several processes one downloads, and the others wait for it.
 
     Args:
-        url: of HTTP or HTTPS.
-        path: its folder is made.
-        digest: hexadecimal digits that the file's SHA-256 begins with.
-        longest: how many bytes the file has at most.
-        patience: seconds without progress after which the connection is given up.
-        tell: gets a sentence before the download, or before it waits for another process.
+        url: an HTTP or HTTPS address.
+        path: the path of the file, whose folder is created.
+        digest: the hexadecimal digits that the file's SHA-256 begins with.
+        longest: the largest possible length of the file, in bytes.
+        patience: the number of seconds without progress after which the connection is given up.
+        tell: a function that gets a sentence before the download, or before a wait for another process.
 
     Raises:
-        EnvironmentProblem: the file cannot be had, or it is another one.
-        OSError: it cannot be written.
+        EnvironmentProblem: the file cannot be downloaded, or is not the right one.
+        OSError: the file cannot be written.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with _alone(path, tell):
@@ -69,13 +69,13 @@ def download(
 
 
 def require_right(path: str, digest: str, longest: int) -> str:
-    """The SHA-256 of the file at `path`; ModelError where it does not begin with `digest`, or is too long."""
+    """The SHA-256 of the file at `path`; ModelError if it does not begin with `digest`, or the file is too long."""
     length = os.path.getsize(path)
     found = sha256(path) if length <= longest else ""
     if not found or not found.startswith(digest):
         what = f"one with {found[: len(digest)]}" if found else f"one of {length} bytes"
         raise ModelError(
-            f"{path}: expected a file whose SHA-256 begins with {digest}, found {what}: remove it, and it is "
+            f"{path}: expected a file whose SHA-256 begins with {digest}, found {what}: remove it, so that it is "
             "downloaded again",
             path=path,
         )
@@ -84,18 +84,18 @@ def require_right(path: str, digest: str, longest: int) -> str:
 
 @contextlib.contextmanager
 def _alone(path: str, tell: Callable[[str], None]) -> Iterator[None]:
-    """Wait until no other process downloads this file, where the file system has locks."""
+    """Wait until no other process is downloading this file, if the file system has locks."""
     with open(f"{path}.lock", "ab", opener=own_file) as lock:
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                tell(f"waiting for another process, which downloads {path}")
+                tell(f"waiting for another process that is downloading {path}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # some network file systems have no locks: each process then brings a file of its own
+        except OSError:  # without locks, as on some network file systems, each process downloads its own file
             yield
         else:
-            yield  # and the lock ends with the file's descriptor, however this process does
+            yield  # the lock ends with the descriptor, however this process ends
 
 
 def _bring(url: str, stream: IO[bytes], longest: int, patience: float) -> None:
@@ -113,7 +113,7 @@ def _bring(url: str, stream: IO[bytes], longest: int, patience: float) -> None:
 
 
 def _blocks(url: str, stream: IO[bytes], longest: int, patience: float) -> Iterator[bytes]:
-    """The bytes that `stream` lacks; or all of them, before which it is emptied."""
+    """The bytes that `stream` lacks, or all bytes after emptying it."""
     start = stream.tell()
     with _open(url, start, patience) as answer:
         if start and (answer.status != 206 or not _begins_at(answer, start)):
@@ -146,7 +146,7 @@ def _open(url: str, start: int, patience: float) -> Any:
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        # An opener of its own reads the proxies that the environment has now.
+        # A new opener, which reads the proxies that the environment has now.
         opener = urllib.request.build_opener()
         return opener.open(urllib.request.Request(url, headers=headers), timeout=patience)
     except urllib.error.HTTPError as error:
@@ -166,10 +166,10 @@ def _read(answer: Any, patience: float) -> bytes:
 
 
 def _reason(error: Exception, patience: float) -> str:
-    """What went wrong, in words of this machine's libraries: an answer's own are not shown."""
+    """What went wrong, in the words of this machine's libraries: text from the answer is not shown."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.timeout):
-        return f"nothing came for {patience:g} s"
+        return f"nothing was received for {patience:g} s"
     text = (cause.strerror if isinstance(cause, OSError) else None) or (
         "the answer is not one of HTTP"
         if isinstance(cause, (http.client.HTTPException, ValueError))
@@ -179,7 +179,7 @@ def _reason(error: Exception, patience: float) -> str:
 
 
 def _length(answer: Any, start: int) -> Optional[int]:
-    """Of the whole file, as the answer says; None where it does not."""
+    """The length of the whole file according to the answer; None if it does not say."""
     text = answer.headers.get("Content-Length") or ""
     return start + int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 

@@ -1,4 +1,4 @@
-"""Whose weights a file has: told by the names of its tensors, all of them."""
+"""Identifies whose weights a file has by the names of all its tensors."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gluon_resnet.terminal import printable
 
 _TORCH_FILES = (*TORCH_ENDINGS, ".safetensors")
 _GLUON_FILES = (".params", ".safetensors")
-_SHOWN = 3  # names in an error
+_SHOWN = 3  # the number of names shown in an error
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The networks that a project has under one way of naming."""
+    """The networks of a project that share one naming scheme."""
 
     source: str
     title: str
     variant: str
-    imagenet: bool  # its nets are those of Table 1, else those of §4.2
+    imagenet: bool  # whether its nets are those of Table 1 rather than §4.2
     names: Names
-    endings: tuple[str, ...] = ()  # of files that are written so; (): none is
+    endings: tuple[str, ...] = ()  # of the files that it can be written to; () if none
     shortcuts: tuple[str, ...] = ("B",)
 
 
@@ -77,7 +77,7 @@ SOURCES = tuple(dict.fromkeys(layout.source for layout in LAYOUTS))
 class Match(NamedTuple):
     layout: Layout
     shortcut: str
-    layers: list[Layer]  # of our network
+    layers: list[Layer]  # those of our network
 
 
 def find(
@@ -87,15 +87,15 @@ def find(
     shortcut: Optional[str] = None,
     source: Optional[str] = None,
 ) -> Match:
-    """Whose weights of `network` have exactly the names `found`.
+    """The layout in which `network` has exactly the tensors named `found`.
 
     Args:
-        path: for the error.
-        shortcut: only networks with this option; None: any.
-        source: one of SOURCES; None: any.
+        path: the path of the file, for errors.
+        shortcut: the required shortcut option; None for any.
+        source: one of SOURCES; None for any.
 
     Raises:
-        UsageError: nobody has this network.
+        UsageError: no project has this network.
         ModelError: names are missing or left over.
     """
     candidates = _candidates(network, source)
@@ -103,7 +103,7 @@ def find(
     if not layouts:
         raise UsageError(f"no {network} of {_titles(candidates)} has shortcuts of option {shortcut}")
     distances = []
-    networks: dict[tuple[str, str], list[Layer]] = {}  # built once each
+    networks: dict[tuple[str, str], list[Layer]] = {}  # each built only once
     for layout in layouts:
         for option in layout.shortcuts if shortcut is None else (shortcut,):
             built = (option, layout.variant)
@@ -126,7 +126,7 @@ def find(
 
 
 def to_write(source: str, network: str, variant: str, shortcut: Optional[str], path: str) -> Match:
-    """How `source` names the tensors of our network; UsageError where it has none that computes the same."""
+    """How `source` names the tensors of our network; UsageError if it has none that computes the same."""
     layouts = [layout for layout in _candidates(network, source) if layout.endings]
     shortcut = describe(network, shortcut, variant).shortcut
     assert shortcut is not None  # it is a residual network
@@ -135,8 +135,10 @@ def to_write(source: str, network: str, variant: str, shortcut: Optional[str], p
         raise UsageError(f"{source} has no {network} with shortcuts of option {shortcut}")
     layouts = [layout for layout in layouts if same_function(layers, layout.variant, variant)]
     if not layouts:
-        raise UsageError(f"{source} has no {network} of variant {variant}: its nets compute another function")
-    # Where two variants are the same function, as with basic units, the name decides.
+        raise UsageError(
+            f"{source} has no {network} of variant {variant}: its nets compute a different function"
+        )
+    # If two variants are the same function, as with basic units, the name decides.
     layout = min(layouts, key=lambda layout: layout.variant != variant)
     if os.path.splitext(path)[1] not in layout.endings:
         raise UsageError(f"{path}: weights of {layout.title} are written as {' or '.join(layout.endings)}")
@@ -144,16 +146,16 @@ def to_write(source: str, network: str, variant: str, shortcut: Optional[str], p
 
 
 def same_function(layers: Sequence[Layer], variant: str, other: str) -> bool:
-    """Whether two variants of a network with these layers compute the same from the same weights."""
-    # The first two differ in where a bottleneck, of three convolutions, has its stride.
+    """Whether two variants of a network with these layers compute the same function from the same weights."""
+    # The first two differ in where a bottleneck, with its three convolutions, has its stride.
     basic = all(layer.place != "body.6" for layer in layers)
     return variant == other or (basic and {variant, other} == {"v1", "v1b"})
 
 
 def _candidates(network: str, source: Optional[str]) -> list[Layout]:
-    """The layouts that have this network; UsageError where there is none."""
+    """The layouts that have this network; UsageError if there are none."""
     if not re.fullmatch(r"resnet\d+", network):
-        raise UsageError(f"{network}: weights of others are known for residual networks alone")
+        raise UsageError(f"{network}: other projects' weights are known only for residual networks")
     imagenet = network in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
     layouts = [layout for layout in LAYOUTS if layout.imagenet == imagenet]
     layouts = [layout for layout in layouts if source in (None, layout.source)]
@@ -164,7 +166,7 @@ def _candidates(network: str, source: Optional[str]) -> list[Layout]:
 
 
 def _titles(layouts: Sequence[Layout]) -> str:
-    """Of those that are written: what is exported has the same nets."""
+    """The titles of the layouts that can be written: exported ones have the same nets."""
     return _list([layout.title for layout in layouts if layout.endings])
 
 

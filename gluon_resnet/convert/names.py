@@ -1,4 +1,4 @@
-"""What each project calls the tensors of a residual network: one table per way of naming, beside our names."""
+"""How each project names the tensors of a residual network: one table per naming scheme, beside our names."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ CONVOLUTION, NORM, DENSE = "convolution", "normalization", "dense"
 
 _NORM_PLACES = {"stem.1", "activation.0", "body.1", "body.4", "body.7", "shortcut.1", "tail"}
 _NORM_WORDS = ("gamma", "beta", "running_mean", "running_var")
-_TORCH_WORDS = {"gamma": "weight", "beta": "bias"}  # what PyTorch calls these of a normalization
+_TORCH_WORDS = {"gamma": "weight", "beta": "bias"}  # PyTorch's names for these parameters of a normalization
 
 
 class Layer(NamedTuple):
-    """A layer of ours that has parameters.
+    """A layer of our network that has parameters.
 
     Attributes:
         kind: CONVOLUTION, NORM or DENSE.
         place: 'stem.0', 'stem.1'; in a unit 'body.0', 'shortcut.1', 'activation.0', ...; 'tail', 'output'.
-        stage, unit: numbers from 0; 0 outside of units.
+        stage, unit: their numbers, from 0; 0 outside of units.
         tensors: our names of its parameters, by Gluon's words (weight, gamma, ...).
-        shapes: of these.
+        shapes: the shapes of these.
     """
 
     kind: str
@@ -34,12 +34,12 @@ class Layer(NamedTuple):
     shapes: dict[str, tuple[int, ...]]
 
 
-# GluonCV's v2 nets begin with a normalization of the image, which ours have in front of the network.
+# GluonCV's v2 nets begin with a normalization of the image, which ours have before the network.
 _INPUT = Layer(NORM, "input", 0, 0, {}, dict.fromkeys(_NORM_WORDS, (3,)))
 
 
 def our_layers(net: Any) -> list[Layer]:
-    """The layers of a network of get_model, in the order of the computation."""
+    """The layers of a network of get_model, in the order of computation."""
     parameters: dict[str, dict[str, Any]] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         path, _, word = name.rpartition(".")
@@ -60,9 +60,9 @@ def our_layers(net: Any) -> list[Layer]:
 
 @dataclass(frozen=True)
 class Names:
-    """A way of naming: a path for each place of a layer of ours.
+    """A naming scheme: a path for each place that a layer of ours can have.
 
-    In a path, {stage} and {unit} are numbers and # is how many layers with this path came before.
+    In a path, {stage} and {unit} are numbers, and # is the number of earlier layers with this path.
     """
 
     places: Mapping[str, str]
@@ -70,10 +70,10 @@ class Names:
     separator: str = "."
     first_stage: int = 1
     biased: bool = False  # the 1x1 convolutions in bodies have a bias
-    input_norm: Optional[str] = None  # path of a normalization of the image
+    input_norm: Optional[str] = None  # the path of a normalization of the image
 
     def tensors(self, layers: Sequence[Layer]) -> list[tuple[Layer, dict[str, str]]]:
-        """The layers, and by Gluon's words what their tensors are called here; biases that ours lack, too."""
+        """The layers, each with its tensors' names here by Gluon's words, including biases that ours lack."""
         counter: Counter[str] = Counter()
         return [
             (layer, self._tensors(layer, counter))
@@ -153,7 +153,7 @@ GLUONCV_CIFAR_V2 = replace(GLUONCV_V2, first_stage=2, places={**GLUONCV_V2.place
 
 
 def _exported(names: Names, stage: str = "stage{stage}_", down: str = "stage{stage}_") -> Names:
-    """As HybridBlock.export names the tensors of the same net, without the name of the net in front."""
+    """The tensors' names in the same net after HybridBlock.export, without the net's own name in front."""
     places = {}
     for place in names.places:
         scope = {"body": stage, "activation": stage, "shortcut": down}.get(place.split(".")[0], "")

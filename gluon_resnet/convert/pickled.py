@@ -1,7 +1,7 @@
-"""The value that a pickle describes, with nothing run: only operations that PyTorch writes, only names that are known.
+"""The value that a pickle describes, without running anything: only PyTorch's operations and known names are accepted.
 
 `pickle` itself is not used, for two reasons: it calls whatever a file names, and five bytes (LONG_BINPUT with a
-high index) make it ask for 64 GiB. The parts of a pickle are read by the standard library's `pickletools`.
+high index) make it allocate 64 GiB. The standard library's `pickletools` splits a pickle into operations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST = 500_000  # operations: each may take 64 bytes of memory. ResNet-152's
 
 
 class Inert:
-    """Stands for an object that plays no part in the weights: nothing is made, called or kept of it."""
+    """Stands for an object that plays no part in the weights: nothing is made from it, called on it or kept of it."""
 
     def __call__(self, *_: Any) -> Inert:
         return self
@@ -36,19 +36,19 @@ INERT = Inert()
 def evaluate(
     stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[[Any], Any] = lambda identity: identity
 ) -> Any:
-    """Read one pickle from `stream`, which is left behind its end.
+    """Read one pickle from `stream`, which is left at its end.
 
     Args:
-        stream: in memory, so that a length that it does not hold is not asked for.
-        known: what "module.name" stands for; a callable may be called with a tuple's elements. INERT takes
+        stream: a stream in memory, so that no more than its length is ever asked for.
+        known: what each "module.name" stands for; a callable may be called with a tuple's elements. INERT takes
             whatever the pickle puts into it, and stays INERT.
-        persistent: what a persistent id stands for.
+        persistent: a function that returns what a persistent id stands for.
 
     Returns:
-        None, bool, int, float, str, tuple, list, dict, or what `known` and `persistent` gave.
+        A value of None, bool, int, float, str, tuple, list or dict, or something that `known` or `persistent` gave.
 
-    Raises:
-        ValueError: it is damaged, or names anything else.
+        Raises:
+            ValueError: the pickle is damaged, or names anything else.
     """
     try:
         return _evaluate(stream, known, persistent)
@@ -115,16 +115,16 @@ def _evaluate(stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[
         elif name == "REDUCE":
             arguments, function = _expect(stack.pop(), tuple), stack.pop()
             if not callable(function):
-                raise ValueError("it calls what is no function")
+                raise ValueError("it calls something that is not a function")
             try:
                 stack.append(function(*arguments))
-            except TypeError:  # another number of them
-                raise ValueError("the pickle is damaged: a call has other arguments than it needs") from None
-        elif name == "NEWOBJ":  # an object of a class that is known to be beside weights
+            except TypeError:  # a wrong number of arguments
+                raise ValueError("the pickle is damaged: a call has the wrong arguments") from None
+        elif name == "NEWOBJ":  # an object of a class that is known to accompany weights
             arguments, made = stack.pop(), stack.pop()
             _expect(arguments, tuple)
             stack.append(_expect(made, Inert))
-        elif name == "BUILD":  # attributes: the _metadata of a state_dict
+        elif name == "BUILD":  # attributes, such as the _metadata of a state_dict
             stack.pop()
             _expect(stack[-1], (dict, Inert))
         elif name == "BINPERSID":
@@ -137,7 +137,7 @@ def _evaluate(stream: IO[bytes], known: Mapping[str, Any], persistent: Callable[
 
 
 def ordered_dict(items: Any = ()) -> dict[Any, Any]:
-    """What collections.OrderedDict(items) is here; Python 2 wrote the items as a list of lists of two."""
+    """The stand-in for collections.OrderedDict(items); Python 2 wrote the items as a list of lists of two."""
     pairs = [_expect(pair, (list, tuple)) for pair in _expect(items, (list, tuple))]
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError("the pickle is damaged")
@@ -145,7 +145,7 @@ def ordered_dict(items: Any = ()) -> dict[Any, Any]:
 
 
 def default_dict(*arguments: Any) -> dict[Any, Any]:
-    """What collections.defaultdict(factory, ...) is here; a pickle adds the items later."""
+    """The stand-in for collections.defaultdict(factory, ...); a pickle adds the items later."""
     if len(arguments) > 1:
         raise ValueError("the pickle is damaged: a defaultdict has its items in the wrong place")
     return {}
@@ -160,12 +160,12 @@ def _lookup(known: Mapping[str, Any], module: str, attribute: str) -> Any:
 
 def _expect(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"the pickle is damaged: {type(value).__name__} where it cannot be")
+        raise ValueError(f"the pickle is damaged: unexpected {type(value).__name__}")
     return value
 
 
 def _pairs(keys: list[Any], values: list[Any]) -> dict[Any, Any]:
-    # Other keys are refused, as the hash of a tuple of tuples of tuples can take for ever.
+    # Other keys are refused: hashing a tuple of tuples of tuples can take for ever.
     if len(keys) != len(values) or not all(isinstance(key, (str, int)) for key in keys):
-        raise ValueError("the pickle is damaged: a dict needs names or numbers for keys")
+        raise ValueError("the pickle is damaged: the keys of a dict must be strings or numbers")
     return dict(zip(keys, values))

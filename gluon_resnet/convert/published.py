@@ -1,4 +1,4 @@
-"""Weights that torchvision publishes, by the name of the network: downloaded once, checked, and read as ours."""
+"""Weights published by torchvision, by the name of the network: downloaded once, checked, and read as ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.models.registry import choose_variant, describe
 from gluon_resnet.provenance import Source
 
-IMAGENET = "imagenet"  # what they were trained on, and their name in --pretrained
+IMAGENET = "imagenet"  # the data that they were trained on, and their name in --pretrained
 
 # What torchvision and GluonCV trained with: 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels from 0 to 1.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -23,10 +23,10 @@ _HOME = "GLUON_RESNET_HOME"
 
 
 class Published(NamedTuple):
-    """A file of torchvision's weights IMAGENET1K_V1 (torchvision/models/resnet.py)."""
+    """A file with torchvision's weights IMAGENET1K_V1 (torchvision/models/resnet.py)."""
 
-    file: str  # with the first digits of its SHA-256 before the ending
-    mebibytes: float  # its length, as torchvision prints it, to three places
+    file: str  # its name, which ends with the first digits of its SHA-256
+    mebibytes: float  # its length as torchvision prints it, to three places
 
     @property
     def digest(self) -> str:
@@ -34,7 +34,7 @@ class Published(NamedTuple):
 
     @property
     def longest(self) -> int:
-        """How many bytes it has at most."""
+        """The largest number of bytes that it can have."""
         return int((self.mebibytes + 0.001) * 2**20)
 
 
@@ -48,7 +48,7 @@ PUBLISHED = {
 
 
 def home() -> str:
-    """The folder of downloaded files: GLUON_RESNET_HOME, or gluon_resnet in the user's cache."""
+    """The folder for downloaded files: GLUON_RESNET_HOME, or gluon_resnet in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.environ.get(_HOME) or os.path.join(cache, "gluon_resnet")
 
@@ -56,44 +56,44 @@ def home() -> str:
 def require_published(
     network: Optional[str], variant: Optional[str] = None, shortcut: Optional[str] = None
 ) -> tuple[str, str]:
-    """The network and variant of the weights for these options; UsageError where there are none.
+    """The network and variant of the published weights for these options; UsageError if there are none.
 
     Args:
-        network: as for get_model, or with the variant behind it.
-        variant: None: theirs.
-        shortcut: None: theirs.
+        network: the name as for get_model, or with its variant at the end.
+        variant: the variant; by default that of the weights.
+        shortcut: the shortcut option; by default that of the weights.
     """
     if network is None:
         raise UsageError(
-            f"weights of ImageNet are for a network: give --network, one of {', '.join(PUBLISHED)}"
+            f"ImageNet weights belong to a network: give --network, one of {', '.join(PUBLISHED)}"
         )
     network, variant = choose_variant(network, variant)
     own = describe(network, shortcut, variant or "v1").shortcut
     if network not in PUBLISHED:
         raise UsageError(
-            f"no weights of ImageNet are published for {network}: choose one of {', '.join(PUBLISHED)}"
+            f"no ImageNet weights are published for {network}: choose one of {', '.join(PUBLISHED)}"
         )
-    basic = network in ("resnet18", "resnet34")  # v1 and v1b differ in bottlenecks alone
+    basic = network in ("resnet18", "resnet34")  # v1 and v1b differ only in bottlenecks
     known = ("v1", "v1b") if basic else ("v1b",)
     if variant not in (None, *known) or own != "B":
         wanted = f"variant {variant}" if variant not in (None, *known) else f"shortcuts of option {own}"
         raise UsageError(
             f"the published weights of {network} are for variant {known[-1]} with shortcuts of option B, "
-            f"and {wanted} would be another network: leave it out"
+            f"and {wanted} would be another network: omit it"
         )
     return network, variant or known[0]
 
 
 def published_file(network: str, tell: Callable[[str], None] = lambda sentence: None) -> tuple[str, str]:
-    """The path of the published weights, downloaded if they are not there, and their SHA-256.
+    """The path of the published weights, which are downloaded if needed, and their SHA-256.
 
     Args:
         network: one of PUBLISHED.
-        tell: gets a sentence before a download.
+        tell: a function that gets a sentence before a download.
 
     Raises:
-        EnvironmentProblem: they cannot be downloaded.
-        ModelError: the file that is there is another one.
+        EnvironmentProblem: the weights cannot be downloaded.
+        ModelError: the existing file is not the right one.
         OSError: the folder cannot be read or written.
     """
     file = PUBLISHED[network]
@@ -103,7 +103,7 @@ def published_file(network: str, tell: Callable[[str], None] = lambda sentence: 
             download(_ADDRESS + file.file, path, file.digest, file.longest, tell=tell)
         except EnvironmentProblem as error:
             raise EnvironmentProblem(
-                f"{error}; a file brought by hand as {path} serves as well ({_HOME} names the folder)"
+                f"{error}; you can also copy the file to {path} by hand ({_HOME} sets the folder)"
             ) from None
     return path, require_right(path, file.digest, file.longest)
 
@@ -114,7 +114,7 @@ def published_card(network: str, variant: str, path: str, digest: str, command: 
     Args:
         network, variant: see require_published.
         path, digest: see published_file.
-        command: that reads them.
+        command: the command that reads them.
     """
     return ModelCard(
         network=network,
@@ -130,9 +130,9 @@ def published_card(network: str, variant: str, path: str, digest: str, command: 
 
 
 def published_network(card: ModelCard) -> Any:
-    """The network of a `published_card`, on the CPU, with its weights, and its normalization in front.
+    """The network of a `published_card` on the CPU, with its weights, and its normalization in front.
 
-    ModelError where the file has not exactly the tensors of the network; OSError where it cannot be read.
+    ModelError if the file does not have exactly the tensors of the network; OSError if it cannot be read.
     """
     assert card.source is not None
     weights = import_weights(card.source.file, card.network, card.variant, source="torchvision")

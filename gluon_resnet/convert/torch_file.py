@@ -1,12 +1,12 @@
 """PyTorch's .pth, .pt and .th files of weights, read without PyTorch and without running anything from them.
 
-    since PyTorch 1.6: a zip archive, not compressed unless somebody packed it again: NAME/data.pkl,
+    since PyTorch 1.6: a zip archive, uncompressed unless someone repacked it: NAME/data.pkl,
         NAME/data/KEY (a storage's values), NAME/byteorder (since 2.0)
-    before: pickles one after the other: magic number, version 1001, properties of the machine, the value, the
+    before: a series of pickles: magic number, version 1001, properties of the machine, the value, the
         list of storage keys; then for each of these keys an int64 number of values, and the values
 
-In both, the pickle has a tensor as torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...), and its
-storage as the persistent id ('storage', type, key, device, number of values).
+In both, the pickle describes a tensor as torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...), and
+its storage as the persistent id ('storage', type, key, device, number of values).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Path = Union[str, "os.PathLike[str]"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
-_DIMENSIONS = 32  # what NumPy 1 has
-# How many times larger than the file its members may be together: deflated weights are a tenth larger.
+_DIMENSIONS = 32  # the limit of NumPy 1
+# How many times larger than the file its members may be in all: those of deflated weights are a tenth larger.
 _COMPRESSIONS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 16}
 
 
 class _Type(NamedTuple):
-    """A storage class of PyTorch; `dtype` is how its values stand in the file."""
+    """A storage class of PyTorch; `dtype` is the type of its values in the file."""
 
     name: str
     dtype: str
@@ -47,11 +47,11 @@ class _Type(NamedTuple):
 class _Storage(NamedTuple):
     key: str
     type: _Type
-    length: int  # in values
+    length: int  # the number of values
 
 
 class _Tensor(NamedTuple):
-    """A view of a storage; offset and strides in values."""
+    """A view of a storage; offset and strides are counted in values."""
 
     storage: _Storage
     offset: int
@@ -76,19 +76,19 @@ _TYPES = {
 def read_torch(
     path: Path, entry: Optional[str] = None, tell: Callable[[str], None] = lambda sentence: None
 ) -> dict[str, np.ndarray]:
-    """The tensors of a file that `torch.save(state_dict, path)` wrote, or a training script's dict around one.
+    """The tensors of a file written by `torch.save(state_dict, path)`, or of a training script's dict around one.
 
     Args:
-        path: the file.
-        entry: where in that dict the weights are; None: see torch_state.choose.
-        tell: gets a sentence where a choice between several was made.
+        path: the path of the file.
+        entry: the key of the weights in that dict; by default see torch_state.choose.
+        tell: a function that gets a sentence if there was a choice between several entries.
 
     Returns:
-        Read-only arrays, equal bit by bit, bfloat16 as float32. Tensors that share a storage share memory here.
+        Read-only arrays, bitwise equal except that bfloat16 becomes float32. Tensors that share a storage share memory.
 
     Raises:
         UsageError: there is no such entry.
-        ModelError: the file is damaged, or holds anything else than tensors, or needs code of its own to be read.
+        ModelError: the file is damaged, or contains anything but tensors, or would need to run code to be read.
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
@@ -109,7 +109,7 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
         raise ValueError("a tensor is not described as PyTorch does")
     numbers = (offset, *shape, *strides)
     if not all(isinstance(number, int) and 0 <= number < 2**63 for number in numbers):
-        # A few hundred bytes can describe a tuple of tuples that takes terabytes to print.
+        # A few hundred bytes can describe nested tuples that take terabytes to print.
         raise ValueError(
             f"impossible tensor: offset {shown(offset)}, shape {shown(shape)}, strides {shown(strides)}"
         )
@@ -121,7 +121,7 @@ def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
 
 
 def _storage(identity: Any) -> _Storage:
-    """What a persistent id stands for; a sixth element was a view of a storage, before PyTorch 0.4."""
+    """The storage that a persistent id stands for; before PyTorch 0.4 a sixth element was a view of a storage."""
     kind, *fields = identity if isinstance(identity, tuple) and len(identity) in (5, 6) else (None,)
     if kind != "storage" or fields[4:] not in ([], [None]):
         raise ValueError("a storage is not described as PyTorch does")
@@ -132,7 +132,7 @@ def _storage(identity: Any) -> _Storage:
     return _Storage(key, storage_type, length)
 
 
-# What training scripts save beside the weights: options, schedules, measured numbers. Nobody needs them here.
+# What training scripts save beside the weights: options, schedules, measurements. None of it is needed here.
 _BESIDE = (
     "argparse.Namespace",
     "collections.Counter",
@@ -173,7 +173,7 @@ class _Pickle:
     def _remember(self, identity: Any) -> _Storage:
         storage = _storage(identity)
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"storage {storage.key[:MOST_OF_A_NAME]} is described twice, and not alike")
+            raise ValueError(f"storage {storage.key[:MOST_OF_A_NAME]} is described twice, in different ways")
         return storage
 
 
@@ -195,7 +195,7 @@ def _from_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
 
 def _from_archive(archive: zipfile.ZipFile, left: float) -> tuple[Any, dict[str, np.ndarray]]:
     def member(name: str) -> bytes:
-        """Its bytes; all together have to be in proportion to the file, so that none is there twice or a bomb."""
+        """The member's bytes; the total must be in proportion to the file, so that there are no duplicates or bombs."""
         nonlocal left
         try:
             information = archive.getinfo(name)
@@ -203,7 +203,7 @@ def _from_archive(archive: zipfile.ZipFile, left: float) -> tuple[Any, dict[str,
             raise ValueError(f"the archive has no {name[:MOST_OF_A_NAME]}") from None
         if information.compress_type not in _COMPRESSIONS:
             raise ValueError(
-                f"{name[:MOST_OF_A_NAME]} in the archive is compressed in another way than deflate: save the file again"
+                f"{name[:MOST_OF_A_NAME]} in the archive is not compressed with deflate: save the file again"
             )
         factor = _COMPRESSIONS[information.compress_type]
         left -= information.file_size / factor
@@ -211,7 +211,7 @@ def _from_archive(archive: zipfile.ZipFile, left: float) -> tuple[Any, dict[str,
             times = f"more than {factor} times " if factor > 1 else ""
             raise ValueError(f"{name[:MOST_OF_A_NAME]} in the archive is {times}larger than the file")
         with archive.open(information) as stream:
-            # Without a number the library unpacks more than the archive says that there is.
+            # Without a number the library unpacks more than the archive declares.
             return stream.read(information.file_size + 1)
 
     pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
@@ -219,7 +219,7 @@ def _from_archive(archive: zipfile.ZipFile, left: float) -> tuple[Any, dict[str,
         raise ValueError("the archive is not one that PyTorch writes: it has no data.pkl")
     root = pickles[0].split("/")[0]
     if f"{root}/byteorder" in archive.namelist() and member(f"{root}/byteorder") != b"little":
-        raise ValueError("the file is from a big-endian machine: save it again on another one")
+        raise ValueError("the file is from a big-endian machine: save it again on a little-endian one")
     pickle = _Pickle(io.BytesIO(member(pickles[0])))
     return pickle.value, {
         key: _values(storage, member(f"{root}/data/{key}")) for key, storage in pickle.storages.items()
@@ -232,7 +232,7 @@ def _from_pickles(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         raise ValueError("this is not a file of torch.save")
     machine = evaluate(stream, _KNOWN)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise ValueError("the file is from a big-endian machine: save it again on another one")
+        raise ValueError("the file is from a big-endian machine: save it again on a little-endian one")
     pickle = _Pickle(stream)
     keys = evaluate(stream, _KNOWN)
     if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
@@ -267,16 +267,16 @@ def _values(storage: _Storage, data: bytes) -> np.ndarray:
 def _array(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
     values, size = storages[tensor.storage.key], math.prod(tensor.shape)
     last = tensor.offset + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.strides))
-    # More values than the storage has: the same ones shown again and again, which would need memory later.
+    # It has more values than its storage, by showing the same ones repeatedly, which would need memory later.
     if size > len(values) or (size and last >= len(values)) or max(tensor.shape, default=0) >= 2**31:
         raise ValueError(
             f"tensor {name[:MOST_OF_A_NAME]} of shape {shown(tensor.shape)}, strides {shown(tensor.strides)} and "
             f"offset {tensor.offset} "
-            f"does not fit into its storage of {len(values)} values"
+            f"does not fit in its storage of {len(values)} values"
         )
     if not size:
         return np.empty(tensor.shape, values.dtype)
-    # The stride of a dimension of 1 is never taken, and may be anything.
+    # The stride of a dimension of 1 is never used, and may be anything.
     strides = [
         stride * values.itemsize if length > 1 else 0 for length, stride in zip(tensor.shape, tensor.strides)
     ]

@@ -1,4 +1,4 @@
-"""Where the weights are in what a training script saved: one entry of a dict, beside the optimizer and others."""
+"""Finds the weights in what a training script saved: one entry of a dict, beside the optimizer and others."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _RAW = (
     "module",
 )
 _AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema")
-_WRAPPERS = (*_RAW, *_AVERAGED)  # in the order in which they are taken
+_WRAPPERS = (*_RAW, *_AVERAGED)  # in order of preference
 
 
 def choose(
     path: str, value: Any, tensor: type, entry: Optional[str], tell: Callable[[str], None]
 ) -> Mapping[str, Any]:
-    """The dict of tensors that `value` is, or has as an entry.
+    """The dict of tensors that `value` is or contains as an entry.
 
-    Without `entry` it is the only one; of several the one that training changed, not its moving average.
+    By default that is the only one, or among several the one that training changed rather than its moving average.
 
     Args:
-        path: the file, for what is told.
-        value: what a file of PyTorch holds.
+        path: the path of the file, for messages.
+        value: the content of a PyTorch file.
         tensor: the class of its tensors.
-        entry: the key of the dict, or keys with dots between them; None: see above.
-        tell: gets a sentence where there are several.
+        entry: the key of the dict, or several joined by dots; None for the default.
+        tell: a function that gets a sentence if there are several.
 
     Raises:
         UsageError: there is no such entry.
-        ValueError: there is no dict of tensors, or several that nobody knows.
+        ValueError: there is no dict of tensors, or there are several and none is known.
     """
     if entry is None and _is_state(value, tensor):
         state: Mapping[str, Any] = value
@@ -49,9 +49,7 @@ def choose(
     names = ", ".join(shown(name) for name in list(entries)[:9]) or "none"
     if entry is not None:
         if entry not in entries:
-            raise UsageError(
-                f"{path} has no weights as {shown(entry)} (--weights): those that it has are {names}"
-            )
+            raise UsageError(f"{path} has no weights called {shown(entry)} (--weights); it has {names}")
         return entries[entry]
     known = [name for name in entries if name.split(".")[0] in _WRAPPERS]
     if not entries or (len(entries) > 1 and not known):
@@ -61,13 +59,13 @@ def choose(
     if others:
         ways = " or ".join(f"--weights {name[:MOST_OF_A_NAME]}" for name in others[:9])
         what = "the moving average" if all(map(_averaged, others)) else "the others"
-        tell(f"{path}: the weights of {shown(chosen)} are taken; {ways} takes {what}")
+        tell(f"{path}: the weights of {shown(chosen)} are used; {ways} would use {what}")
     return entries[chosen]
 
 
 def _entries(value: Any, tensor: type, depth: int = 2) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The dicts of tensors in a dict, and in those of its entries that have a wrapper's name."""
-    states: dict[int, bool] = {}  # of what was looked at: a pickle can name one dict a hundred thousand times
+    states: dict[int, bool] = {}  # those seen so far: a pickle can name one dict a hundred thousand times
     for key, inner in value.items() if isinstance(value, dict) else ():
         if id(inner) not in states:
             states[id(inner)] = _is_state(inner, tensor)
@@ -94,7 +92,7 @@ def _averaged(entry: str) -> bool:
 
 
 def _refuse(value: Any, tensor: type, names: Optional[str]) -> NoReturn:
-    """Say what is there in the place of a dict of tensors."""
+    """Say what was found in place of a dict of tensors."""
     if names is not None:
         raise ValueError(f"expected one dict of tensors, found {names}: choose with --weights")
     for key in _WRAPPERS:

@@ -1,4 +1,4 @@
-"""Files of named arrays, as PyTorch, safetensors and MXNet write them."""
+"""Files of named arrays, as written by PyTorch, safetensors and MXNet."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _SAFETENSORS = {
 def read_weights(
     path: Path, entry: Optional[str] = None, tell: Callable[[str], None] = lambda sentence: None
 ) -> dict[str, np.ndarray]:
-    """The arrays of a .pth, .pt, .th, .safetensors or .params file, told apart by their first bytes.
+    """The arrays of a .pth, .pt, .th, .safetensors or .params file; the kind is told from its first bytes.
 
     Args:
-        path: the file.
-        entry, tell: as for read_torch, whose files alone have entries.
+        path: the path of the file.
+        entry, tell: as for read_torch; only its files have entries.
 
     Returns:
-        Read-only arrays, equal bit by bit, but bfloat16 as float32; MXNet's prefixes 'arg:' and 'aux:' are left out.
+        Read-only arrays, bitwise equal except that bfloat16 becomes float32, named without 'arg:' and 'aux:'.
 
     Raises:
         UsageError: the file has no such entry.
-        ModelError: the file is damaged, of another kind, or holds anything else than named arrays.
+        ModelError: the file is damaged, of another kind, or contains anything but named arrays.
         EnvironmentProblem: the library that reads it is missing.
         OSError: the file cannot be read.
     """
@@ -56,22 +56,22 @@ def read_weights(
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return read_torch(path, entry, tell)
     if entry is not None:
-        raise UsageError(f"{path} is no file of PyTorch, and has no entries: leave --weights {entry} out")
+        raise UsageError(f"{path} is not a PyTorch file and has no entries: omit --weights {entry}")
     if start[:8] == (0x112).to_bytes(8, "little"):
         return _without_kinds(path, read_arrays(path))
     if start[8:9] == b"{":
         return _read_safetensors(path)
     raise _error(
-        path, "expected a file of weights by PyTorch, safetensors or MXNet, found another kind of file"
+        path, "expected a file of weights from PyTorch, safetensors or MXNet, found another kind of file"
     )
 
 
 def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays`, whole, in the format that the ending of `path` names.
+    """Write `arrays` in the format given by the ending of `path`.
 
     Raises:
         UsageError: there is no such ending.
-        EnvironmentProblem: the library that writes it is missing.
+        EnvironmentProblem: the library that writes the format is missing.
         OSError: the file cannot be written.
     """
     ending = os.path.splitext(path)[1]
@@ -89,7 +89,7 @@ def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             torch: Any = importlib.import_module("torch")
         except ImportError:
             raise EnvironmentProblem(
-                f"writing {ending} needs PyTorch: install it, or name a .safetensors"
+                f"writing {ending} needs PyTorch: install it, or name a .safetensors file"
             ) from None
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         with whole_file(path, "wb") as stream:
@@ -107,15 +107,17 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     except (library.SafetensorError, ValueError) as error:
         raise _error(path, f"this is not a whole safetensors file: {error}") from None
     arrays = {}
-    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # the library's order is by chance
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # the library's order is random
         if tensor["dtype"] not in _SAFETENSORS:
-            raise _error(path, f"tensor {name[:80]} has the data type {tensor['dtype']}, which is not read")
+            raise _error(
+                path, f"tensor {name[:80]} has the data type {tensor['dtype']}, which is not supported"
+            )
         values = np.frombuffer(bytes(tensor["data"]), _SAFETENSORS[tensor["dtype"]])
         if tensor["dtype"] == "BF16":
             values = (values.astype("<u4") << 16).view("<f4")
         try:
             arrays[name] = values.reshape(tensor["shape"])
-        except ValueError:  # no values, and a shape that has a 0 and is larger than any array's
+        except ValueError:  # a shape with a 0 in it, larger than any array can have
             raise _error(path, f"tensor {name[:80]}: impossible shape {shown(tensor['shape'])}") from None
         arrays[name].flags.writeable = False
     return arrays
@@ -126,7 +128,7 @@ def _safetensors() -> Any:
         import safetensors
     except ImportError:
         raise EnvironmentProblem(
-            "a .safetensors file needs safetensors: pip install 'gluon-resnet[convert]'"
+            ".safetensors files need safetensors: pip install 'gluon-resnet[convert]'"
         ) from None
     return safetensors
 
@@ -136,7 +138,7 @@ def _without_kinds(path: str, arrays: dict[str, np.ndarray]) -> dict[str, np.nda
         name.split(":", 1)[1] if name[:4] in ("arg:", "aux:") else name: a for name, a in arrays.items()
     }
     if len(result) != len(arrays):
-        raise _error(path, "a name is there twice, once with 'arg:' or 'aux:' in front")
+        raise _error(path, "a name occurs twice, once with 'arg:' or 'aux:' in front")
     return result
 
 

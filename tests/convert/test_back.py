@@ -114,7 +114,7 @@ def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, optio
             {},
             "torchvision",
             "x.pth",
-            "torchvision has no resnet50 of variant v1: its nets compute another",
+            "torchvision has no resnet50 of variant v1: its nets compute a different",
         ),
         ("resnet18", {"shortcut": "C"}, "torchvision", "x.pth", "has no resnet18 with shortcuts of option C"),
         ("resnet18", {"shortcut": "A"}, "gluoncv", "x.params", "has no resnet18 with shortcuts of option A"),
@@ -123,7 +123,7 @@ def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, optio
             {"per_pixel_mean": True},
             "gluoncv",
             "x.params",
-            "has a mean image inside, and files of gluoncv",
+            "contains a mean image, which files of gluoncv",
         ),
         ("resnet18", {}, "akamaster", "x.pth", "akamaster has no resnet18: its nets are for CIFAR"),
         (
@@ -153,7 +153,7 @@ def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, optio
             {},
             "torchvision",
             "x.pth",
-            "plain18: weights of others are known for residual networks alone",
+            "plain18: other projects' weights are known only for residual networks",
         ),
         (
             "resnet18",

@@ -172,7 +172,7 @@ def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: path
         (["--network", "resnet21", *STATISTICS], "there is no network 'resnet21'"),
         (
             ["--network", "plain20", *STATISTICS],
-            "plain20: weights of others are known for residual networks alone",
+            "plain20: other projects' weights are known only for residual networks",
         ),
         (
             ["--network", "resnet20", "--from", "torchvision", *STATISTICS],

@@ -121,7 +121,7 @@ def test_another_file_is_refused(server: FileServer, tmp_path: pathlib.Path) -> 
 
 def test_a_server_that_is_silent_or_too_slow_is_given_up(server: FileServer, tmp_path: pathlib.Path) -> None:
     server.answer = lambda handler, outer: outer.gate.wait(600)
-    assert "nothing came for 0.2 s" in refusal(server, tmp_path, patience=0.2)
+    assert "nothing was received for 0.2 s" in refusal(server, tmp_path, patience=0.2)
 
     def drip(handler: Handler, outer: FileServer) -> None:
         handler.send_response(200)
@@ -191,7 +191,7 @@ def test_two_processes_download_once(server: FileServer, tmp_path: pathlib.Path)
         process.start()
     sentences = sorted(told.get(timeout=600) for _ in processes)
     assert sentences[0] == f"downloading {server.address}file.pth to {path}"
-    assert sentences[1:] == [f"waiting for another process, which downloads {path}"] * 2
+    assert sentences[1:] == [f"waiting for another process that is downloading {path}"] * 2
     server.gate.set()
     for process in processes:
         process.join(600)

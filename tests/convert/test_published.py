@@ -130,7 +130,7 @@ def test_offline_the_address_and_the_place_are_told(server: FileServer, tmp_path
     path = tmp_path / "home" / name
     assert str(caught.value) == (
         f"{server.address}{name} cannot be downloaded: the server answered 503 Service Unavailable; "
-        f"a file brought by hand as {path} serves as well (GLUON_RESNET_HOME names the folder)"
+        f"you can also copy the file to {path} by hand (GLUON_RESNET_HOME sets the folder)"
     )
     path.write_bytes(server.data)
     assert published_file("resnet18") == (str(path), hashlib.sha256(server.data).hexdigest())
@@ -140,10 +140,10 @@ def test_offline_the_address_and_the_place_are_told(server: FileServer, tmp_path
     ("options", "message"),
     [
         ("", "give --network, one of resnet18, resnet34"),
-        ("--network resnet20", "no weights of ImageNet are published for resnet20: choose one of resnet18"),
+        ("--network resnet20", "no ImageNet weights are published for resnet20: choose one of resnet18"),
         ("--network vgg16", "published for vgg16"),
         ("--network resnet50_v1", "resnet50 are for variant v1b .* and variant v1 would be another"),
-        ("--network resnet50 --variant v2", "and variant v2 would be another network: leave it out"),
+        ("--network resnet50 --variant v2", "and variant v2 would be another network: omit it"),
         ("--network resnet18 --shortcut A", "and shortcuts of option A would be another network"),
         ("--network ResNet50", "did you mean resnet50"),
     ],
