@@ -16,7 +16,7 @@ NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
 SANITIZE_SECONDS ?= 30
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup system predict demo test test-costly costly test-all sanitize fuzz lint format wheel sdist clean
+.PHONY: help setup system predict demo test test-costly costly test-all sanitize fuzz lint format docs wheel sdist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,12 @@ format: setup  ## put Python and C++ into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CSRC) $(NATIVE_TESTS)
+
+# Material's own announcements are no part of a build's output.
+docs: setup  ## the site, with the Python API, in build/site; a link that leads nowhere fails
+	@$(BIN)/python -c 'import mkdocs, material, mkdocstrings' 2>/dev/null \
+	    || $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 wheel:  ## a wheel that carries its libraries, in dist/, for PYTHON, which may be one that MXNet has no build for
 	@scripts/system_packages.sh $(PYTHON) wheel
