@@ -31,7 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.remove(file)
             if file.src_uri.endswith(".ipynb"):
                 text = notebook(pathlib.Path(file.abs_src_path))
-                files.append(File.generated(config, f"docs/{file.src_uri[:-6]}.md", content=text))
+                files.append(
+                    File.generated(config, f"docs/{file.src_uri.removesuffix('.ipynb')}.md", content=text)
+                )
             else:
                 files.append(File.generated(config, f"docs/{file.src_uri}", abs_src_path=file.abs_src_path))
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("results/**/*.md")]
@@ -50,14 +52,20 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: object) ->
     folder = posixpath.dirname(page.file.src_uri)
 
     def pointed(match: re.Match) -> str:
-        target = posixpath.normpath(posixpath.join(folder, match[2]))
-        shown = next((end for end in (".md", "/README.md") if f"{target}{end}" in files.src_uris), "")
-        return (
-            match[0] if target in files.src_uris else f"{match[1]}{match[2]}{shown}{match[3] or ''}{match[4]}"
-        )
+        start, target, anchor, end = match.groups(default="")
+        path = posixpath.normpath(posixpath.join(folder, target))
+        if path not in files.src_uris:
+            shown = (name for name in pages_of(path) if name in files.src_uris)
+            target = posixpath.relpath(next(shown, path), folder or ".")
+        return f"{start}{target}{anchor}{end}"
 
     parts = FENCED.split(markdown)
     return "".join(part if part.startswith("```") else LINK.sub(pointed, part) for part in parts)
+
+
+def pages_of(path: str) -> list[str]:
+    """Where the site may show a path of the repository that it has not itself: a source, a folder, a notebook."""
+    return [f"{path}.md", f"{path}/README.md", f"{path.removesuffix('.ipynb')}.md"]
 
 
 def add(target: str, files: Files, config: MkDocsConfig) -> None:
@@ -68,7 +76,7 @@ def add(target: str, files: Files, config: MkDocsConfig) -> None:
             files.append(hidden(config, f"{target}/README.md", content=listing(path)))
     elif path.suffix in LANGUAGES or path.name in PLAIN:
         files.append(hidden(config, f"{target}.md", content=shown(path)))
-    elif path.is_file() and target not in files.src_uris:
+    elif path.is_file() and path.suffix != ".ipynb" and target not in files.src_uris:
         files.append(File.generated(config, target, abs_src_path=str(path)))
 
 
