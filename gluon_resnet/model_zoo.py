@@ -25,11 +25,9 @@ def get_model(
     `gluon_resnet.convert.IMAGENET_MEAN` and IMAGENET_STD normalize its input.
 
     Args:
-        name: the network's name, as in `gluon_resnet.models.get_model`.
-        classes: the number of outputs; 1000 with `pretrained`.
-        shortcut: the shortcut option, as there.
-        variant: the variant, as there; with `pretrained` None is that of the weights.
-        zero_gamma: the switch for zero gammas, as there.
+        name, shortcut, zero_gamma: as in `gluon_resnet.models.get_model`.
+        classes: number of outputs; 1000 with `pretrained`.
+        variant: as there; with `pretrained` None is that of the weights.
         pretrained: with weights.
 
     Raises:
