@@ -39,7 +39,7 @@ def _set_environment() -> None:
     for name in ("OMP_NUM_THREADS", "MXNET_CPU_WORKER_NTHREADS"):
         threads = os.environ.get(name, "1")
         if not re.fullmatch("[1-9][0-9]{0,3}", threads):
-            raise UsageError(f"{name} has to be a number of threads, not {threads!r}")
+            raise UsageError(f"{name} must be a number of threads, not {threads!r}")
     if "OMP_WAIT_POLICY" not in os.environ:
         # How long a thread spins before it sleeps. A ResNet-20 step (batch 128, 2 cores) alone and beside a
         # busy process: default 0.18 and 1 to 9 s, OMP_WAIT_POLICY=passive 0.9 and 1.4 to 3, this 0.2 and 0.8.

@@ -31,7 +31,7 @@ ErrorReport current_error() {
     return {error.kind, error.what(), error.path, error.offset, error.key, error.system_code};
   } catch (const std::bad_alloc&) {
     return {ErrorKind::kSystem, "out of memory", "", -1, -1, ENOMEM};
-  } catch (const std::system_error& error) {  // of std::thread, the only one that throws it here
+  } catch (const std::system_error& error) {  // from std::thread, which alone throws it here
     return {
         ErrorKind::kSystem,  concat("cannot start a thread: ", error.code().message()), "", -1, -1,
         error.code().value()};

@@ -1,6 +1,6 @@
-// Exceptions that explain themselves: which file, which offset, what was expected and found.
+// Exceptions that explain themselves: the file, the offset, what was expected and what was found.
 //
-// Everything in csrc/ throws these, or std::bad_alloc; nothing exits or prints.
+// All code in csrc/ throws these or std::bad_alloc, and never exits or prints.
 #ifndef GLUON_RESNET_ERROR_H_
 #define GLUON_RESNET_ERROR_H_
 
@@ -14,8 +14,8 @@ namespace gluon_resnet {
 
 enum class ErrorKind { kUsage, kRecord, kImage, kModel, kSystem };
 
-// `text` with "\u0000" in the place of each NUL, at which what() would end: a name in a file may
-// have one.
+// `text` with each NUL replaced by "\u0000", because what() would end at it: a name from a file
+// may contain one.
 std::string without_nul(const std::string& text);
 
 class Error : public std::runtime_error {
@@ -26,17 +26,17 @@ class Error : public std::runtime_error {
         path(std::move(path)),
         offset(offset) {}
 
-  // what() without "PATH: " in front, for where the path is said already.
+  // what() without the leading "PATH: ", for messages that already name the path.
   std::string reason() const;
 
   ErrorKind kind;
-  std::string path;     // empty: bytes in memory
-  int64_t offset;       // in bytes; -1: has no meaning here
-  int64_t key = -1;     // of the record; -1: not known
+  std::string path;     // empty for bytes in memory
+  int64_t offset;       // in bytes; -1 where it has no meaning
+  int64_t key = -1;     // of the record; -1 if unknown
   int system_code = 0;  // errno, for kSystem
 };
 
-// The exception now being handled, as plain values for a binding. Call it inside a catch block.
+// The exception being handled, as plain values for a binding. Call it inside a catch block.
 struct ErrorReport {
   ErrorKind kind;
   std::string message;

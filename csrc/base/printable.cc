@@ -14,7 +14,7 @@ struct Range {
   char32_t first, last;
 };
 
-// As gluon_resnet/terminal.py has them, which says what they are.
+// The same ranges as in gluon_resnet/terminal.py, which explains them.
 constexpr Range kObeyed[] = {
     {0x0, 0x1f},        {0x7f, 0x9f},       {0xad, 0xad},       {0x600, 0x605},
     {0x61c, 0x61c},     {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},
@@ -33,8 +33,8 @@ bool is_obeyed(char32_t letter) {
   return range != std::end(kObeyed) && letter >= range->first;
 }
 
-// The letter at `position`, which is moved behind it; for a byte that begins none, the half of a
-// surrogate pair that Python has in its place.
+// The character at `position`, which is advanced past it; for a byte that does not begin a
+// character, the lone surrogate by which Python represents it.
 char32_t next_letter(const std::string& text, size_t* position) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const size_t at = *position;

@@ -1,6 +1,6 @@
-// Random numbers without a state to share: a counter-based generator keyed by (seed, epoch,
-// record), so that the pixels of a record do not depend on threads, batches or ranks; and a shuffle
-// that needs no list.
+// Random numbers without shared state: a counter-based generator keyed by (seed, epoch, record),
+// so that the pixels of a record do not depend on threads, batches or ranks; and a shuffle that
+// needs no list.
 #ifndef GLUON_RESNET_RANDOM_H_
 #define GLUON_RESNET_RANDOM_H_
 

@@ -17,7 +17,7 @@ std::string read_file(const RegularFile& file, const std::string& path, size_t m
   std::string bytes;
   bytes.reserve(std::min<uint64_t>(file.size(), most));
   char block[1 << 16];
-  while (true) {  // to the end, wherever it is: a file of /proc says 0
+  while (true) {  // until the end: files in /proc report a size of 0
     const ssize_t got = ::read(file.descriptor(), block, sizeof(block));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw_system_error(path, "cannot read");

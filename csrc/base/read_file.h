@@ -10,8 +10,8 @@
 
 namespace gluon_resnet {
 
-// Throws Error(kSystem) with the path, also for what is no regular file and for more bytes than
-// `most`.
+// Throws Error(kSystem) with the path, also if it is not a regular file or has more than `most`
+// bytes.
 std::string read_file(const std::string& path, size_t most = SIZE_MAX);
 std::string read_file(const RegularFile& file, const std::string& path, size_t most = SIZE_MAX);
 

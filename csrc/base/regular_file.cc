@@ -19,7 +19,7 @@ const char* describe(mode_t mode) {
 }  // namespace
 
 RegularFile::RegularFile(const std::string& path, ErrorKind kind, const char* expected) {
-  if (path.find('\0') != std::string::npos) {  // the system would open what stands before it
+  if (path.find('\0') != std::string::npos) {  // the system would stop at the NUL
     errno = ENOENT;
     throw_system_error(path, "cannot open");
   }

@@ -9,12 +9,12 @@
 
 namespace gluon_resnet {
 
-// Owns a descriptor. A pipe, which would be waited for, a device, which may have no end, and a
-// folder are refused, each at once and by its name.
+// Owns a descriptor. Pipes, which would block, devices, which may have no end, and folders are
+// refused at once, with a message that says what was found.
 class RegularFile {
  public:
-  // Throws Error(kSystem) with the system's code where the file cannot be opened. Where it is no
-  // regular file, throws an Error of this kind, which says what was expected.
+  // Throws Error(kSystem) with the system's code if the file cannot be opened. If it is not a
+  // regular file, throws an Error of the given kind, which says what was expected.
   explicit RegularFile(const std::string& path, ErrorKind kind = ErrorKind::kSystem,
                        const char* expected = "a regular file");
   ~RegularFile();
@@ -22,7 +22,7 @@ class RegularFile {
   RegularFile& operator=(const RegularFile&) = delete;
 
   int descriptor() const { return descriptor_; }
-  uint64_t size() const { return size_; }  // when it was opened
+  uint64_t size() const { return size_; }  // at the time of opening
 
  private:
   int descriptor_ = -1;

@@ -1,4 +1,4 @@
-// Letters and their bytes.
+// Characters and their UTF-8 bytes.
 #ifndef GLUON_RESNET_UTF8_H_
 #define GLUON_RESNET_UTF8_H_
 
@@ -8,10 +8,10 @@
 
 namespace gluon_resnet {
 
-// The bytes of the UTF-8 letter at the front of `text`, 1 to 4; 0 where there is none.
+// The number of bytes, 1 to 4, of the UTF-8 character at the start of `text`; 0 if there is none.
 size_t utf8_length(std::string_view text);
 
-// Adds the bytes of a letter; half of a surrogate pair has three.
+// Appends the bytes of a character; a lone surrogate has three.
 void append_utf8(char32_t letter, std::string* text);
 
 }  // namespace gluon_resnet

@@ -17,7 +17,7 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(' ') - first + 1);
 }
 
-// Python 2 wrote 3L for a long 3.
+// Python 2 wrote the long integer 3 as 3L.
 std::optional<int64_t> parse_whole(std::string_view text) {
   if (!text.empty() && text.back() == 'L') text.remove_suffix(1);
   int64_t value = 0;
@@ -49,7 +49,7 @@ std::string tuple_text(const std::vector<int64_t>& values) {
   return "(" + text + (values.size() == 1 ? ",)" : ")");
 }
 
-// What was expected; empty where the value is good, and then in `text` as it is written.
+// What was expected; empty if the value is valid, and then `text` is set to its normal form.
 std::string check(const Attribute& attribute, std::string* text) {
   const std::string_view value = trimmed(*text);
   switch (attribute.kind) {

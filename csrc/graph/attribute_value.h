@@ -1,4 +1,4 @@
-// The value of an attribute, as text in a graph.
+// The value of an attribute, which is text in a graph.
 #ifndef GLUON_RESNET_ATTRIBUTE_VALUE_H_
 #define GLUON_RESNET_ATTRIBUTE_VALUE_H_
 
@@ -12,12 +12,12 @@
 
 namespace gluon_resnet {
 
-// The numbers of a tuple, "(1, 2)", "[1,2]" or "3"; None is kNone. Nothing where it is no tuple.
+// The numbers of a tuple, "(1, 2)", "[1,2]" or "3"; None is kNone. nullopt if it is not a tuple.
 constexpr int64_t kNone = INT64_MIN;
 std::optional<std::vector<int64_t>> parse_tuple(std::string_view text);
 
-// The value as MXNet itself would write it; empty where it says nothing: None, or an attribute that
-// changes no prediction. Throws Error(kModel), "expected ..., found ...".
+// The value as MXNet itself would write it; empty if it means nothing: None, or an attribute that
+// does not affect predictions. Throws Error(kModel), "expected ..., found ...".
 std::string checked_value(const Attribute& attribute, const std::string& text);
 
 }  // namespace gluon_resnet

@@ -1,7 +1,7 @@
-// The door through which a graph from a file goes before MXNet sees it, in C++ and in Python.
+// The checks that every graph from a file passes before MXNet sees it, in C++ and in Python.
 //
-// MXNet trusts its files: an output that does not exist, an axis that comes twice or a fused
-// operator without its parts ends the process, and a large number takes all memory.
+// MXNet trusts its files: an output that does not exist, a repeated axis or a fused operator
+// without its parts ends the process, and a large number takes all memory.
 #ifndef GLUON_RESNET_CHECKED_GRAPH_H_
 #define GLUON_RESNET_CHECKED_GRAPH_H_
 
@@ -18,23 +18,23 @@ namespace gluon_resnet {
 constexpr const char* kGraphInput = "data";
 constexpr size_t kMostGraphBytes = size_t{1} << 26;  // of a file
 
-// A graph with the input `data` and one output, of operators that are known, within their bounds.
-// What it has is checked in time that grows with the text; MXNet is given to_json() of it, and
-// never the text. Throws Error(kModel) without a path.
+// A graph with the input `data` and one output, made of known operators within their bounds. It is
+// checked in time proportional to the text; MXNet is given its to_json(), and never the text
+// itself. Throws Error(kModel) without a path.
 Graph checked_graph(std::string_view json);
 
-// Whether there is a convolution that a batch normalization and something else read, and which one:
-// MXNet fuses these two and then computes something else. Empty: none.
+// The name of a convolution that both a batch normalization and another node read: MXNet fuses the
+// convolution and the normalization, and then computes something else. Empty if there is none.
 std::string misfused_convolution(const Graph& graph);
 
-// Throws Error(kModel) where parameters do not fit, or the network would take an absurd amount of
-// memory for an image of so many values. `shapes` are those that MXNet infers: of each output that
-// others may read, node by node; () or a negative length is not known.
+// Throws Error(kModel) if parameters do not fit, or if the network would need an absurd amount of
+// memory for an image of `values` values. `shapes` are the shapes that MXNet infers for each output
+// that others may read, node by node; () or a negative length is unknown.
 void check_results(const Graph& graph, const std::vector<std::vector<int64_t>>& shapes,
                    size_t values);
 
-// The cause in a message of MXNet's, "Error: Check failed: a == b (1 vs. 2) : CAUSE\nStack trace:
-// ...", in one line of printable letters.
+// The cause named in one of MXNet's messages, "Error: Check failed: a == b (1 vs. 2) : CAUSE\nStack
+// trace: ...", as one printable line.
 std::string mxnet_cause(const std::string& message);
 
 }  // namespace gluon_resnet

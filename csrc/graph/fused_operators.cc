@@ -1,4 +1,4 @@
-// What is inside the nodes that oneDNN has fused of others; see operators.h.
+// Checks the parts of the nodes that oneDNN has fused from others; see operators.h.
 #include <set>
 
 #include "base/printable.h"
@@ -10,15 +10,15 @@ namespace {
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kModel, message); }
 
-// A chain of operators: the first input of each is what the one before it puts out, and the others
-// are the inputs of the whole, one after the other.
+// A chain of operators: the first input of each is the previous operator's output, and its other
+// inputs are, in order, the inputs of the whole chain.
 class Chain {
  public:
   explicit Chain(const Graph& graph) {
     size_t next = 0;  // of the nodes
     const auto take_variable = [&](const Entry& input) {
       while (next < graph.nodes.size() && !graph.nodes[next].is_variable()) ++next;
-      if (input.node != next) fail("the graph inside it is no chain");
+      if (input.node != next) fail("the graph inside it is not a chain");
       ++next;
       ++variables_;
     };
@@ -30,22 +30,22 @@ class Chain {
         if (j > 0 || before == SIZE_MAX) {
           take_variable(node.inputs[j]);
         } else if (node.inputs[j].node != before) {
-          fail("the graph inside it is no chain");
+          fail("the graph inside it is not a chain");
         }
       }
       before = i;
       operators_.push_back(&node);
     }
     if (graph.heads.size() != 1 || graph.heads[0].node != before) {
-      fail("the graph inside it has not one output");
+      fail("the graph inside it does not have exactly one output");
     }
     if (variables_ + operators_.size() != graph.nodes.size())
-      fail("the graph inside it is no chain");
+      fail("the graph inside it is not a chain");
   }
 
   size_t variables() const { return variables_; }
 
-  // Goes on behind the next operator, if that is one of these.
+  // Advances past the next operator, if it is one of these.
   bool takes(const std::set<std::string>& names) {
     if (next_ == operators_.size() || names.count(operators_[next_]->op) == 0) return false;
     ++next_;
@@ -62,7 +62,7 @@ class Chain {
 
 void expect_flag(const Node& node, const char* attribute, bool inside) {
   if (is_true(node, attribute) != inside) {
-    fail(concat(attribute, " is not what the graph inside it has"));
+    fail(concat(attribute, " does not match the graph inside it"));
   }
 }
 
@@ -73,7 +73,7 @@ void check_fused(const Node& node) {
   static const std::set<std::string> kActivations = {
       "Activation", "LeakyReLU", "clip", "relu", "sigmoid", "tanh", "abs", "exp", "sqrt", "square"};
   Chain chain(node.subgraphs[0]);
-  size_t ranges = 0;  // of INT8: a least and a largest value for each
+  size_t ranges = 0;  // of INT8: a smallest and a largest value for each
   if (node.op == "_sg_mkldnn_conv") {
     if (!chain.takes({"Convolution"})) fail("expected a convolution inside it");
     expect_flag(node, "with_bn", chain.takes({"BatchNorm"}));
@@ -87,7 +87,7 @@ void check_fused(const Node& node) {
     expect_flag(node, "with_eltwise", chain.takes(kActivations));
     ranges = is_true(node, "channel_wise_quantize") ? 1 : chain.variables();
   }
-  if (!chain.ends()) fail("there is more inside it than is known");
+  if (!chain.ends()) fail("the graph inside it has more operators than expected");
   const size_t expected = chain.variables() + (is_true(node, "quantized") ? 2 * ranges : 0);
   if (node.inputs.size() != expected) {
     fail(concat("expected ", expected, " inputs, found ", node.inputs.size()));

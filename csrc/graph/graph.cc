@@ -10,8 +10,8 @@ namespace gluon_resnet {
 namespace {
 
 constexpr size_t kMostInputs = 4096;     // of a node
-constexpr size_t kMostNameBytes = 1024;  // of a node or an operator
-constexpr int kMostLevels = 1;           // of graphs in nodes of graphs
+constexpr size_t kMostNameBytes = 1024;  // of a node's or an operator's name
+constexpr int kMostLevels = 1;           // of graphs nested in nodes
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kModel, message); }
 
@@ -42,14 +42,15 @@ class GraphReader {
         graph.heads = read_entries();
       } else {
         json_
-            .skip();  // arg_nodes and node_row_ptr follow from the nodes, attrs has MXNet's version
+            .skip();  // arg_nodes and node_row_ptr follow from the nodes; attrs has MXNet's version
       }
     });
     if (!nodes || !heads) fail("expected a graph with 'nodes' and 'heads'");
     for (size_t i = 0; i < graph.nodes.size(); ++i) check_node(graph.nodes[i], i);
     for (const Entry& head : graph.heads) {
       if (head.node >= graph.nodes.size()) {
-        fail(concat("a head is of node ", head.node, ", and there are ", graph.nodes.size()));
+        fail(concat("a head refers to node ", head.node, ", but the number of nodes is ",
+                    graph.nodes.size()));
       }
     }
     return graph;
@@ -68,15 +69,15 @@ class GraphReader {
       } else if (key == "inputs") {
         inputs = true;
         node.inputs = read_entries();
-      } else if (key == "attrs" || key == "attr" || key == "param") {  // by MXNet's age
+      } else if (key == "attrs" || key == "attr" || key == "param") {  // depending on MXNet's age
         read_attributes(&node);
       } else if (key == "subgraphs") {
         json_.array("a list of graphs", [&](size_t) {
-          if (level == kMostLevels) fail("there are graphs in graphs in graphs");
+          if (level == kMostLevels) fail("graphs are nested more than one level deep");
           node.subgraphs.push_back(read_graph(level + 1));
         });
       } else if (key == "control_deps") {
-        json_.array("no 'control_deps'", [&](size_t) { fail("control_deps are not known here"); });
+        json_.array("no 'control_deps'", [&](size_t) { fail("control_deps are not supported"); });
       } else if (key == "backward_source_id") {
         json_.skip();
       } else {
@@ -90,7 +91,7 @@ class GraphReader {
   void read_attributes(Node* node) {
     json_.object("attributes", [&](const std::string& key) {
       if (!node->attributes.emplace(key, json_.string("an attribute in quotes")).second) {
-        fail(concat("there are two values of '", printable_name(key), "'"));
+        fail(concat("there are two values for '", printable_name(key), "'"));
       }
     });
   }
@@ -108,7 +109,7 @@ class GraphReader {
     return name;
   }
 
-  // Each [node, output] or [node, output, version].
+  // Each is [node, output] or [node, output, version].
   std::vector<Entry> read_entries() {
     std::vector<Entry> entries;
     json_.array("a list of outputs", [&](size_t) {
@@ -178,9 +179,9 @@ void append(const Node& node, std::string* json) {
 Graph read_graph(std::string_view json) { return GraphReader(json).read(); }
 
 Graph in_order(Graph graph) {
-  std::vector<size_t> places(graph.nodes.size(), SIZE_MAX);  // of the nodes that have been placed
+  std::vector<size_t> places(graph.nodes.size(), SIZE_MAX);  // of the nodes placed so far
   Graph result;
-  std::vector<std::pair<size_t, size_t>> path;  // nodes, and how many of their inputs are done
+  std::vector<std::pair<size_t, size_t>> path;  // nodes, and their finished inputs
   for (const Entry& head : graph.heads) {
     path.emplace_back(head.node, 0);
     while (!path.empty()) {
@@ -213,7 +214,7 @@ std::string to_json(const Graph& graph) {
   }
   json += "], \"arg_nodes\": [" + variables + "], \"heads\": ";
   append(graph.heads, &json);
-  // Of an older one MXNet would say that it has changed the graph, and there is nothing to change.
+  // For an older version MXNet would report an upgrade, although there is nothing to upgrade.
   return json + ", \"attrs\": {\"mxnet_version\": [\"int\", 10901]}}";
 }
 

@@ -18,13 +18,13 @@ struct Graph;
 struct Entry {
   size_t node = 0;
   size_t output = 0;
-  size_t version = 0;  // how often it had been changed in place; MXNet counts states so
+  size_t version = 0;  // the number of in-place changes before, which MXNet counts for states
 };
 
 struct Node {
   bool is_variable() const { return op == "null"; }
 
-  // The value of an attribute; nullptr where it is missing.
+  // The value of an attribute; nullptr if it is missing.
   const std::string* find(const std::string& attribute) const {
     const auto found = attributes.find(attribute);
     return found == attributes.end() ? nullptr : &found->second;
@@ -34,7 +34,7 @@ struct Node {
   std::string name;
   std::map<std::string, std::string> attributes;
   std::vector<Entry> inputs;
-  std::vector<Graph> subgraphs;  // of an operator that oneDNN has fused of others
+  std::vector<Graph> subgraphs;  // of an operator that oneDNN has fused from others
 };
 
 struct Graph {
@@ -45,15 +45,16 @@ struct Graph {
 // ResNet-1202 has 10,226.
 constexpr size_t kMostNodes = 16384;
 
-// The graph in a file. Inputs are of nodes before, so that there is no circle; whether their
-// outputs and their operators exist, check_operators() says. Throws Error(kModel).
+// The graph in a file. A node's inputs come from earlier nodes, so there are no cycles; whether the
+// operators and the outputs that are read exist is checked by check_operators(). Throws
+// Error(kModel).
 Graph read_graph(std::string_view json);
 
-// What is reached from the heads, in the order in which MXNet visits it, which is that of its own
-// files.
+// The nodes that can be reached from the heads, in the order in which MXNet visits them, which is
+// that of its own files.
 Graph in_order(Graph graph);
 
-// As MXNet 1.9.1 reads it; nothing else of the file that it came from is left.
+// The graph as MXNet 1.9.1 reads it, without anything else from its original file.
 std::string to_json(const Graph& graph);
 
 }  // namespace gluon_resnet

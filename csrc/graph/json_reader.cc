@@ -11,7 +11,7 @@ namespace gluon_resnet {
 namespace {
 
 constexpr int kMostLevels = 64;
-constexpr size_t kMostDigits = 18;  // more might not fit
+constexpr size_t kMostDigits = 18;  // more might overflow
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
 
@@ -23,7 +23,7 @@ void JsonReader::fail(const std::string& message, size_t offset) const {
 }
 
 void JsonReader::refuse_second(const std::string& key, size_t offset) const {
-  fail(concat("there are two values of '", printable_name(key), "'"), offset);
+  fail(concat("there are two values for '", printable_name(key), "'"), offset);
 }
 
 void JsonReader::refuse(const char* what) {

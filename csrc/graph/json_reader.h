@@ -1,9 +1,8 @@
-// JSON, read strictly and once, from the front to the back: who reads asks for what has to come
-// next.
+// JSON, read strictly and once, from front to back: the caller asks for what has to come next.
 //
-// Nothing is built of what nobody asks for, so that memory and time are those of the text, and
-// depth is that of the reader's own code. The extension has no JSON library: who builds it from
-// source needs none.
+// No tree is built, so memory and time are proportional to the text, and depth is limited by the
+// caller's own code. The extension has no JSON library, so building it from source does not need
+// one.
 #ifndef GLUON_RESNET_JSON_READER_H_
 #define GLUON_RESNET_JSON_READER_H_
 
@@ -15,14 +14,14 @@
 
 namespace gluon_resnet {
 
-// Every function throws Error(kModel), which says at which byte: "this is not JSON: ..." or, where
+// Every function throws Error(kModel), which names the byte: "this is not JSON: ..." or, if
 // another value was expected, "expected ..., found ...".
 class JsonReader {
  public:
   explicit JsonReader(std::string_view text) : text_(text) {}
 
-  // An object; each(key) has to read the value. A key that comes twice is refused: readers differ
-  // in which of the two counts. `what` says in an error what was expected.
+  // An object; each(key) must read the value. A repeated key is refused, because readers differ in
+  // which of the two counts. `what` says, in an error, what was expected.
   template <typename Each>
   void object(const char* what, Each each) {
     expect('{', what);
@@ -37,7 +36,7 @@ class JsonReader {
     }
   }
 
-  // An array; each(index) has to read a value.
+  // An array; each(index) must read a value.
   template <typename Each>
   void array(const char* what, Each each) {
     expect('[', what);
@@ -46,12 +45,12 @@ class JsonReader {
   }
 
   std::string string(const char* what);  // in UTF-8
-  int64_t integer(const char* what);     // of at most 18 digits
-  void skip();                           // any value, of at most 64 levels
-  void end();                            // nothing but space may follow
+  int64_t integer(const char* what);     // with at most 18 digits
+  void skip();                           // any value, with at most 64 levels
+  void end();                            // only white space may follow
   char peek();                           // the first byte of the next value; '\0' at the end
 
-  // Throws "expected WHAT, found the value that is here".
+  // Throws "expected WHAT, found ...", naming the value found here.
   [[noreturn]] void refuse(const char* what);
 
   size_t offset() const { return offset_; }
@@ -73,7 +72,7 @@ class JsonReader {
   size_t offset_ = 0;
 };
 
-// As JSON has it, between quotes; `text` is UTF-8.
+// `text`, which is UTF-8, as a quoted JSON string.
 std::string json_quoted(std::string_view text);
 
 }  // namespace gluon_resnet

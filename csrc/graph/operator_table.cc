@@ -40,7 +40,7 @@ size_t leaky(const Node& node) {
   const std::string* const type = node.find("act_type");
   return type != nullptr && *type == "prelu" ? 2 : 1;
 }
-// What oneDNN has fused of others; fused_operators.h says what is in it.
+// Operators that oneDNN has fused from others; fused_operators.cc checks their parts.
 size_t fused(const Node& node) { return node.inputs.size(); }
 size_t fused_outputs(const Node& node) {
   return is_true(node, "quantized") && !is_true(node, "enable_float_output") ? 3 : 1;
@@ -75,7 +75,7 @@ void add_layers(Table* table) {
                        truth("no_bias"), word("layout", "NCHW None"), nothing("workspace"),
                        nothing("cudnn_tune"), nothing("cudnn_off")},
                       {"kernel", "num_filter"}};
-  // 'always' is for Monte Carlo; a prediction is the same each time.
+  // 'always' is for Monte Carlo; predictions must be reproducible.
   t["Dropout"] = {count<1>,
                   count<1>,
                   {real("p", 0, 0.999), word("mode", "training"), tuple("axes", 0, 3, 0, 4),

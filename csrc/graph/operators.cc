@@ -21,7 +21,7 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-// What a training or a placement on devices reads, and no prediction.
+// Attributes that training or device placement reads, but prediction does not.
 bool is_of_training(const std::string& attribute) {
   static const std::set<std::string> names = {"ctx_group", "force_mirroring", "mirror_stage"};
   return (attribute.size() > 4 && attribute.compare(0, 2, "__") == 0 &&
@@ -69,14 +69,14 @@ std::vector<int64_t> numbers(const Node& node, const char* attribute) {
   return text == nullptr ? std::vector<int64_t>{} : *parse_tuple(*text);
 }
 
-// What no single attribute shows.
+// Checks that involve several attributes.
 void check_together(const Node& node) {
   std::vector<int64_t> axes = numbers(node, node.op == "transpose" ? "axes" : "axis");
   std::sort(axes.begin(), axes.end());
   const bool twice = std::adjacent_find(axes.begin(), axes.end()) != axes.end();
   const bool both =
-      axes.size() > 1 && axes.front() < 0 && axes.back() >= 0;  // perhaps the same one
-  if (twice || both) fail("an axis comes twice");
+      axes.size() > 1 && axes.front() < 0 && axes.back() >= 0;  // perhaps the same axis
+  if (twice || both) fail("an axis is repeated");
   if (node.op == "transpose" && !axes.empty() &&
       axes.back() + 1 != static_cast<int64_t>(axes.size())) {
     fail("axes: expected each axis once");
@@ -99,8 +99,8 @@ void check_operator(Node* node) {
   const auto found = operator_table().find(node->op);
   if (found == operator_table().end()) {
     fail(
-        "this operator is not one of those of image classification that are known here "
-        "(docs/model_card.md has the list)");
+        "this operator is not one of the supported operators of image classification "
+        "(docs/model_card.md lists them)");
   }
   const Operator& known = found->second;
   check_attributes(known, node);
@@ -117,8 +117,8 @@ void check_operator(Node* node) {
   if (inputs != expected) fail(concat("expected ", expected, " inputs, found ", inputs));
 }
 
-// MXNet gives an entry the shape that such an input has to have, also where it is another node's
-// result, and has another.
+// MXNet assumes that an entry has the shape required of such an input, even if it is another
+// node's result with a different shape.
 void check_parameters(const Graph& graph, const Node& node) {
   const auto [first, end] = parameters_by_channel(node);
   for (size_t i = first; i < end; ++i) {
@@ -129,34 +129,34 @@ void check_parameters(const Graph& graph, const Node& node) {
   }
 }
 
-// Division by 0 ends the process where the numbers are whole. So those of INT8 are for operators of
-// INT8 alone, and so are parameters that one of these reads.
+// Integer division by 0 ends the process. So INT8 numbers are reserved for INT8 operators, and so
+// are the parameters that one of these reads.
 class WholeNumbers {
  public:
   explicit WholeNumbers(const Graph& graph) : graph_(graph), readers_(graph.nodes.size()) {}
 
   void check(const Node& node) {
-    const bool both = node.op == "_contrib_quantize_v2";  // takes either
+    const bool both = node.op == "_contrib_quantize_v2";  // reads either kind
     const bool whole = is_int8(node);
     for (const Entry& input : node.inputs) {
       const Node& source = graph_.nodes[input.node];
       if (source.is_variable()) {
         const size_t type = whole_number(source, "__dtype__", 0);
-        if (!whole && type >= kFirstWholeType) fail(title(source) + ", is of whole numbers");
+        if (!whole && type >= kFirstWholeType) fail(title(source) + ", has whole numbers");
         const char reader = both ? 0 : whole ? 1 : 2;
         char& before = readers_[input.node];
         if (before != 0 && reader != 0 && before != reader) {
-          fail(title(source) + ", is read by an operator of INT8 and another");
+          fail(title(source) + ", is read by both an INT8 operator and another one");
         }
         if (reader != 0) before = reader;
       } else if (!whole && !both && input.output == 0 && gives_int8(source)) {
-        fail(title(source) + ", is of INT8, which this operator does not read");
+        fail(title(source) + ", is INT8, which this operator does not read");
       }
     }
   }
 
  private:
-  static constexpr size_t kFirstWholeType = 3;  // of MXNet's numbers of types: uint8
+  static constexpr size_t kFirstWholeType = 3;  // in MXNet's numbering of types: uint8
 
   static bool gives_int8(const Node& node) {
     return node.op == "_contrib_quantize_v2" ||
@@ -168,11 +168,11 @@ class WholeNumbers {
          {"_contrib_dequantize", "_contrib_quantized_", "_contrib_requ"}) {
       if (node.op.compare(0, std::string(start).size(), start) == 0) return true;
     }
-    return is_true(node, "quantized");  // a fused one
+    return is_true(node, "quantized");  // a fused operator
   }
 
   const Graph& graph_;
-  std::vector<char> readers_;  // of variables: 1: INT8, 2: others
+  std::vector<char> readers_;  // of variables; 1: INT8 operators, 2: others
 };
 
 void check_entry(const Graph& graph, const Entry& entry) {

@@ -1,4 +1,4 @@
-// What the results of a graph's nodes are: their shapes fit, and are no more than memory holds; see
+// Checks the results of a graph's nodes: their shapes must fit, and memory must hold them; see
 // checked_graph.h.
 #include <algorithm>
 
@@ -12,10 +12,10 @@ namespace {
 
 using Shape = std::vector<int64_t>;
 
-// Wide ResNets have some 200 times as much as the image at a time, ResNet-1202 12,000 times in all.
+// Wide ResNets hold some 200 times the image at a time, ResNet-1202 12,000 times in all.
 constexpr uint64_t kMostAtATime = 1 << 10;
 constexpr uint64_t kMostInAll = 1 << 15;
-constexpr uint64_t kAlwaysAtATime = 1 << 26;  // whatever the image has: 256 MiB of float32
+constexpr uint64_t kAlwaysAtATime = 1 << 26;  // for any image: 256 MiB of float32
 constexpr uint64_t kAlwaysInAll = 1 << 30;
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kModel, message); }
@@ -30,7 +30,7 @@ std::string text(const Shape& shape) {
   return printable("(" + text + (shape.size() == 1 ? ",)" : ")"), kMostOfAName);
 }
 
-// How many values are in an array of this shape, which MXNet counts in 32 bits.
+// The number of values in an array of this shape, which MXNet counts in 32 bits.
 uint64_t elements(const Node& node, const Shape& shape) {
   uint64_t product = shape.empty() ? 0 : 1;
   for (const int64_t length : shape) {
@@ -40,7 +40,7 @@ uint64_t elements(const Node& node, const Shape& shape) {
     if (product == 0) break;
   }
   if (product > 0 && product <= INT32_MAX) return product;
-  fail(node, "expected a result of 1 to 2^31 - 1 values, found the shape " + text(shape));
+  fail(node, "expected a result of 1 to 2^31 - 1 values, found shape " + text(shape));
 }
 
 // The shapes of a graph's entries.
@@ -53,7 +53,7 @@ class Results {
       next += node.is_variable() ? 1 : operator_table().at(node.op).outputs(node);
     }
     firsts_.push_back(next);
-    if (next != shapes.size()) fail("MXNet sees another graph");
+    if (next != shapes.size()) fail("MXNet reads a different graph");
   }
 
   const Shape& operator[](const Entry& entry) const {
@@ -73,7 +73,7 @@ class Results {
   std::vector<size_t> firsts_;
 };
 
-// MXNet reads as many values of these parameters as there are channels, whatever their shapes are.
+// MXNet reads one value of these parameters per channel, whatever their shapes are.
 void check_channels(const Results& results, const Node& node) {
   const auto [first, end] = parameters_by_channel(node);
   if (first == end) return;
@@ -110,18 +110,19 @@ void check_results(const Graph& graph, const std::vector<Shape>& shapes, size_t 
     for (const Entry& input : graph.nodes[i].inputs) last_readers[input.node] = i;
   }
   for (const Entry& head : graph.heads) last_readers[head.node] = graph.nodes.size();
-  std::vector<uint64_t> freed(graph.nodes.size() + 1);  // behind each node
+  std::vector<uint64_t> freed(graph.nodes.size() + 1);  // after each node
   uint64_t now = 0, most = 0, all = 0;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     const uint64_t own = results.elements_of(graph, i);
     check_channels(results, node);
-    // MXNet lets '(-3, 0)' leave out axes, and then reads behind the end.
+    // MXNet lets '(-3, 0)' leave out axes, and then reads past the end.
     if (node.op == "Reshape" && elements(node, results[node.inputs[0]]) != own) {
       fail(node,
-           "expected as many values as it reads, found the shape " + text(results[{i, 0, 0}]));
+           "expected as many values as its input has, found shape " + text(results[{i, 0, 0}]));
     }
-    if (!node.is_variable() || node.name == kGraphInput) {  // others are in the parameters' file
+    if (!node.is_variable() ||
+        node.name == kGraphInput) {  // other variables are in the parameter file
       all += own;
       now += own;
       most = std::max(most, now);
@@ -131,7 +132,7 @@ void check_results(const Graph& graph, const std::vector<Shape>& shapes, size_t 
   }
   const auto require = [&](uint64_t count, const char* when, uint64_t times, uint64_t always) {
     if (count <= std::max(times * values, always)) return;
-    fail(concat("the results for one image would be ", count, " values ", when, ", more than ",
+    fail(concat("the results for one image would take ", count, " values ", when, ", more than ",
                 times, " times the image"));
   };
   require(most, "at a time", kMostAtATime, kAlwaysAtATime);

@@ -23,14 +23,14 @@ size_t little_endian(const uint8_t* bytes, size_t count) {
   return value;
 }
 
-// A part of a file: what its name is depends on the format.
+// A part of a file; the meaning of its name depends on the format.
 struct Chunk {
   const uint8_t* name;
   const uint8_t* data;
   size_t size;
 };
 
-// Each of these goes to the next whole chunk behind *at, and is false where there is none.
+// Each of these advances to the next complete chunk after *at, and returns false if there is none.
 
 // Up to the first scan; the name is the marker's second byte.
 bool next_of_jpeg(const uint8_t* bytes, size_t size, size_t* at, Chunk* chunk) {
@@ -81,7 +81,7 @@ bool is_undamaged(const Chunk& chunk) {
   return ~crc == big_endian(chunk.data + chunk.size, 4);
 }
 
-// EXIF data have a header of their own in JPEG, and in the WebP of some programs.
+// EXIF data have their own header in JPEG, and in some programs' WebP files.
 constexpr size_t kExifHeader = 6;
 bool has_exif_header(const Chunk& chunk) {
   return chunk.size >= kExifHeader && equal(chunk.data, "Exif\0\0", kExifHeader);

@@ -1,4 +1,4 @@
-// What the parts of an image's file are, found without decoding any.
+// The parts of an image file, found without decoding them.
 #ifndef GLUON_RESNET_CHUNKS_H_
 #define GLUON_RESNET_CHUNKS_H_
 
@@ -7,11 +7,11 @@
 
 namespace gluon_resnet {
 
-// Whether the file is a JPEG of the process that only libjpeg-turbo 3 knows (SOF3).
+// Whether the file is a lossless JPEG (SOF3), which only libjpeg-turbo 3 can decode.
 bool is_lossless_jpeg(const uint8_t* bytes, size_t size);
 
-// The EXIF orientation, 1 to 8, that a JPEG, a PNG or a WebP has anywhere; 1 of any other file. Of
-// a PNG's it is the first that is not damaged, as in libpng.
+// The EXIF orientation, 1 to 8, found anywhere in a JPEG, PNG or WebP; 1 for any other file. In a
+// PNG it is the first one that is not damaged, as in libpng.
 int file_orientation(const uint8_t* bytes, size_t size);
 
 }  // namespace gluon_resnet

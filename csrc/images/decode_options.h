@@ -1,13 +1,13 @@
-// What a decoder may leave out.
+// Shortcuts that a decoder may take.
 #ifndef GLUON_RESNET_DECODE_OPTIONS_H_
 #define GLUON_RESNET_DECODE_OPTIONS_H_
 
 namespace gluon_resnet {
 
 struct DecodeOptions {
-  bool fast = false;     // chroma is repeated instead of interpolated: less exact, quicker
-  bool partial = false;  // a JPEG whose data ends early is decoded as far as it goes
-  bool libjpeg = false;  // without jpeg_entropy.h, whose oracle this is
+  bool fast = false;     // repeat chroma instead of interpolating it: less exact, faster
+  bool partial = false;  // decode a JPEG whose data ends early as far as it goes
+  bool libjpeg = false;  // do without jpeg_entropy.h, as an oracle for it
 };
 
 }  // namespace gluon_resnet

@@ -29,10 +29,10 @@ struct Decoder::Impl {
   }
 
   Format format = Format::kOther;
-  ImageSize stored;  // of what decode() gives, before it is turned upright
+  ImageSize stored;  // of decode()'s result, before it is turned upright
   int orientation = 1;
-  Image turned;   // as it is stored
-  Image upright;  // of which a region is wanted
+  Image turned;   // as stored
+  Image upright;  // the whole, if only a region is wanted
   JpegDecoder jpeg;
   PngDecoder png;
 };
@@ -96,7 +96,7 @@ void Decoder::decode(Color color, const Region& region, Image* image) {
     impl.jpeg.decode(region, image);
     return;
   }
-  // Whole, and then cut: PNG, and the few that have to be turned.
+  // Decoded whole and then cut: PNG, and the few images that have to be turned.
   const bool whole =
       region.width * int64_t{region.height} == impl.stored.width * int64_t{impl.stored.height};
   Image* const upright = whole ? image : &impl.upright;

@@ -31,7 +31,7 @@ void png_append(png_structp png, png_bytep data, png_size_t size) {
     std::vector<uint8_t>& bytes = *static_cast<PngOutput*>(png_get_io_ptr(png))->bytes;
     bytes.insert(bytes.end(), data, data + size);
     stored = true;
-  } catch (const std::bad_alloc&) {  // no exception may pass through libpng's frames
+  } catch (const std::bad_alloc&) {  // exceptions must not pass through libpng's frames
   }
   if (!stored) png_error(png, "out of memory");
 }
@@ -47,7 +47,7 @@ struct Encoder::Impl {
   }
   ~Impl() { jpeg_destroy_compress(&jpeg); }
 
-  // No object with a destructor may live in here: a longjmp would pass it over.
+  // No object with a destructor may live in here: a longjmp would skip it.
   void run_jpeg(const Image& image, int quality, unsigned char** out, unsigned long* size) {
     if (setjmp(jpeg_errors.leave) != 0) {
       jpeg_abort_compress(&jpeg);
@@ -84,7 +84,7 @@ struct Encoder::Impl {
   jpeg_compress_struct jpeg;
   JpegErrors jpeg_errors;
   std::vector<JSAMPROW> rows;
-  std::unique_ptr<uint8_t[]> buffer;  // not a vector, which would be filled with zeros each time
+  std::unique_ptr<uint8_t[]> buffer;  // not a vector, which would be zeroed each time
   size_t capacity = 0;
   PngOutput png_output{};
 };
@@ -93,7 +93,7 @@ Encoder::Encoder() : impl_(new Impl) {}
 Encoder::~Encoder() = default;
 
 void Encoder::jpeg(const Image& image, int quality, std::vector<uint8_t>* bytes) {
-  // Larger than any JPEG of this size; should libjpeg need more, it takes a buffer of its own.
+  // Larger than any JPEG of this size; should libjpeg need more, it allocates its own buffer.
   const size_t rounded = ((image.width + 15) & ~size_t{15}) * ((image.height + 15) & ~size_t{15});
   const size_t needed = rounded * 6 + 2048;
   if (impl_->capacity < needed) {

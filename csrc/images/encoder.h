@@ -10,7 +10,7 @@
 
 namespace gluon_resnet {
 
-// Encodes; one per thread.
+// Encodes images; one per thread.
 class Encoder {
  public:
   Encoder();
@@ -18,9 +18,9 @@ class Encoder {
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
 
-  // `quality` 1 to 100, 4:2:0, as OpenCV's imencode writes it.
+  // `quality` from 1 to 100; chroma is 4:2:0, as in OpenCV's imencode.
   void jpeg(const Image& image, int quality, std::vector<uint8_t>* bytes);
-  // `level` of zlib, 0 to 9.
+  // `level` is zlib's, from 0 to 9.
   void png(const Image& image, int level, std::vector<uint8_t>* bytes);
 
  private:

@@ -1,4 +1,4 @@
-// EXIF orientation: how an image that is stored has to be turned, 1 (not at all) to 8.
+// EXIF orientation: how a stored image has to be turned, from 1 (not at all) to 8.
 #ifndef GLUON_RESNET_EXIF_H_
 #define GLUON_RESNET_EXIF_H_
 
@@ -9,10 +9,10 @@
 
 namespace gluon_resnet {
 
-// In EXIF data that starts with a TIFF header; 1 where it has none.
+// The orientation in EXIF data that starts with a TIFF header; 1 if it has none.
 int exif_orientation(const uint8_t* tiff, size_t size);
 
-// Whether width and height are exchanged.
+// Whether the orientation exchanges width and height.
 inline bool turns(int orientation) { return orientation >= 5; }
 
 void make_upright(const Image& source, int orientation, Image* target);

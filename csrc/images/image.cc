@@ -16,7 +16,7 @@ bool starts_with(const uint8_t* bytes, size_t size, const char* prefix, size_t l
   return size >= length && std::memcmp(bytes, prefix, length) == 0;
 }
 
-// The format of a file that is built as MPEG-4 files are, by the four letters of its kind.
+// The format of a file with MPEG-4's structure, according to the four letters of its type.
 std::string describe_brand(const uint8_t* brand) {
   const std::string name(reinterpret_cast<const char*>(brand), 4);
   if (name == "avif" || name == "avis") return "AVIF";
@@ -74,7 +74,7 @@ std::string describe_format(const uint8_t* bytes, size_t size) {
   if (starts_with(bytes, size, "8BPS", 4)) return "Photoshop";
   if (starts_with(bytes, size, "%PDF", 4)) return "PDF";
   if (starts_with(bytes, size, "PK\3\4", 4)) return "zip";
-  // What a server sends instead of a picture that it no longer has.
+  // Pages that servers send in place of pictures that they no longer have.
   if (starts_with(bytes, size, "<!", 2) || starts_with(bytes, size, "<html", 5)) return "HTML";
   if (starts_with(bytes, size, "<svg", 4) || starts_with(bytes, size, "<?xml", 5))
     return "SVG or XML";
@@ -91,7 +91,7 @@ std::string describe_format(const uint8_t* bytes, size_t size) {
 ImageSize resize_short(ImageSize size, int shorter) {
   const int64_t width = size.width;
   const int64_t height = size.height;
-  // What has no room in an int has more pixels than anyone makes.
+  // A size that does not fit into an int has more pixels than any real image.
   const auto longer = [shorter](int64_t longer_side, int64_t shorter_side) {
     return static_cast<int>(std::min<int64_t>(longer_side * shorter / shorter_side, INT_MAX));
   };
@@ -101,7 +101,7 @@ ImageSize resize_short(ImageSize size, int shorter) {
 
 void resize_region(const ImageView& source, const Region& region, Interpolation interpolation,
                    Image* target) {
-  // Our own workers use the cores; OpenCV's pool beside them would only get in their way.
+  // Our own workers use the cores; OpenCV's thread pool would only get in their way.
   static const bool serial = (cv::setNumThreads(1), true);
   static_cast<void>(serial);
   const int type = CV_8UC(source.channels);

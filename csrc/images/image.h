@@ -1,4 +1,4 @@
-// Images in memory: their kinds, their sizes, their resizing.
+// Images in memory: formats, sizes and resizing.
 #ifndef GLUON_RESNET_IMAGE_H_
 #define GLUON_RESNET_IMAGE_H_
 
@@ -11,8 +11,9 @@ namespace gluon_resnet {
 
 enum class Format { kJpeg, kPng, kOther };
 
-// By the first bytes. For kOther, describe_format() has words: "GIF", "WebP", "unknown (89 50 4e)".
-// A lossless JPEG is other, too, whether or not this libjpeg-turbo could decode it.
+// The format, judged by the first bytes. describe_format() names the kinds of kOther: "GIF",
+// "WebP", "unknown, starting with the bytes 89 50 4e". A lossless JPEG is kOther, too, whether or
+// not this libjpeg-turbo could decode it.
 Format sniff_format(const uint8_t* bytes, size_t size);
 std::string describe_format(const uint8_t* bytes, size_t size);
 
@@ -31,8 +32,8 @@ struct Region {
   int height = 0;
 };
 
-// Pixels that somebody else owns: 8 bits a channel, rows packed without padding, and Image::kSlack
-// bytes behind them.
+// Pixels owned by somebody else: 8 bits per channel, rows packed without padding, followed by
+// Image::kSlack bytes.
 struct ImageView {
   int width = 0;
   int height = 0;
@@ -43,9 +44,9 @@ struct ImageView {
   const uint8_t* row(int y) const { return pixels + y * row_bytes(); }
 };
 
-// The same with its memory, which it keeps when it is resized.
+// The same with its own memory, which it keeps when it is reshaped.
 struct Image {
-  // Behind the last pixel one may read, but not use, so many bytes: SIMD loads more than it needs.
+  // The bytes after the last pixel that may be read but not used: SIMD loads more than it needs.
   static constexpr size_t kSlack = 16;
 
   int width = 0;
@@ -66,16 +67,16 @@ struct Image {
   operator ImageView() const { return {width, height, channels, pixels.data()}; }
 };
 
-// Larger images are refused before their memory is asked for: a file of a few bytes can claim any
-// size. 2^28 pixels are 768 MiB of RGB.
+// Larger images are refused before memory is allocated: a file of a few bytes can claim any size.
+// 2^28 pixels are 768 MiB of RGB.
 constexpr int64_t kMaxPixels = int64_t{1} << 28;
 
-// OpenCV's resize of a region of `source` to the size of `target`, which has been reshaped to the
-// same channels.
+// OpenCV's resize of a region of `source` to the size of `target`, which already has the same
+// number of channels.
 void resize_region(const ImageView& source, const Region& region, Interpolation interpolation,
                    Image* target);
 
-// The size with the shorter side `shorter`; the longer one is rounded down, as in MXNet's
+// The size whose shorter side is `shorter`; the longer side is rounded down, as in MXNet's
 // resize_short.
 ImageSize resize_short(ImageSize size, int shorter);
 

@@ -13,14 +13,14 @@
 namespace gluon_resnet {
 namespace {
 
-// In pixels: half of the coarsest chroma that libjpeg smooths, twice.
+// In pixels: twice half of the coarsest chroma that libjpeg smooths.
 constexpr int kChromaReach = 4;
 
 [[noreturn]] void fail(const char* message) {
   throw Error(ErrorKind::kImage, concat("bad JPEG: ", message));
 }
 
-// As OpenCV does it: Adobe's CMYK is stored inverted.
+// As in OpenCV: Adobe's CMYK is stored inverted.
 void cmyk_row_to_rgb(const uint8_t* cmyk, int width, uint8_t* rgb) {
   for (int x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
     const int k = cmyk[3];
@@ -32,11 +32,11 @@ uint8_t luma(const uint8_t* rgb) {
   return static_cast<uint8_t>((rgb[0] * 4899 + rgb[1] * 9617 + rgb[2] * 1868 + (1 << 13)) >> 14);
 }
 
-// Each scan of a progressive file goes over all of the image, even one of a few bytes: a file of
-// 30 kB can keep a processor busy for minutes. This allows 16 scans of the largest image and 85 of
-// 50 million pixels; cameras and encoders write about ten.
+// Each scan of a progressive file passes over the whole image, even if it has only a few bytes: a
+// file of 30 kB can keep a processor busy for minutes. This allows 16 scans of the largest image
+// and 85 of one with 50 million pixels; cameras and encoders write about ten.
 constexpr int64_t kMaxScannedPixels = int64_t{1} << 32;
-constexpr int64_t kScanOverhead = 1 << 16;  // what a scan of few pixels costs, as pixels
+constexpr int64_t kScanOverhead = 1 << 16;  // the fixed cost of a scan, in pixels
 
 void limit_scans(j_common_ptr codec) {
   const auto* decoder = reinterpret_cast<j_decompress_ptr>(codec);
@@ -63,7 +63,7 @@ void emit_message(j_common_ptr codec, int level) {
     case JWRN_NOT_SEQUENTIAL:
       jpeg_leave(codec);  // pixels would be missing
     default:
-      return;  // oddities that cost no pixel: extraneous bytes, Adobe markers of an unknown version
+      return;  // oddities that cost no pixels: extraneous bytes, unknown versions of Adobe markers
   }
 }
 
@@ -96,7 +96,7 @@ ImageSize JpegDecoder::open(const uint8_t* bytes, size_t size) {
 
 ImageSize JpegDecoder::read_header() {
   if (setjmp(errors_.leave) != 0) fail(errors_.message);
-  // A codec keeps its tables from image to image: one that lacks its own would get another's.
+  // A codec keeps its tables between images: an image without its own would use another's.
   jpeg_destroy_decompress(&codec_);
   create();
   jpeg_mem_src(&codec_, bytes_, size_);
@@ -122,7 +122,7 @@ ImageSize JpegDecoder::shrink(int factor) {
   return {static_cast<int>(codec_.output_width), static_cast<int>(codec_.output_height)};
 }
 
-// Into aligned rows libjpeg-turbo writes past the caches, and they would come back from memory.
+// libjpeg-turbo writes aligned rows past the caches, and they would be read back from memory.
 void JpegDecoder::reserve_rows() {
   constexpr size_t kAlignment = 64;
   const size_t bytes = (size_t{4} * codec_.output_width + kAlignment - 1) / kAlignment * kAlignment;
@@ -130,8 +130,8 @@ void JpegDecoder::reserve_rows() {
   for (size_t i = 0; i < rows_.size(); ++i) rows_[i] = &row_bytes_[i * bytes + 1];
 }
 
-// Where a progressive file leaves out scans, libjpeg smooths from block to block, and at the edge
-// of a part otherwise than inside of the whole.
+// Where a progressive file lacks scans, libjpeg smooths between blocks, and does so differently at
+// the edge of a region than inside the whole image.
 bool JpegDecoder::smooths_blocks() const {
   if (!codec_.progressive_mode) return false;
   for (int c = 0; c < codec_.num_components; ++c) {
@@ -142,7 +142,7 @@ bool JpegDecoder::smooths_blocks() const {
   return false;
 }
 
-// After an error: whether the entropy decoder gave up, and libjpeg now does it alone.
+// After an error: whether it was the entropy decoder giving up, so that libjpeg now works alone.
 bool JpegDecoder::retry() {
   jpeg_abort_decompress(&codec_);
   if (!entropy_.gave_up()) return false;
@@ -158,7 +158,7 @@ void JpegDecoder::decode(const Region& region, Image* image) {
   read_region(region, image);
 }
 
-// No object with a destructor may live in here: a longjmp would pass it over.
+// No object with a destructor may live in here: a longjmp would skip it.
 void JpegDecoder::read_region(const Region& region, Image* image) {
   if (setjmp(errors_.leave) != 0) {
     if (!retry()) fail(errors_.message);
@@ -169,7 +169,7 @@ void JpegDecoder::read_region(const Region& region, Image* image) {
   if (options_.fast) codec_.do_fancy_upsampling = FALSE;
   codec_.out_color_space = cmyk ? JCS_CMYK : image->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
   jpeg_start_decompress(&codec_);
-  // Chroma is interpolated from neighbours: at the edge of what is decoded it would be wrong.
+  // Chroma is interpolated from neighbours: at the edge of the decoded part it would be wrong.
   const bool whole = smooths_blocks();
   const int left = whole ? 0 : std::max(0, region.x - kChromaReach);
   const int top = whole ? 0 : std::max(0, region.y - kChromaReach);
@@ -191,7 +191,7 @@ void JpegDecoder::read_region(const Region& region, Image* image) {
       store_row(rows_[i] + offset, region.width, image->channels, image->row(y));
     }
   }
-  // Not jpeg_finish_decompress: what is behind the region need not be there.
+  // Not jpeg_finish_decompress: the data after the region may be missing.
   jpeg_abort_decompress(&codec_);
 }
 
@@ -209,8 +209,8 @@ void JpegDecoder::store_row(const uint8_t* row, int width, int channels, uint8_t
   }
 }
 
-// All of the entropy-coded data is read, as for whole pixels, but only one pixel of 64 is computed,
-// and where the entropy decoder is ours that is without coefficients.
+// All of the entropy-coded data are read, as for a full decode, but only one pixel in 64 is
+// computed, and with our own entropy decoder no coefficients are.
 void JpegDecoder::verify() {
   reserve_rows();
   if (setjmp(errors_.leave) != 0) {

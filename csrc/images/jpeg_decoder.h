@@ -1,4 +1,4 @@
-// JPEG by libjpeg-turbo, with our own entropy decoder where it may be.
+// Decodes JPEG with libjpeg-turbo, using our own entropy decoder where possible.
 #ifndef GLUON_RESNET_JPEG_DECODER_H_
 #define GLUON_RESNET_JPEG_DECODER_H_
 
@@ -14,7 +14,7 @@
 
 namespace gluon_resnet {
 
-// One image at a time, as it is stored: not turned upright. Throws Error(kImage).
+// Decodes one image at a time, as stored: not turned upright. Throws Error(kImage).
 class JpegDecoder {
  public:
   explicit JpegDecoder(const DecodeOptions& options);
@@ -22,7 +22,7 @@ class JpegDecoder {
   JpegDecoder(const JpegDecoder&) = delete;
   JpegDecoder& operator=(const JpegDecoder&) = delete;
 
-  // `bytes` must stay until decode() is done.
+  // `bytes` must stay valid until decode() is done.
   ImageSize open(const uint8_t* bytes, size_t size);
   int orientation() const { return orientation_; }
   bool gray() const { return codec_.num_components == 1; }
@@ -32,7 +32,7 @@ class JpegDecoder {
   void verify();
   bool cut_short() const { return errors_.manager.num_warnings > 0; }
 
-  // Into an image that has been reshaped to the region's size and to one channel or three.
+  // Decodes into an image that already has the region's size, and one channel or three.
   void decode(const Region& region, Image* image);
 
  private:
@@ -54,7 +54,7 @@ class JpegDecoder {
   jpeg_progress_mgr progress_;
   JpegEntropyDecoder entropy_;
   std::vector<uint8_t> row_bytes_;
-  std::array<JSAMPROW, 4> rows_;  // more libjpeg does not give at once
+  std::array<JSAMPROW, 4> rows_;  // libjpeg returns no more at once
 };
 
 }  // namespace gluon_resnet

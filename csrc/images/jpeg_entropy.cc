@@ -12,8 +12,8 @@
 namespace gluon_resnet {
 namespace {
 
-// Where the coefficients of a block stand, in the order in which they come (ITU T.81, figure 5). A
-// run that leaves the block ends at one of the entries behind the 64.
+// The places of a block's coefficients, in the order in which they arrive (ITU T.81, figure 5). A
+// run that leaves the block ends at one of the entries after the 64.
 constexpr size_t kPositions = 64 + 32 + JpegHuffmanTable::Symbol::kEndOfBlock;
 constexpr std::array<uint8_t, kPositions> make_positions() {
   std::array<uint8_t, kPositions> positions{};
@@ -38,14 +38,14 @@ constexpr std::array<uint8_t, kPositions> make_positions() {
 }
 constexpr std::array<uint8_t, kPositions> kPosition = make_positions();
 
-// No block has more: 27 bits of DC and 63 times 26 of AC, and the 8 bytes that are read ahead.
+// The most that a block has: 27 bits of DC, 63 times 26 of AC, and 8 bytes read ahead.
 constexpr size_t kPadding = 256;
 
-// To make the tables takes as long as we save with so many bytes.
+// Making the tables takes as long as decoding this many bytes saves.
 constexpr size_t kWorthTables = 8 << 10;
 
-// Where no marker ends the data libjpeg, which reads ahead of what it decodes, finds their end
-// early; so close to it we leave the image to libjpeg, so that both find the same.
+// If no marker ends the data, libjpeg, which reads ahead of what it decodes, notices their end
+// early; this close to it we leave the image to libjpeg, so that the results agree.
 constexpr size_t kReadAhead = 16;
 
 uint64_t load_big_endian(const uint8_t* bytes) {
@@ -59,7 +59,7 @@ uint64_t load_big_endian(const uint8_t* bytes) {
 
 }  // namespace
 
-// The state of a reader, in registers while a block is decoded.
+// The state of a reader, kept in registers while a block is decoded.
 struct JpegEntropyDecoder::Bits {
   static constexpr uint32_t kEnd = JpegHuffmanTable::Symbol::kEndOfBlock;
 
@@ -67,17 +67,17 @@ struct JpegEntropyDecoder::Bits {
   uint32_t buffered;
   const uint8_t* next;
 
-  // Makes them 56 at least.
+  // Refills to at least 56 bits.
   void refill() {
     buffer |= load_big_endian(next) >> buffered;
     next += (63 - buffered) >> 3;
     buffered |= 56;
   }
-  void drop(uint32_t count) {  // below 64
+  void drop(uint32_t count) {  // fewer than 64
     buffer <<= count & 63;
     buffered -= count;
   }
-  // Two of AC, or one of each kind, need no more than 56 bits.
+  // Two AC coefficients, or one DC and one AC, need no more than 56 bits.
   bool take(const JpegHuffmanTable& table, JpegHuffmanTable::Symbol* symbol) {
     *symbol = table.symbol(buffer);
     if (__builtin_expect(symbol->total() == 0, 0)) *symbol = table.long_symbol(buffer);
@@ -92,7 +92,7 @@ struct JpegEntropyDecoder::Bits {
     JpegHuffmanTable::Symbol symbol;
     if (!take(table, &symbol)) return false;
     *at += symbol.skip();
-    // Where there is none this stores a zero, at a place that is still zero.
+    // If there is none, this stores a zero in a place that is still zero.
     block[kPosition[*at]] = static_cast<JCOEF>(value(symbol));
     ++*at;
     drop(symbol.total());
@@ -119,7 +119,7 @@ struct JpegEntropyDecoder::Bits {
       if (at >= kPairsEnd) break;
       if (!ac_pair(table, &at, block)) return false;
     }
-    while (at < 64) {  // here the next symbol may be the next block's
+    while (at < 64) {  // from here, the next symbol may belong to the next block
       refill();
       if (!ac_coefficient(table, &at, block)) return false;
     }
@@ -134,7 +134,7 @@ struct JpegEntropyDecoder::Bits {
         const JpegHuffmanTable::Stride stride = table.stride(buffer);
         const uint32_t after = at + stride.advance;
         const bool ends = stride.advance > kEnd;
-        // Without an end-of-block the symbols behind the 64th are not this block's.
+        // Without an end-of-block, the symbols after the 64th are not this block's.
         if (stride.total != 0 && (ends ? after - kEnd - 1 < 64 : after <= 64)) {
           at = after;
           drop(stride.total);
@@ -162,7 +162,7 @@ JpegEntropyDecoder& JpegEntropyDecoder::of(j_decompress_ptr codec) {
   return *static_cast<JpegEntropyDecoder*>(codec->client_data);
 }
 
-// libjpeg has just made its own entropy decoder, and is about to start it.
+// libjpeg has just created its own entropy decoder, and is about to start it.
 void JpegEntropyDecoder::start_input_pass(j_decompress_ptr codec) {
   JpegEntropyDecoder& self = of(codec);
   if (self.enabled_ && !codec->progressive_mode && !codec->arith_code &&
@@ -178,7 +178,7 @@ void JpegEntropyDecoder::start_pass(j_decompress_ptr codec) {
   try {
     if (self.prepare(codec)) return;
   } catch (const std::bad_alloc&) {
-    // Not through libjpeg's frames: it does without our memory.
+    // Must not pass through libjpeg's frames: it manages without our memory.
   }
   codec->entropy = self.libjpegs_;
   (*codec->entropy->start_pass)(codec);
@@ -220,8 +220,8 @@ bool JpegEntropyDecoder::prepare(j_decompress_ptr codec) {
   return true;
 }
 
-// A byte 0xff in the data is followed by a zero, so that it is no marker; markers number the
-// segments, and the first other marker ends the scan (ITU T.81, B.1.1).
+// A byte 0xff in the data is followed by a zero, so that it is not a marker; restart markers number
+// the segments, and the first other marker ends the scan (ITU T.81, B.1.1).
 bool JpegEntropyDecoder::unstuff(const uint8_t* bytes, size_t size) {
   if (data_.size() < size + kPadding) data_.resize(size + kPadding);
   segments_.clear();
@@ -321,7 +321,7 @@ bool JpegEntropyDecoder::decode(j_decompress_ptr codec, JBLOCKROW* blocks) {
     } else {
       if (!bits.skip_ac_coefficients(*block.ac)) return false;
     }
-    // What was read behind the end were zeros, or the next segment.
+    // Anything read past the end was zeros, or the next segment.
     if (bits.next - end_ > static_cast<ptrdiff_t>(bits.buffered / 8)) return false;
   }
   buffer_ = bits.buffer;

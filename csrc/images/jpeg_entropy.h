@@ -1,4 +1,4 @@
-// Huffman decoding for libjpeg-turbo, in place of its own: most of the time of a JPEG goes there.
+// Replaces libjpeg-turbo's Huffman decoding, which takes most of the time of decoding a JPEG.
 #ifndef GLUON_RESNET_JPEG_ENTROPY_H_
 #define GLUON_RESNET_JPEG_ENTROPY_H_
 
@@ -8,8 +8,8 @@
 #include <cstdio>
 #include <memory>
 #include <vector>
-// libjpeg's headers need <cstdio> before them. The second one describes the modules that a decoder
-// is made of; it is not libjpeg's public interface, but the same in every libjpeg-turbo so far.
+// libjpeg's headers need <cstdio> before them. The second one declares the modules of a decoder; it
+// is not part of libjpeg's public interface, but has been the same in every libjpeg-turbo so far.
 #include <jpeglib.h>
 //
 #include <jpegint.h>
@@ -18,32 +18,32 @@
 
 namespace gluon_resnet {
 
-// Decodes the one scan of a baseline JPEG, two times as fast as libjpeg-turbo 2.1, and gives up at
-// whatever a healthy file does not have: libjpeg then decodes it anew and finds the words. It reads
-// from memory only. Attached to a codec it must stay where it is; one per codec.
+// Decodes the single scan of a baseline JPEG, twice as fast as libjpeg-turbo 2.1, and gives up on
+// anything that a healthy file does not have: libjpeg then decodes it again and reports what is
+// wrong. It reads only from memory. Once attached to a codec it must not move; one per codec.
 class JpegEntropyDecoder {
  public:
   JpegEntropyDecoder() = default;
   JpegEntropyDecoder(const JpegEntropyDecoder&) = delete;
   JpegEntropyDecoder& operator=(const JpegEntropyDecoder&) = delete;
 
-  // Once, after jpeg_create_decompress(); uses the codec's client_data.
+  // To be called once, after jpeg_create_decompress(); uses the codec's client_data.
   void attach(jpeg_decompress_struct* codec);
 
-  // Before jpeg_start_decompress(): whether libjpeg is to decode itself.
+  // To be called before jpeg_start_decompress(): whether libjpeg is to decode by itself.
   void set_enabled(bool enabled) {
     enabled_ = enabled;
     gave_up_ = false;
   }
 
-  // After jpeg_start_decompress(): of the other MCU columns no coefficient is needed.
+  // To be called after jpeg_start_decompress(): the other MCU columns need no coefficients.
   void need_columns(JDIMENSION first, JDIMENSION last);
 
-  // Whether it gave up, by jpeg_leave().
+  // Whether it gave up, through jpeg_leave().
   bool gave_up() const { return gave_up_; }
 
  private:
-  using Table = std::unique_ptr<JpegHuffmanTable>;  // when it is needed: they are large
+  using Table = std::unique_ptr<JpegHuffmanTable>;  // allocated when needed: they are large
   struct Bits;
   struct Segment {  // between two restart markers
     size_t begin;
@@ -61,7 +61,7 @@ class JpegEntropyDecoder {
   bool start_segment();
   bool decode(j_decompress_ptr codec, JBLOCKROW* blocks);
 
-  jpeg_entropy_decoder module_{};  // what libjpeg calls
+  jpeg_entropy_decoder module_{};  // called by libjpeg
   jpeg_entropy_decoder* libjpegs_ = nullptr;
   void (*libjpegs_start_input_pass_)(j_decompress_ptr codec) = nullptr;
   bool enabled_ = true;
@@ -85,7 +85,7 @@ class JpegEntropyDecoder {
   JDIMENSION first_column_ = 0;
   JDIMENSION last_column_ = 0;
 
-  // The next bits, left-aligned, and how many of them there are; where the ones behind them are.
+  // The next bits, left-aligned, their number, and where the following ones are.
   uint64_t buffer_ = 0;
   uint32_t buffered_ = 0;
   const uint8_t* next_ = nullptr;

@@ -1,5 +1,5 @@
-// How libjpeg's errors leave it. It reports them by callbacks that must not return, and it is C: we
-// go by longjmp, to where the caller has called setjmp(errors.leave).
+// How errors leave libjpeg. It reports them through callbacks that must not return, and it is C, so
+// we use longjmp to return to where the caller has called setjmp(errors.leave).
 #ifndef GLUON_RESNET_JPEG_ERROR_H_
 #define GLUON_RESNET_JPEG_ERROR_H_
 

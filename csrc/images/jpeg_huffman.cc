@@ -37,7 +37,7 @@ bool JpegHuffmanTable::make() {
   if (made_) return true;
   const auto codes = std::accumulate(counts_.begin(), counts_.end(), size_t{0});
   if (codes > values_.size()) return false;
-  // libjpeg refuses these tables, even where nothing uses the code.
+  // libjpeg refuses these tables, even if nothing uses the code.
   const auto wrong = [](uint8_t value) { return value > 15; };
   if (dc_ && std::any_of(values_.begin(), values_.begin() + codes, wrong)) return false;
   if (!make_symbols()) return false;
@@ -61,7 +61,8 @@ bool JpegHuffmanTable::make_symbols() {
       if ((code + 1) * repeats > symbols_.size()) return false;
       std::fill_n(&symbols_[code * repeats], repeats, make_symbol(length, values_[index], dc_));
     }
-    if (code > (1u << length) - (counts_[length] > 0 ? 1 : 0)) return false;  // all ones is none
+    if (code > (1u << length) - (counts_[length] > 0 ? 1 : 0))
+      return false;  // all ones is not a code
   }
   return true;
 }
@@ -75,7 +76,7 @@ void JpegHuffmanTable::make_pairs() {
     const uint64_t first_value = half(jpeg_coefficient(bits << first.length(), first.size()));
     uint64_t total = first.total();
     uint64_t advance = first.skip() + 1;
-    uint64_t second_place = first.skip();  // where there is no second, it is the first again
+    uint64_t second_place = first.skip();  // without a second one, it is the first again
     uint64_t second_value = first_value;
     const uint64_t rest = bits << total;
     const Symbol second = symbol(rest);

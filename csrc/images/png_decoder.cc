@@ -15,7 +15,7 @@ namespace {
   throw Error(ErrorKind::kImage, concat("bad PNG: ", message));
 }
 
-// libpng asks for a chunk's memory, up to 2 GiB, before it finds that the chunk is not there.
+// libpng allocates memory for a chunk, up to 2 GiB, before it notices that the chunk is missing.
 void check_png_chunks(const uint8_t* bytes, size_t size) {
   constexpr size_t kSignature = 8;
   constexpr size_t kHeader = 8;
@@ -57,7 +57,7 @@ ImageSize PngDecoder::open(const uint8_t* bytes, size_t size) {
   if (setjmp(png_jmpbuf(png_)) != 0) fail(input_.message);
   png_set_read_fn(png_, &input_, read);
   png_read_info(png_, info_);
-  orientation_ = file_orientation(bytes, size);  // libpng finds what is behind the image too late
+  orientation_ = file_orientation(bytes, size);  // libpng would find one after the image too late
   return {static_cast<int>(png_get_image_width(png_, info_)),
           static_cast<int>(png_get_image_height(png_, info_))};
 }
@@ -68,7 +68,7 @@ void PngDecoder::decode(Image* image) {
   read_rows(image);
 }
 
-// No object with a destructor may live in here: a longjmp would pass it over.
+// No object with a destructor may live in here: a longjmp would skip it.
 void PngDecoder::read_rows(Image* image) {
   if (setjmp(png_jmpbuf(png_)) != 0) {
     fail(input_.message);

@@ -1,4 +1,4 @@
-// PNG by libpng.
+// Decodes PNG with libpng.
 #ifndef GLUON_RESNET_PNG_DECODER_H_
 #define GLUON_RESNET_PNG_DECODER_H_
 
@@ -13,7 +13,7 @@
 
 namespace gluon_resnet {
 
-// One image at a time, all of it. Throws Error(kImage).
+// Decodes one image at a time, always the whole of it. Throws Error(kImage).
 class PngDecoder {
  public:
   PngDecoder() = default;
@@ -21,12 +21,12 @@ class PngDecoder {
   PngDecoder(const PngDecoder&) = delete;
   PngDecoder& operator=(const PngDecoder&) = delete;
 
-  // `bytes` must stay until decode() is done.
+  // `bytes` must stay valid until decode() is done.
   ImageSize open(const uint8_t* bytes, size_t size);
   int orientation() const { return orientation_; }
   bool gray() const { return (png_get_color_type(png_, info_) & PNG_COLOR_MASK_COLOR) == 0; }
 
-  // Into an image that has been reshaped to its size and to one channel or three.
+  // Decodes into an image that already has the right size, and one channel or three.
   void decode(Image* image);
 
  private:

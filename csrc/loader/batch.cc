@@ -48,7 +48,7 @@ BatchPool::BatchPool(size_t rows, size_t row_bytes, size_t label_width, size_t m
       label_width_(label_width),
       most_kept_(most_kept),
       process_(::getpid()) {
-  free_.reserve(most_kept);  // giving back must not need memory
+  free_.reserve(most_kept);  // giving back must not allocate
 }
 
 BatchPool::~BatchPool() = default;

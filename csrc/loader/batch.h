@@ -1,4 +1,4 @@
-// The memory of batches: lent to a consumer for as long as it wants, then used again.
+// The memory of batches: lent to a consumer for as long as it wants, then reused.
 #ifndef GLUON_RESNET_BATCH_H_
 #define GLUON_RESNET_BATCH_H_
 
@@ -13,7 +13,7 @@
 
 namespace gluon_resnet {
 
-// What one batch holds; row r of `data`, `labels` and `ids` belong together.
+// The content of one batch; row r of `data`, `labels` and `ids` belong together.
 struct BatchMemory {
   BatchMemory(size_t rows, size_t row_bytes, size_t label_width);
 
@@ -26,26 +26,26 @@ struct BatchMemory {
   std::vector<float> labels;
   std::vector<uint64_t> ids;
   size_t rows = 0;  // in use
-  size_t pad = 0;   // of these, at the end, are repetitions
+  size_t pad = 0;   // of these, rows at the end that are repetitions
 
-  // Takes these rows out: the others move up, and what gets free becomes padding, which repeats
-  // them, or is 0 where there are no others.
+  // Removes these rows: the others move up, and the freed rows become padding, which repeats the
+  // others, or is 0 if there are none.
   void drop_rows(const std::vector<uint64_t>& dropped);
 
  private:
   void copy_row(size_t from, size_t to);
 };
 
-// Hands out BatchMemory of one size. The memory comes back by itself when the last pointer to it
-// goes, on whatever thread, also when the pool has gone before. There is always one to be had: a
-// consumer that keeps every batch makes the pool grow, not the program wait.
+// Hands out BatchMemory of one size. The memory returns by itself when the last pointer to it is
+// dropped, on any thread, even if the pool is gone by then. There is always one available: a
+// consumer that keeps every batch makes the pool grow, and does not block the program.
 class BatchPool : public std::enable_shared_from_this<BatchPool> {
  public:
   BatchPool(size_t rows, size_t row_bytes, size_t label_width, size_t most_kept);
   ~BatchPool();
 
   std::shared_ptr<BatchMemory> take();
-  // False in a child that has been forked off: its copy of our lock may be locked for ever.
+  // False in a forked child, whose copy of our lock may be locked for ever.
   bool in_own_process() const;
 
  private:

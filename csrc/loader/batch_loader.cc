@@ -12,8 +12,8 @@ BatchLoader::BatchLoader(std::vector<std::shared_ptr<RecordFile>> files,
 
 std::shared_ptr<BatchPool> BatchLoader::make_pool() const {
   const LoaderOptions& options = source_->options;
-  // Two more than are under way: the one that the consumer has, and the one that it lets go only
-  // when it has that. What the pool does not keep, malloc may keep once more in every arena.
+  // Two more than are in progress: the one that the consumer has, and the one before it, which it
+  // lets go only after that. Memory that the pool does not keep, malloc may keep in every arena.
   return std::make_shared<BatchPool>(options.batch_size, source_->row_bytes(), source_->label_width,
                                      options.prefetch + 2);
 }

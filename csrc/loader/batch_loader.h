@@ -1,4 +1,4 @@
-// Record files, and the batches that are to be made of them.
+// Record files, and the batches to be made from them.
 #ifndef GLUON_RESNET_BATCH_LOADER_H_
 #define GLUON_RESNET_BATCH_LOADER_H_
 
@@ -15,15 +15,15 @@
 
 namespace gluon_resnet {
 
-// Does no work itself: start() does. Used by one thread at a time.
+// Does no work itself; that begins with start(). Used by one thread at a time.
 class BatchLoader {
  public:
   BatchLoader(std::vector<std::shared_ptr<RecordFile>> files, const LoaderOptions& options);
 
   uint64_t num_records() const { return source_->records.size(); }
-  uint64_t num_batches() const { return num_batches_; }  // an epoch, for this rank
+  uint64_t num_batches() const { return num_batches_; }  // per epoch, for this rank
   size_t label_width() const { return source_->label_width; }
-  // Of all records; reads some of them.
+  // A hash of all records, of which it reads some.
   uint64_t fingerprint() const { return source_->records.fingerprint(); }
   uint64_t num_cached() const { return source_->cache ? source_->cache->size() : 0; }  // records
 
@@ -32,7 +32,7 @@ class BatchLoader {
  private:
   std::shared_ptr<BatchPool> make_pool() const;
 
-  std::shared_ptr<const RowSource> source_;  // outlives this object while a run needs it
+  std::shared_ptr<const RowSource> source_;  // outlives this object while an epoch needs it
   std::shared_ptr<BatchPool> pool_;
   uint64_t num_batches_;
 };

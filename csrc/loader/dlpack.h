@@ -1,5 +1,5 @@
-// DLPack (github.com/dmlc/dlpack): the C structures by which frameworks take each other's tensors
-// without a copy, before version 1 and since, and a batch in that form.
+// DLPack (github.com/dmlc/dlpack): the C structures through which frameworks share tensors without
+// copying, before version 1 and since, and a batch in that form.
 #ifndef GLUON_RESNET_DLPACK_H_
 #define GLUON_RESNET_DLPACK_H_
 
@@ -33,7 +33,7 @@ struct DLTensor {
   int32_t ndim;
   DLDataType dtype;
   int64_t* shape;
-  int64_t* strides;  // in elements; since 1.2 they may not be left out
+  int64_t* strides;  // in elements; required since version 1.2
   uint64_t byte_offset;
 };
 
@@ -58,8 +58,8 @@ struct DLManagedTensorVersioned {
   DLTensor dl_tensor;
 };
 
-// The data of `batch`, or a copy of them, of `shape` and `dtype`; Managed is one of the two structs
-// above. They stay lent until the deleter is called, on any thread.
+// The data of `batch`, or a copy of them, with `shape` and `dtype`; Managed is one of the two
+// structs above. The data stay on loan until the deleter is called, on any thread.
 template <typename Managed>
 Managed* make_dlpack(std::shared_ptr<BatchMemory> batch, const std::vector<int64_t>& shape,
                      DType dtype, bool copy) {

@@ -17,7 +17,7 @@ void EpochMeter::worked(const WorkTimes& times) {
 }
 
 void EpochMeter::waited(Clock::time_point begin, Clock::time_point end) {
-  const Clock::rep work_ended = work_ended_;  // what comes after that, read() adds
+  const Clock::rep work_ended = work_ended_;  // read() adds the time after that
   if (work_ended != 0) end = std::min(end, Clock::time_point(Clock::duration(work_ended)));
   if (end > begin) add(&waiting_, end - begin);
 }

@@ -1,4 +1,4 @@
-// What an epoch has cost, and whom it kept waiting.
+// The costs of an epoch, and who waited for whom.
 #ifndef GLUON_RESNET_EPOCH_METER_H_
 #define GLUON_RESNET_EPOCH_METER_H_
 
@@ -16,7 +16,7 @@ namespace gluon_resnet {
 
 using Clock = std::chrono::steady_clock;
 
-// A record that was left out, or whose image is not whole.
+// A record that was left out, or whose image is incomplete.
 struct BadRecord {
   uint64_t epoch;
   std::string path;
@@ -25,12 +25,12 @@ struct BadRecord {
   std::string reason;
 };
 
-// Times of work are sums over the workers.
+// Working times are sums over the workers.
 struct WorkTimes {
   Clock::duration reading{};
   Clock::duration decoding{};
-  Clock::duration augmenting{};  // and all else that a row needs
-  Clock::duration stalled{};     // the part of reading that reading from memory would not take
+  Clock::duration augmenting{};  // and everything else that a row needs
+  Clock::duration stalled{};     // the part of reading beyond a read from memory
 };
 
 // Times are in seconds.
@@ -38,12 +38,12 @@ struct EpochStats {
   uint64_t images = 0;  // handed out, without padding
   uint64_t batches = 0;
   size_t threads = 0;
-  double seconds = 0;  // from the start until the consumer was told of the end, or now
+  double seconds = 0;  // from the start to the end, as seen by the consumer, or to now
   double reading = 0;
   double decoding = 0;
   double augmenting = 0;
-  double waiting = 0;           // of workers that may not go on before the consumer takes a batch
-  double consumer_waiting = 0;  // for a batch
+  double waiting = 0;           // by workers, until the consumer takes a batch
+  double consumer_waiting = 0;  // by the consumer, for a batch
   std::vector<BadRecord> skipped;
   std::vector<BadRecord> partial;
 };
@@ -59,11 +59,11 @@ class EpochMeter {
   void handed_out(uint64_t images);
   void skipped(BadRecord record);
   void partial(BadRecord record);
-  // All rows are done: from now on every worker waits for the consumer.
+  // All rows are done: from now on, every worker waits for the consumer.
   void work_ended() { mark(&work_ended_); }
   void ended() { mark(&ended_); }
 
-  // In a forked child, nothing: its copy of our lock may be locked for ever.
+  // Does nothing in a forked child, whose copy of our lock may be locked for ever.
   EpochStats read() const;
 
  private:
@@ -90,7 +90,7 @@ class EpochMeter {
   std::atomic<uint64_t> images_{0};
   std::atomic<uint64_t> batches_{0};
 
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards the members below
   std::vector<BadRecord> skipped_;
   std::vector<BadRecord> partial_;
 };

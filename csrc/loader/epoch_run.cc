@@ -18,11 +18,11 @@
 namespace gluon_resnet {
 namespace {
 
-// A worker takes as many rows at once as keep it busy for about so long: few enough that the
-// workers end a batch together, enough that taking them costs nothing.
+// A worker takes as many rows at once as keep it busy for about this long: few enough that the
+// workers finish a batch together, enough that taking them costs next to nothing.
 constexpr std::chrono::microseconds kChunkTime{100};
 
-// The error of a record with its place.
+// The error of a record, with its location.
 Error with_place(const Error& error, const RecordSet::Place& at) {
   const int64_t key = at.file->key(at.index);
   const uint64_t offset = at.file->offset(at.index);
@@ -40,15 +40,15 @@ Error with_place(const Error& error, const RecordSet::Place& at) {
 }  // namespace
 
 struct EpochRun::State {
-  // Of the one thread that may be in next().
+  // Held by the one thread that may be in next().
   class Turn {
    public:
     explicit Turn(std::atomic<bool>* taken) : taken_(taken) {
       if (!taken_->exchange(true)) return;
       throw Error(ErrorKind::kUsage,
-                  "another thread waits for a batch of this epoch: one thread at a time may take "
-                  "batches of a loader; put a lock around next(), or give each thread a loader of "
-                  "its own");
+                  "another thread is waiting for a batch of this epoch: only one thread at a time "
+                  "may take a loader's batches; put a lock around next(), or give each thread its "
+                  "own loader");
     }
     ~Turn() { *taken_ = false; }
     Turn(const Turn&) = delete;
@@ -77,7 +77,7 @@ struct EpochRun::State {
     }
   }
 
-  // A batch under way.
+  // A batch in progress.
   struct Job {
     std::shared_ptr<BatchMemory> memory;
     uint64_t rows = 0;
@@ -90,7 +90,7 @@ struct EpochRun::State {
   };
   Job& job(uint64_t batch) { return jobs[batch % jobs.size()]; }
 
-  // May be called again, and by several threads at once: all return when the workers are gone.
+  // May be called repeatedly, and by several threads at once: all return when the workers are gone.
   void stop() {
     meter->ended();
     {
@@ -108,7 +108,7 @@ struct EpochRun::State {
     try {
       RowMaker maker(*source);
       make_chunks(&maker);
-    } catch (...) {  // no memory: the consumer hears of it, and that is the end
+    } catch (...) {  // out of memory: the consumer is told, and the epoch ends
       const std::lock_guard<std::mutex> lock(mutex);
       failure = std::current_exception();
       cancelled = true;
@@ -185,10 +185,10 @@ struct EpochRun::State {
   }
 
   void make_row(uint64_t batch, uint64_t row, uint64_t number, Job* current, RowMaker* maker) {
-    const bool counts = row < order.real_rows(batch);  // it is no padding
+    const bool counts = row < order.real_rows(batch);  // it is not padding
     try {
       if (maker->make(epoch, number, row, current->memory.get()) || !counts) return;
-      const Error cut(ErrorKind::kImage, "its data ends early; what is missing has been made up");
+      const Error cut(ErrorKind::kImage, "its data ends early; the rest has been filled in");
       meter->partial(bad_record(with_place(cut, source->records.place(number))));
     } catch (const Error& error) {
       const Error full = with_place(error, source->records.place(number));
@@ -263,19 +263,19 @@ struct EpochRun::State {
   const std::shared_ptr<EpochMeter> meter;
   ReadAhead read_ahead{*source, order};
 
-  std::mutex mutex;  // guards what follows
+  std::mutex mutex;  // guards the members below
   std::condition_variable work_to_do;
   std::condition_variable batch_ready;
   bool cancelled = false;
   std::exception_ptr failure;
   uint64_t taken = 0;     // batches before this one have been handed out
-  uint64_t open = 0;      // the batch whose rows are being given to workers
-  uint64_t finished = 0;  // so many batches are ready or have been handed out
+  uint64_t open = 0;      // the batch whose rows are being handed to workers
+  uint64_t finished = 0;  // the number of batches that are ready or handed out
   std::vector<Job> jobs;
 
   std::atomic<bool> consumer_is_here{false};
   const pid_t process;
-  std::mutex joining;  // guards what follows
+  std::mutex joining;  // guards the members below
   std::vector<std::thread> workers;
 };
 
@@ -286,7 +286,7 @@ EpochRun::EpochRun(std::shared_ptr<const RowSource> source, std::shared_ptr<Batc
 
 EpochRun::~EpochRun() {
   close();
-  // A forked child has no such threads, and locks in whatever state they were: touch nothing.
+  // A forked child has no such threads, and its locks are in an unknown state: touch nothing.
   if (state_->process != ::getpid()) static_cast<void>(state_.release());
 }
 
@@ -296,8 +296,8 @@ void EpochRun::close() {
 
 void EpochRun::throw_closed() {
   throw Error(ErrorKind::kUsage,
-              "this epoch was ended before its last batch: its loader has begun or chosen another "
-              "one, by iter(), set_epoch() or load_state_dict(); one epoch of a loader runs at a "
+              "this epoch was ended before its last batch: its loader began or selected another "
+              "one, by iter(), set_epoch() or load_state_dict(); a loader runs one epoch at a "
               "time");
 }
 

@@ -1,4 +1,4 @@
-// An epoch under way: workers that make rows, and a consumer who takes batches in order.
+// A running epoch: workers that make rows, and a consumer that takes batches in order.
 #ifndef GLUON_RESNET_EPOCH_RUN_H_
 #define GLUON_RESNET_EPOCH_RUN_H_
 
@@ -12,11 +12,11 @@
 namespace gluon_resnet {
 
 // The destructor stops and joins the workers, however far they are. All members may be called by
-// any thread, as long as none calls the destructor: one consumer at a time gets batches, and what
-// does not fit throws Error(kUsage).
+// any thread, as long as none calls the destructor; only one consumer at a time gets batches, and
+// any other use throws Error(kUsage).
 class EpochRun {
  public:
-  // Starts the workers on batch `first_batch` of an epoch and every `step`-th one behind it.
+  // Starts the workers on batch `first_batch` of an epoch and every `step`-th batch after it.
   EpochRun(std::shared_ptr<const RowSource> source, std::shared_ptr<BatchPool> pool, uint64_t epoch,
            uint64_t first_batch, uint64_t step);
   ~EpochRun();
@@ -25,12 +25,12 @@ class EpochRun {
 
   enum class Status { kBatch, kEnd, kNotYet };
 
-  // Waits up to `milliseconds` for the next batch. A bad record of that batch is thrown, the one of
-  // the first row where there are several; the call after that gives the batch after it. Throws
-  // where another thread is in here, and where close() came before the end.
+  // Waits up to `milliseconds` for the next batch. If that batch has bad records, throws the error
+  // of the one in the first row; the next call then returns the batch after it. Throws if another
+  // thread is in here, and if close() was called before the end.
   Status next(int milliseconds, std::shared_ptr<BatchMemory>* batch);
 
-  // Stops and joins the workers, and ends a next() that waits.
+  // Stops and joins the workers, and ends a waiting next().
   void close();
   [[noreturn]] static void throw_closed();
 

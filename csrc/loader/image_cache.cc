@@ -26,7 +26,7 @@ ImageCache::ImageCache(uint64_t records, size_t label_width, size_t bytes)
     throw_system_error("cache_size", concat("cannot reserve ", end_ >> 20, " MiB of addresses"));
   }
   memory_ = static_cast<uint8_t*>(memory);
-  // Shuffled small images are all over it: fewer pages, fewer misses of the TLB. It may be refused.
+  // Shuffled small images are all over it, and large pages mean fewer TLB misses. May be refused.
   static_cast<void>(::madvise(memory, end_, MADV_HUGEPAGE));
 }
 
@@ -39,7 +39,7 @@ uint64_t ImageCache::entry_bytes(ImageSize size) const {
 
 void ImageCache::prefetch(uint64_t record) const {
   constexpr uint64_t kLine = 64;
-  constexpr uint64_t kFirst = 8 * kLine;  // what comes behind them, the processor foresees
+  constexpr uint64_t kFirst = 8 * kLine;  // the processor prefetches what follows by itself
   const uint64_t at = slot(record).load(std::memory_order_relaxed);
   if (at <= kBeingWritten) return;
   const uint8_t* const entry = memory_ + at;

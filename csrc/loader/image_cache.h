@@ -11,14 +11,14 @@
 
 namespace gluon_resnet {
 
-// What is kept of each record of a set, as far as there is room: its pixels, id and labels. It
-// stays where it is until the cache goes. All members may be called by any thread, and nothing
-// waits: a record's entry is written once and then published by one atomic store. A forked child
-// has what its parent had, and keeps more for itself.
+// Keeps the pixels, id and labels of as many of a set's records as there is room for. They stay in
+// place until the cache is destroyed. All members may be called by any thread and never wait: a
+// record's entry is written once and then published by an atomic store. A forked child has what
+// its parent had, and keeps additions to itself.
 class ImageCache {
  public:
-  // Takes addresses for `bytes` of entries now, and memory when it is written to. Every record has
-  // `label_width` labels.
+  // Reserves addresses for `bytes` of entries now, and allocates memory as it is written to. Every
+  // record has `label_width` labels.
   ImageCache(uint64_t records, size_t label_width, size_t bytes);
   ~ImageCache();
   ImageCache(const ImageCache&) = delete;
@@ -29,16 +29,16 @@ class ImageCache {
     uint64_t id;
     const float* labels;
   };
-  // Has the processor fetch what find() and the reader of a small image will need.
+  // Makes the processor prefetch what find() and the reader of a small image will need.
   void prefetch(uint64_t record) const;
-  // Whether it has the record.
+  // Whether the record is in the cache.
   bool find(uint64_t record, Kept* kept) const;
 
-  // Whether put() of an RGB image of this size would do anything.
+  // Whether put() of an RGB image of this size would keep it.
   bool wants(uint64_t record, ImageSize size) const;
-  // Keeps what is read of a record and its whole image, if it fits.
+  // Keeps a record's id, labels and whole image, if there is room.
   void put(uint64_t record, const Record& read, const ImageView& image);
-  // The record is not to be asked for again.
+  // Marks the record as one not to be asked for again.
   void refuse(uint64_t record);
 
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }  // in records
@@ -49,8 +49,8 @@ class ImageCache {
     int height;
     uint64_t id;
   };
-  // A record's slot is 0, one of these, or where in memory_ its entry starts; the slots themselves
-  // stand in front of all entries.
+  // A record's slot is 0, one of these, or the place in memory_ where its entry starts; the slots
+  // themselves come before all entries.
   using Slot = std::atomic<uint64_t>;
   enum State : uint64_t { kUnknown = 0, kRefused = 1, kBeingWritten = 2 };
   static constexpr uint64_t kAlignment = 64;

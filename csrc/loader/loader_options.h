@@ -1,4 +1,4 @@
-// How a loader makes batches of records.
+// How a loader makes batches from records.
 #ifndef GLUON_RESNET_LOADER_OPTIONS_H_
 #define GLUON_RESNET_LOADER_OPTIONS_H_
 
@@ -24,8 +24,8 @@ struct LoaderOptions {
   Layout layout = Layout::kNchw;
   DecodeOptions decode;
   bool skip_errors = false;
-  size_t prefetch = 3;     // batches that are worked on or wait, ahead of the consumer
-  size_t cache_bytes = 0;  // for decoded images; 0: none is kept
+  size_t prefetch = 3;     // batches in progress or ready, ahead of the consumer
+  size_t cache_bytes = 0;  // for decoded images; 0: no cache
 };
 
 }  // namespace gluon_resnet

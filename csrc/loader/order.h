@@ -1,4 +1,4 @@
-// Which record stands in which row of which batch, for any rank, without a list of records.
+// Which record is in which row of which batch, for any rank, without a list of records.
 #ifndef GLUON_RESNET_ORDER_H_
 #define GLUON_RESNET_ORDER_H_
 
@@ -10,14 +10,14 @@
 namespace gluon_resnet {
 
 enum class LastBatch {
-  kPad,      // the last batch has full size; rows behind its records repeat others
+  kPad,      // the last batch has full size; rows after its records repeat others
   kDiscard,  // records that do not fill a batch are left out of this epoch
   kKeep      // the last batch is shorter
 };
 
-// One epoch's order: all records, shuffled or not, cut into global batches of batch_size *
+// One epoch's order: all records, shuffled or not, divided into global batches of batch_size *
 // world_size; rank r takes the r-th part of each. The last global batch is divided evenly, so that
-// every rank has the same number of batches and every record stands in exactly one of them.
+// every rank has the same number of batches and every record is in exactly one of them.
 class BatchOrder {
  public:
   struct Sizes {
@@ -41,7 +41,7 @@ class BatchOrder {
     batches_ = full_ + (rest > 0 && last != LastBatch::kDiscard ? 1 : 0);
   }
 
-  // The same order, but only every `step`-th batch, from the `first` on.
+  // The same order, but only every `step`-th batch from batch `first` on.
   BatchOrder every(uint64_t step, uint64_t first) const {
     BatchOrder part = *this;
     part.step_ = step;
@@ -51,7 +51,7 @@ class BatchOrder {
   }
 
   uint64_t num_batches() const { return batches_; }
-  // Rows that hold a record of their own; the rows behind them are padding.
+  // The number of rows with a record of their own; the rows after them are padding.
   uint64_t real_rows(uint64_t batch) const { return number(batch) < full_ ? sizes_.batch : rest_; }
   uint64_t rows(uint64_t batch) const {
     return last_ == LastBatch::kKeep ? real_rows(batch) : sizes_.batch;
@@ -65,7 +65,7 @@ class BatchOrder {
   }
 
  private:
-  // Of a batch of ours in the whole order.
+  // The number of one of our batches in the whole order.
   uint64_t number(uint64_t batch) const { return first_ + batch * step_; }
 
   Sizes sizes_;

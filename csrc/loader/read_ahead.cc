@@ -9,7 +9,7 @@
 namespace gluon_resnet {
 namespace {
 
-// Lost for each record that is then asked for: several times what the asking costs.
+// The time lost for each record asked for: several times what asking costs.
 constexpr std::chrono::microseconds kPrice{10};
 constexpr int64_t kMostCredit = 10000;
 

@@ -1,4 +1,4 @@
-// Lets the system fetch records before they are read, where storage is slow.
+// Makes the system fetch records before they are read, if storage is slow.
 #ifndef GLUON_RESNET_READ_AHEAD_H_
 #define GLUON_RESNET_READ_AHEAD_H_
 
@@ -12,17 +12,17 @@
 
 namespace gluon_resnet {
 
-// Of one epoch. To ask for records that are in memory already costs time, too, about as much as to
-// read a small one. So reading ahead is paid for with time that slow reads have lost: none is
-// asked for where all come from memory. All members may be called by any thread, without locks.
+// Serves one epoch. Asking for records that are already in memory costs time, too, about as much as
+// reading a small one. So reading ahead is paid for with time that slow reads have lost: nothing is
+// asked for if all records come from memory. Any thread may call all members, without locks.
 class ReadAhead {
  public:
   ReadAhead(const RowSource& source, const BatchOrder& order);
 
-  // Time that reads took beyond what a read from memory does.
+  // Reports time that reads took beyond that of reading from memory.
   void lost(Clock::duration time);
 
-  // Work on a batch begins: asks for the records of the following ones, as far as time was lost.
+  // To be called when work on a batch begins: asks for later batches' records, as credit allows.
   void begin(uint64_t batch);
 
  private:
@@ -30,10 +30,9 @@ class ReadAhead {
 
   const RowSource& source_;
   const BatchOrder& order_;
-  const uint64_t distance_;      // in batches
-  std::atomic<int64_t> credit_;  // records that may be asked for; at first, once as far as it goes
-  std::atomic<uint64_t> fetched_{
-      0};  // the batches before this one have been asked for, or have begun
+  const uint64_t distance_;           // in batches
+  std::atomic<int64_t> credit_;       // records that may be asked for; at first, one full distance
+  std::atomic<uint64_t> fetched_{0};  // the batches before it have been asked for, or have begun
 };
 
 }  // namespace gluon_resnet

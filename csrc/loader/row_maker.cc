@@ -8,7 +8,7 @@
 namespace gluon_resnet {
 namespace {
 
-// More than a read takes whose data are in memory.
+// Longer than any read of data that are in memory.
 constexpr std::chrono::microseconds kReadTime{100};
 constexpr std::chrono::nanoseconds kByteTime{1};
 
@@ -72,7 +72,7 @@ bool RowMaker::make(uint64_t epoch, uint64_t number, uint64_t row, BatchMemory* 
     throw Error(
         ErrorKind::kRecord,
         concat(at.file->path(), ": at offset ", at.file->offset(at.index), ": expected ",
-               batch->label_width, " labels, as the first record has, found ", record.num_labels));
+               batch->label_width, " labels, like the first record, found ", record.num_labels));
   }
   std::copy_n(record.labels, record.num_labels, labels);
   batch->ids[row] = record.id;
@@ -101,7 +101,7 @@ bool RowMaker::keep(uint64_t number, const Record& record, ImageSize size, Image
       return true;
     }
   } catch (const Error&) {
-    // The region says what is wrong, or does not need what is broken: as it is without a cache.
+    // As without a cache, the region reports what is wrong, or does not need the broken part.
   }
   cache->refuse(number);
   pipeline_.open(record.payload, record.payload_size);

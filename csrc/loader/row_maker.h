@@ -15,9 +15,9 @@
 
 namespace gluon_resnet {
 
-// What rows are made of: the same for all epochs and workers.
+// What rows are made from: the same for all epochs and workers.
 struct RowSource {
-  // Reads one record, to learn how many labels each has.
+  // Reads one record to learn the number of labels of each.
   RowSource(RecordSet set, const LoaderOptions& options);
 
   size_t row_bytes() const;
@@ -26,28 +26,28 @@ struct RowSource {
   const RecordSet records;
   const LoaderOptions options;
   const size_t label_width;
-  const std::unique_ptr<ImageCache> cache;  // null: none
+  const std::unique_ptr<ImageCache> cache;  // null without a cache
 };
 
-// Reads, decodes and augments. Owns what a worker allocates once; used by one thread.
+// Reads, decodes and augments. Owns everything that a worker allocates once; used by one thread.
 class RowMaker {
  public:
   explicit RowMaker(const RowSource& source) : source_(source), pipeline_(source.options.decode) {}
 
-  // make() of this record is next.
+  // Says that make() will be called for this record next.
   void prepare(uint64_t record) const {
     if (source_.cache) source_.cache->prefetch(record);
   }
 
-  // Writes what becomes of a record in an epoch. Returns whether its image is whole, and throws
-  // Error where there is none.
+  // Writes the row that a record becomes in an epoch. Returns whether its image is complete, and
+  // throws Error if there is none.
   bool make(uint64_t epoch, uint64_t record, uint64_t row, BatchMemory* batch);
 
-  // The time that make() has spent reading and decoding since this was called last.
+  // The time that make() has spent on reading and decoding since the last call of this.
   WorkTimes take_times();
 
  private:
-  // Decodes and keeps the whole image, where the cache wants it; whether it did.
+  // Decodes and keeps the whole image, if the cache wants it; returns whether it did.
   bool keep(uint64_t number, const Record& record, ImageSize size, ImageView* image);
 
   const RowSource& source_;

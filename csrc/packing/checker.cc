@@ -59,7 +59,7 @@ void Checker::work() {
     }
   } catch (...) {
     error = std::current_exception();
-    next_ = file_->num_images();  // the others need not go on
+    next_ = file_->num_images();  // the other workers need not continue
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   if (error && !error_) error_ = error;

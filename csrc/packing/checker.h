@@ -1,4 +1,4 @@
-// Checking: every image of a record file is read and decoded, side by side.
+// Checking: every image of a record file is read and decoded, in parallel.
 #ifndef GLUON_RESNET_CHECKER_H_
 #define GLUON_RESNET_CHECKER_H_
 
@@ -18,7 +18,7 @@
 
 namespace gluon_resnet {
 
-// To be used by one thread; it owns its worker threads.
+// For use by one thread; it owns its worker threads.
 class Checker {
  public:
   struct Failure {
@@ -28,12 +28,12 @@ class Checker {
   };
 
   Checker(std::shared_ptr<RecordFile> file, size_t threads);
-  ~Checker();  // stops
+  ~Checker();  // stops the workers
   Checker(const Checker&) = delete;
   Checker& operator=(const Checker&) = delete;
 
-  // Waits at most so long for the end; true: every record has been looked at. Throws what went
-  // wrong for another reason than the file's.
+  // Waits up to `milliseconds` for the end, and returns whether every record has been checked.
+  // Throws errors that are not the file's fault.
   bool wait(int milliseconds);
 
   size_t done() const { return done_; }

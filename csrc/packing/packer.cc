@@ -20,22 +20,22 @@
 namespace gluon_resnet {
 namespace {
 
-// So many pictures a worker may be under way: enough to go on while one large picture is late.
+// Pictures in progress per worker: enough to continue while one large picture is late.
 constexpr size_t kSlotsPerThread = 16;
 
-// Whose worker a thread is. Ids of threads would not tell: they are used again.
+// The packer whose worker a thread is. Thread ids would not do, since they are reused.
 thread_local const Packer* working_for = nullptr;
 
 [[noreturn]] void fail_picture(const std::string& reason) {
   throw Error(ErrorKind::kImage, reason);
 }
 
-// What goes wrong here is the fault of one picture.
+// An error here is the fault of a single picture.
 void read_picture(const Picture& picture, std::vector<uint8_t>* bytes) try {
   const RegularFile file(picture.path, ErrorKind::kImage);
   const uint64_t size = picture.size >= 0 ? picture.size : file.size();
   if (size > kMaxPartLength) {
-    fail_picture(concat("the file has ", size, " bytes; a record holds ", kMaxPartLength));
+    fail_picture(concat("the file has ", size, " bytes; a record holds at most ", kMaxPartLength));
   }
   bytes->resize(size);
   for (size_t have = 0; have < size;) {
@@ -48,7 +48,7 @@ void read_picture(const Picture& picture, std::vector<uint8_t>* bytes) try {
   }
 } catch (const Error& error) {
   if (error.path.empty()) throw;
-  fail_picture(error.reason());  // the failure has the name
+  fail_picture(error.reason());  // the failure already has the name
 }
 
 void make_gray(Image* image, Image* scratch) {
@@ -61,12 +61,12 @@ void make_gray(Image* image, Image* scratch) {
 
 }  // namespace
 
-// What one thread needs to make a record's payload; allocated once.
+// Everything that one thread needs to make a record's payload; allocated once.
 class Packer::Worker {
  public:
   explicit Worker(const Packer& packer) : packer_(packer), options_(packer.options_) {}
 
-  // Makes slot->payload, or says in slot->picture.problem why there is none.
+  // Makes slot->payload, or explains in slot->picture.problem why there is none.
   void run(Slot* slot) {
     Picture& picture = slot->picture;
     if (picture.content == Picture::Content::kNone) return;
@@ -100,7 +100,7 @@ class Packer::Worker {
     if (format == Format::kOther) {
       fail_picture(concat("expected a JPEG or PNG image, found a format that is ",
                           describe_format(bytes.data(), bytes.size()),
-                          "; only without --pass-through other formats are converted"));
+                          "; other formats are converted only without --pass-through"));
     }
     decoder_.open(bytes.data(), bytes.size());
     decoder_.verify();
@@ -108,7 +108,7 @@ class Packer::Worker {
 
   void decode(const std::vector<uint8_t>& bytes) {
     const Format format = sniff(bytes);
-    // Decoder drops the alpha channel, which "as in the source" includes.
+    // Decoder drops the alpha channel, which belongs to "as in the source".
     const bool native =
         format == Format::kJpeg || (format == Format::kPng && options_.color != Color::kSource);
     if (native) {
@@ -124,7 +124,7 @@ class Packer::Worker {
                           describe_format(bytes.data(), bytes.size()), problem.empty() ? "" : ": ",
                           problem));
     }
-    // The converter leaves this to us: what OpenCV turns depends on its version.
+    // The converter leaves this to us, because what OpenCV turns depends on its version.
     const int orientation = file_orientation(bytes.data(), bytes.size());
     if (orientation == 1) return;
     make_upright(image_, orientation, &scaled_);
@@ -146,7 +146,7 @@ class Packer::Worker {
     if (options_.resize > 0) {
       target = resize_short(size, options_.resize);
       if (int64_t{target.width} * target.height > kMaxPixels) {
-        fail_picture(concat("resized it would have ", target.width, "x", target.height,
+        fail_picture(concat("when resized, it would have ", target.width, "x", target.height,
                             " pixels; at most ", kMaxPixels, " are packed"));
       }
     }
@@ -196,7 +196,7 @@ Packer::Packer(const std::string& path, const std::string& index_path, const Pac
 
 Packer::~Packer() { stop_and_join(); }
 
-// May be called again, and by several threads at once: all return when the workers are gone.
+// May be called repeatedly, and by several threads at once: all return when the workers are gone.
 void Packer::stop_and_join() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -212,7 +212,7 @@ void Packer::stop_and_join() {
 
 void Packer::close() {
   if (working_for == this) {
-    throw Error(ErrorKind::kUsage, "a packer cannot be closed by what converts its pictures");
+    throw Error(ErrorKind::kUsage, "a packer cannot be closed by its own converter");
   }
   stop_and_join();
 }

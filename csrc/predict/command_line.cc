@@ -124,7 +124,7 @@ CommandLine parse_command_line(int argc, char** argv) {
         break;
       default:
         fail_usage(
-            concat(which == ':' ? "a value is missing behind " : "there is no option ",
+            concat(which == ':' ? "a value is missing after " : "there is no option ",
                    optopt >= ' ' ? std::string{'-', static_cast<char>(optopt)} : argv[optind - 1]));
     }
   }

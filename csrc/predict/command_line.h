@@ -16,10 +16,10 @@ struct CommandLine {
   bool json = false;
   bool standard_input = false;
   int batch_size = 16;
-  int threads = 0;  // 0: the processors that the process may use
+  int threads = 0;  // 0: all processors that the process may use
   int top_k = 5;
   std::string prefix;               // of the model
-  std::optional<ModelCard> card;    // without: PREFIX-model.json
+  std::optional<ModelCard> card;    // if none: PREFIX-model.json
   std::vector<std::string> images;  // files, folders, record files
 };
 

@@ -70,7 +70,7 @@ bool ImageSource::next(ImageName* image, const std::function<void(bool)>& paused
 }
 
 void ImageSource::open(const std::string& name) {
-  std::error_code ignored;  // what cannot be read is reported when it is read
+  std::error_code ignored;  // unreadable files are reported when they are read
   if (name.find('\0') != std::string::npos) {
     found_.push_back({name, nullptr, 0, std::strerror(ENOENT)});
   } else if (fs::is_directory(name, ignored)) {
@@ -87,7 +87,7 @@ void ImageSource::open(const std::string& name) {
   }
 }
 
-// Links to folders are not followed: they may lead back.
+// Links to folders are not followed, because they may form cycles.
 void ImageSource::open_folder(const std::string& folder) {
   std::error_code error;
   std::vector<std::string> folders{folder};

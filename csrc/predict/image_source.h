@@ -1,4 +1,4 @@
-// Which images a command line names: files, folders, record files, and lines of standard input.
+// The images that a command line names: files, folders, record files and lines of standard input.
 #ifndef GLUON_RESNET_IMAGE_SOURCE_H_
 #define GLUON_RESNET_IMAGE_SOURCE_H_
 
@@ -20,19 +20,19 @@ struct ImageName {
   std::string name;                           // as it is printed
   std::shared_ptr<const RecordFile> records;  // null: `name` is the path of a file
   size_t record = 0;
-  std::string error;  // not empty: why there is nothing to read
+  std::string error;  // if not empty, why there is nothing to read
 };
 
-// Why an image cannot be read, without the path that its message begins with.
+// Why an image cannot be read, without the path at the start of the message.
 std::string reason(const Error& error);
 
-// One after the other, so that a list without end takes no memory. One thread asks; any may stop
-// it.
+// Finds the images one by one, so that an endless list takes no memory. One thread asks for them;
+// any thread may stop it.
 class ImageSource {
  public:
   ImageSource(std::vector<std::string> names, bool standard_input);
 
-  // The next image; false at the end. `paused` is told while standard input is waited for.
+  // Gets the next image; false at the end. `paused` is called when waiting for standard input.
   bool next(ImageName* image, const std::function<void(bool)>& paused);
 
   void stop() { lines_.stop(); }
@@ -44,8 +44,8 @@ class ImageSource {
   std::deque<std::string> names_;
   bool standard_input_;
   LineReader lines_;
-  std::deque<ImageName> found_;                // of the last folder or file
-  std::shared_ptr<const RecordFile> records_;  // that are being gone through
+  std::deque<ImageName> found_;                // in the last folder or file
+  std::shared_ptr<const RecordFile> records_;  // the record file being read
   size_t next_record_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// The lines of a file descriptor, read while they come.
+// The lines of a file descriptor, read as they arrive.
 #ifndef GLUON_RESNET_LINE_READER_H_
 #define GLUON_RESNET_LINE_READER_H_
 
@@ -16,8 +16,8 @@ class LineReader {
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
-  // The next line, without its end; false behind the last one, which may lack its end, and after
-  // stop(). `paused` is told true before the reader waits for more, and false behind that.
+  // Gets the next line, without its end; false after the last line, which may lack its end, and
+  // after stop(). `paused` is called with true before the reader waits for more, and then false.
   // Throws Error(kSystem).
   bool next(std::string* line, const std::function<void(bool)>& paused);
 
@@ -28,8 +28,8 @@ class LineReader {
 
   const int descriptor_;
   int stop_event_;
-  std::string text_;  // what has been read
-  size_t begin_ = 0;  // of what has not been returned
+  std::string text_;  // read so far
+  size_t begin_ = 0;  // start of the text not yet returned
   bool ended_ = false;
 };
 

@@ -1,4 +1,4 @@
-// The program `predict`: names what is in images.
+// The program `predict`: classifies images.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,7 +22,7 @@
 namespace gluon_resnet {
 namespace {
 
-// More than this many threads for one batch gain little; another predictor has weights of its own.
+// More threads than this gain little for one batch; another predictor has its own weights.
 constexpr int kThreadsEach = 4;
 
 void print(const std::string& text) {
@@ -34,12 +34,12 @@ void complain(const std::string& sentence) {
   std::fprintf(stderr, "%s\n", printable("predict: " + sentence).c_str());
 }
 
-// A file that is opened later would get the number of a closed stream.
+// A file opened later would get the descriptor of a closed stream.
 void require_open(int descriptor, const char* name) {
   if (::fcntl(descriptor, F_GETFD) == -1) throw_system_error(name, "cannot use");
 }
 
-// The commonest mistake of a first try, in the words of tools/predict.py.
+// The most common mistake at a first try, reported in the words of tools/predict.py.
 void require_model(const CommandLine& line) {
   const std::string card = line.prefix + "-model.json";
   if (line.card || ::access(card.c_str(), F_OK) == 0) return;
@@ -84,11 +84,11 @@ int run(int argc, char** argv) {
     print(kUsage);
     return 0;
   } catch (const Error& error) {
-    // The reader of our output went away: nothing is left to say to it.
+    // The reader of our output has gone: there is nobody left to tell.
     if (error.system_code == EPIPE) return 1;
     complain(concat("error: ", error.what()));
     return error.kind == ErrorKind::kUsage ? 2 : 1;
-  } catch (...) {  // out of memory, or no more threads are to be had
+  } catch (...) {  // out of memory, or out of threads
     complain("error: " + current_error().message);
     return 1;
   }
@@ -98,12 +98,12 @@ int run(int argc, char** argv) {
 }  // namespace gluon_resnet
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // what is written into a closed pipe fails instead
-  // No destructors of static objects: on a busy machine MXNet's engine and its threads waited for
-  // each other there for ever in 1 of 450 runs, and ended in std::terminate in 2 of 3,000.
+  std::signal(SIGPIPE, SIG_IGN);  // writing to a closed pipe fails instead
+  // Skips the destructors of static objects: in them, on a busy machine, MXNet's engine and its
+  // threads deadlocked in 1 of 450 runs, and ended in std::terminate in 2 of 3,000.
   const int status = gluon_resnet::run(argc, argv);
 #ifdef __SANITIZE_ADDRESS__
-  __lsan_do_leak_check();  // which would come behind main()
+  __lsan_do_leak_check();  // which would otherwise run after main()
 #endif
   std::_Exit(status);
 }

@@ -13,12 +13,12 @@ namespace {
 
 using nlohmann::json;
 
-// A name need not be UTF-8, and JSON has to be.
+// A name need not be UTF-8, but JSON must be.
 std::string quoted(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-// The shortest digits that give the same number; null where JSON has none.
+// The shortest digits that give the same number; null for a number that JSON cannot express.
 std::string number(double value) { return json(value).dump(); }
 
 std::string list(const std::vector<std::string>& values) {

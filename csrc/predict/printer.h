@@ -1,4 +1,4 @@
-// What the program `predict` prints of an image: text, or an object of JSON a line.
+// The output of the program `predict` for an image: text, or one JSON object per line.
 #ifndef GLUON_RESNET_PRINTER_H_
 #define GLUON_RESNET_PRINTER_H_
 
@@ -16,7 +16,7 @@ struct PrintOptions {
   size_t top_k = 5;
 };
 
-// Whole lines; of a bad image nothing, unless it is JSON.
+// Complete lines; nothing for a bad image, unless the output is JSON.
 std::string format_prediction(const PrintOptions& options, const std::vector<std::string>& classes,
                               const Prediction& prediction);
 

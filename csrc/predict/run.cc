@@ -21,7 +21,7 @@ PredictionRun::PredictionRun(ImageSource* source, std::function<Predictor()> mak
   try {
     start(&PredictionRun::ask);
     for (size_t i = 0; i < threads; ++i) start(&PredictionRun::work);
-  } catch (...) {  // no more threads are to be had
+  } catch (...) {  // no more threads are available
     stop();
     throw;
   }

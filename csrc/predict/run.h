@@ -1,4 +1,4 @@
-// Many images through the network: read, decoded and computed in threads, given back in order.
+// Runs many images through the network: threads read, decode and compute; results are in order.
 #ifndef GLUON_RESNET_RUN_H_
 #define GLUON_RESNET_RUN_H_
 
@@ -21,28 +21,28 @@ namespace gluon_resnet {
 
 struct Prediction {
   std::string name;
-  std::vector<float> labels;  // a record's own
-  std::string error;          // not empty: why there is no prediction
+  std::vector<float> labels;  // of a record
+  std::string error;          // if not empty, why there is no prediction
   std::vector<float> logits;
 };
 
-// One thread asks the source, `threads` of them decode and compute. At most so many images are on
-// their way as fill the predictors' batches twice, however slowly the results are taken.
+// One thread asks the source, and `threads` threads decode and compute. At most twice as many
+// images as fill the predictors' batches are in progress, however slowly the results are taken.
 //
-// A batch is full, but at the end and when the source waits for input: what is there is computed
-// then.
+// Batches are full, except at the end and when the source waits for input: then the images at hand
+// are computed.
 class PredictionRun {
  public:
-  // Makes one predictor at once, and others, `predictors` at most, when there is work for them.
+  // Makes one predictor immediately, and more, up to `predictors`, when there is work for them.
   PredictionRun(ImageSource* source, std::function<Predictor()> make_predictor, size_t predictors,
                 size_t threads);
-  ~PredictionRun();  // does not wait for what is left
+  ~PredictionRun();  // does not wait for unfinished work
   PredictionRun(const PredictionRun&) = delete;
   PredictionRun& operator=(const PredictionRun&) = delete;
 
   const ModelCard& card() const { return first_->card(); }
 
-  // The next image's, in the source's order; nothing at the end. Throws what ended a thread.
+  // The next prediction, in the source's order; none at the end. Throws whatever ended a thread.
   std::optional<Prediction> next();
 
  private:
@@ -72,14 +72,14 @@ class PredictionRun {
   const size_t batch_size_;
   const size_t capacity_;
 
-  std::mutex mutex_;  // of all below
+  std::mutex mutex_;  // guards the members below
   std::condition_variable changed_;
   std::deque<Slot> slots_;         // in order
   std::vector<Predictor*> idle_;   // predictors
-  std::vector<Predictor> others_;  // never grows beyond what was reserved
-  size_t made_ = 1;                // predictors, those being made included
+  std::vector<Predictor> others_;  // never grows beyond its reserved size
+  size_t made_ = 1;                // predictors, including those being made
   bool paused_ = false;            // the source waits for input
-  bool ended_ = false;             // the source has no more
+  bool ended_ = false;             // the source has no more images
   bool stopped_ = false;
   std::exception_ptr failure_;
   std::vector<std::thread> threads_;

@@ -13,13 +13,13 @@
 namespace gluon_resnet {
 namespace {
 
-// Of MXPredCreate and MXPredReshape: the passes that fuse a graph keep it in objects of the whole
-// process.
+// Guards MXPredCreate and MXPredReshape: the passes that fuse a graph keep it in process-wide
+// objects.
 std::mutex binding;
 
 std::atomic<int> bound{0};  // graphs
 
-// The network's only input, as both of them want it.
+// The network's only input, in the form that both functions expect.
 struct InputShape {
   InputShape(size_t images, uint32_t side) : shape{static_cast<uint32_t>(images), 3, side, side} {}
 
@@ -46,7 +46,7 @@ BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t 
                 concat("expected a batch of 1 to ", most, " images, found ", batch_size));
   }
   if (params.content.size() > INT_MAX) {
-    fail_model(params.path, "MXNet's C API takes at most 2 GiB");
+    fail_model(params.path, "MXNet's C API accepts at most 2 GiB");
   }
   const MxnetApi& api = mxnet_api();
   InputShape input(batch_size, side_);
@@ -61,9 +61,9 @@ BoundGraph::BoundGraph(const File& symbol, const File& params, int size, size_t 
   ++bound;
 }
 
-// MXNet frees arrays in threads of its own: a process that ends before they are done destroys what
-// they need, and 1 of 200 ended in std::terminate. Where other predictors are left they may never
-// be done.
+// MXNet frees arrays in threads of its own: a process that ends before they finish destroys what
+// they need, and 1 in 200 ended in std::terminate. While there are other predictors, they may never
+// finish.
 BoundGraph::~BoundGraph() {
   smaller_.clear();
   handle_.reset();

@@ -19,7 +19,7 @@ class BoundGraph {
     const std::string& content;
   };
 
-  // The files have been checked. `size` is the side of an image, in pixels.
+  // The files must have been checked. `size` is the side of an image, in pixels.
   BoundGraph(const File& symbol, const File& params, int size, size_t classes, size_t batch_size);
 
   ~BoundGraph();
@@ -28,7 +28,7 @@ class BoundGraph {
 
   size_t batch_size() const { return batch_size_; }
 
-  // From `images` images, at least 1 and at most batch_size(), to as many rows of logits.
+  // Turns `images` images, from 1 to batch_size(), into as many rows of logits.
   void forward(const float* inputs, size_t images, float* outputs);
 
  private:
@@ -39,8 +39,8 @@ class BoundGraph {
 
   void* handle_for(size_t images);
 
-  // MXPredReshape gives a further handle. It shares the parameters and the memory in between, but
-  // not the weights as oneDNN wants them, which are as large as the parameters: few are kept.
+  // MXPredReshape returns another handle. It shares the parameters and intermediate memory, but not
+  // the weights in oneDNN's layout, which are as large as the parameters: so few are kept.
   static constexpr size_t kKept = 2;
 
   std::string path_;
@@ -49,7 +49,7 @@ class BoundGraph {
   size_t batch_size_;
   uint32_t side_;
   Handle handle_;                                  // for batch_size_ images
-  std::deque<std::pair<size_t, Handle>> smaller_;  // for other numbers of them, the last used first
+  std::deque<std::pair<size_t, Handle>> smaller_;  // for other numbers, most recently used first
 };
 
 }  // namespace gluon_resnet

@@ -60,7 +60,7 @@ class Parser {
     expect(name.is_string() && find_interpolation(name), "interpolation",
            "linear, cubic, area, ...", name);
     card.interpolation = name;
-    // Files of another format may be there all the same, from an earlier export of another network.
+    // Files of another format may still be there, from an earlier export of another network.
     const auto exported = content.find("exported");
     if (exported != content.end() && !exported->is_null()) {
       const json& formats = exported->at("formats");
@@ -90,7 +90,7 @@ class Parser {
 
 ModelCard read_card(const std::string& path) {
   const std::string text = read_file(path, kMostBytes);
-  // What is printed, or destroyed, is walked through with a function call for each level.
+  // Printing and destroying a value recurse once for each level.
   const auto shallow = [&path](int depth, json::parse_event_t, const json&) {
     if (depth > kMostLevels) fail_model(path, "this is not a model card: it is nested too deeply");
     return true;

@@ -1,4 +1,4 @@
-// How a model card is read, and the transform that it describes.
+// Reads model cards, and makes the transforms that they describe.
 #ifndef GLUON_RESNET_CARD_H_
 #define GLUON_RESNET_CARD_H_
 
@@ -12,11 +12,11 @@ namespace gluon_resnet {
 
 constexpr int kMaxSide = 1 << 14;  // of an image, in pixels
 
-// The card's resize and crop, without mean and std: these are in the graph. Throws Error(kUsage)
+// The card's resize and crop, without mean and std, which are in the graph. Throws Error(kUsage)
 // for a card with impossible values.
 TransformPlan evaluation_transform(const ModelCard& card);
 
-// One name per line, as in the .classes file beside a record file.
+// Reads one name per line, as in the .classes file beside a record file.
 std::vector<std::string> read_classes(const std::string& path);
 
 }  // namespace gluon_resnet

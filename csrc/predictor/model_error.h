@@ -1,4 +1,4 @@
-// What is wrong with a model's files.
+// Errors about a model's files.
 #ifndef GLUON_RESNET_MODEL_ERROR_H_
 #define GLUON_RESNET_MODEL_ERROR_H_
 

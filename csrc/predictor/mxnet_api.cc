@@ -28,12 +28,11 @@ Sharing& sharing() {
   return sharing;
 }
 
-// What is no number would end the process in MXNet, and too many threads in OpenMP.
+// A value that is not a number would end the process in MXNet, and too many threads in OpenMP.
 void require_threads(const char* name, const char* value) {
   const size_t digits = std::strspn(value, "0123456789");
   if (digits < 1 || digits > 4 || value[digits] != '\0' || value[0] == '0') {
-    throw Error(ErrorKind::kUsage,
-                concat(name, " has to be a number of threads, not '", value, "'"));
+    throw Error(ErrorKind::kUsage, concat(name, " must be a number of threads, not '", value, "'"));
   }
 }
 
@@ -44,18 +43,18 @@ void set_environment() {
   if (const char* const threads = std::getenv("GLUON_RESNET_OMP_THREADS")) {
     ::setenv("OMP_NUM_THREADS", threads, 1);
   }
-  // Unset, MXNet takes half of the machine.
+  // If unset, MXNet takes half of the machine.
   const int threads = shared.threads_each > 0 ? shared.threads_each : usable_processors();
   ::setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
-  // The engine's threads; by default one, for which all predictors wait.
+  // The engine's threads; by default there is one, for which all predictors wait.
   ::setenv("MXNET_CPU_WORKER_NTHREADS", std::to_string(shared.predictors).c_str(), 0);
   for (const char* const name : {"OMP_NUM_THREADS", "MXNET_CPU_WORKER_NTHREADS"}) {
     require_threads(name, std::getenv(name));
   }
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
-    ::setenv("GOMP_SPINCOUNT", "1000", 0);  // spinning threads cost up to 100x beside other work
+    ::setenv("GOMP_SPINCOUNT", "1000", 0);  // next to other work, spinning threads cost up to 100x
   }
-  ::setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);  // else it says of each predictor that it is fused
+  ::setenv("MXNET_SUBGRAPH_VERBOSE", "0", 0);  // otherwise it reports the fusion of each predictor
 }
 
 MxnetApi load() {
@@ -68,7 +67,7 @@ MxnetApi load() {
     throw Error(ErrorKind::kSystem,
                 concat("MXNet cannot be loaded: ", ::dlerror(),
                        there ? " (Debian and Ubuntu: apt-get install libgomp1 libquadmath0)"
-                             : " (GLUON_RESNET_MXNET_LIBRARY says where it is)"));
+                             : " (set GLUON_RESNET_MXNET_LIBRARY to its path)"));
   }
   const auto find = [&](auto* function, const char* name) {
     *function = reinterpret_cast<std::decay_t<decltype(*function)>>(::dlsym(library, name));
@@ -92,7 +91,7 @@ MxnetApi load() {
   find(&api.MXSymbolInferTypePartial, "MXSymbolInferTypePartial");
   find(&api.MXSymbolListArguments, "MXSymbolListArguments");
   find(&api.MXSymbolListAuxiliaryStates, "MXSymbolListAuxiliaryStates");
-  // Registers the older operators, Pad among them; before, no shape passes through them.
+  // Registers the older operators, such as Pad, through which no shape could be inferred before.
   decltype(&::MXListAllOpNames) list_all_op_names;
   find(&list_all_op_names, "MXListAllOpNames");
   uint32_t size = 0;
@@ -111,13 +110,13 @@ std::string MxnetApi::says() const { return "MXNet says: " + mxnet_cause(MXGetLa
 
 void share_processors(int predictors, int threads_each) {
   if (predictors < 1 || threads_each < 1) {
-    throw Error(ErrorKind::kUsage, concat("processors are not shared out to ", predictors,
-                                          " predictors of ", threads_each, " threads"));
+    throw Error(ErrorKind::kUsage, concat("processors cannot be shared among ", predictors,
+                                          " predictors with ", threads_each, " threads each"));
   }
   Sharing& shared = sharing();
   const std::lock_guard<std::mutex> lock(shared.mutex);
   if (shared.loaded) {
-    throw Error(ErrorKind::kUsage, "MXNet is loaded: share_processors() has to come before");
+    throw Error(ErrorKind::kUsage, "share_processors() must be called before MXNet is loaded");
   }
   shared.predictors = predictors;
   shared.threads_each = threads_each;

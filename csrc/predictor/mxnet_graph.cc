@@ -13,7 +13,7 @@
 namespace gluon_resnet {
 namespace {
 
-// A list of shapes in MXNet's own memory, which stays until its next call in this thread.
+// A list of shapes in MXNet's own memory, valid until its next call in this thread.
 struct ShapeList {
   size_t size = 0;
   const int* dimensions = nullptr;
@@ -35,7 +35,7 @@ class Symbol {
     symbol_.reset(symbol);
   }
 
-  // Makes of it the symbol of all results in between.
+  // Turns it into the symbol of all intermediate results.
   void add_internals() {
     void* symbol = nullptr;
     api_.check(api_.MXSymbolGetInternals(symbol_.get(), &symbol), path_);
@@ -45,8 +45,8 @@ class Symbol {
   std::vector<std::string> arguments() const { return names(api_.MXSymbolListArguments); }
   std::vector<std::string> states() const { return names(api_.MXSymbolListAuxiliaryStates); }
 
-  // Of arguments, outputs and states, for an image of size x size pixels, where the shapes of
-  // these parameters are known.
+  // The shapes of arguments, outputs and states for an image of size x size pixels, given the
+  // shapes of these parameters.
   void infer_shapes(int size, const Arrays& parameters, ShapeList lists[3]) const {
     std::vector<const char*> names{kGraphInput};
     std::vector<int64_t> offsets{0, 4}, lengths{1, 3, size, size};
@@ -64,7 +64,7 @@ class Symbol {
     require(status, size);
   }
 
-  // The types of arguments and states; -1 is not known.
+  // The types of arguments and states; -1 is unknown.
   void infer_types(int size, TypeList lists[3]) const {
     const char* const names[] = {kGraphInput};
     const char** list = const_cast<const char**>(names);

@@ -1,5 +1,5 @@
-// The functions of GLX that OpenCV's static library names, for windows that are never opened here:
-// with these nothing of X11 is linked.
+// The GLX functions that OpenCV's static library refers to, for windows that are never opened here:
+// with these, nothing of X11 is linked.
 
 extern "C" {
 void (*glXGetProcAddressARB(const unsigned char*))() { return nullptr; }

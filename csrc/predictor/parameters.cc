@@ -18,7 +18,7 @@ std::string type_name(int type) {
   return type < 7 ? kTypeNames[type] : concat("the data type ", type);
 }
 
-// A position in the bytes of a file; every step is checked against the end.
+// A position in the bytes of a file; every advance is checked against the end.
 class Reader {
  public:
   Reader(const std::string& path, const std::string& bytes) : path_(path), bytes_(bytes) {}
@@ -49,7 +49,7 @@ class Reader {
     const auto magic = number<uint32_t>("an array's header");
     const auto storage = magic == kOldMagic ? 0 : number<int32_t>("an array's header");
     const auto dimensions = number<int32_t>("an array's header");
-    // The last magic is that of MXNet's numpy semantics.
+    // The last magic number is that of MXNet's numpy semantics.
     const bool known = magic == kOldMagic || magic == 0xF993FAC9 || magic == 0xF993FACA;
     if (!known || storage != 0 || dimensions < 1 || dimensions > 32) {
       fail("expected a dense array as MXNet writes it, found something else", start);
@@ -57,7 +57,7 @@ class Reader {
     Shape shape(static_cast<size_t>(dimensions));
     const size_t size = shape.size() * sizeof(int64_t);
     std::memcpy(shape.data(), take(size, "an array's shape"), size);
-    // What comes of none is none, but not of any number of others, which has to be a number.
+    // A length of 0 makes the array empty, but the other lengths must still be valid.
     uint64_t elements = 1;
     for (const int64_t length : shape) {
       const bool overflows =
@@ -85,7 +85,7 @@ class Reader {
     return name;
   }
 
-  // Of things that take at least a byte each.
+  // Reads a count of things that take at least a byte each.
   uint64_t count(const char* what) {
     const auto count = number<uint64_t>(concat("the number of ", what));
     if (count > bytes_.size()) {
@@ -97,9 +97,9 @@ class Reader {
   size_t offset() const { return offset_; }
 
  private:
-  static constexpr uint32_t kOldMagic = 0xF993FAC8;  // from before there were sparse arrays
+  static constexpr uint32_t kOldMagic = 0xF993FAC8;  // from before MXNet had sparse arrays
   static constexpr uint64_t kTooMany = uint64_t{1} << 48;
-  static constexpr uint64_t kElementSizes[] = {4, 8, 2, 1, 4, 1, 8};  // of kTypeNames
+  static constexpr uint64_t kElementSizes[] = {4, 8, 2, 1, 4, 1, 8};  // in the order of kTypeNames
 
   const std::string& path_;
   const std::string& bytes_;
@@ -121,7 +121,7 @@ Arrays read_arrays(const std::string& path, const std::string& bytes) {
   if (header[0] != 0x112 || header[1] != 0) {
     reader.fail("this is not an MXNet parameter file", 0);
   }
-  std::vector<Array> arrays;  // grows with what is read
+  std::vector<Array> arrays;  // grows as arrays are read
   for (uint64_t left = reader.count("arrays"); left > 0; --left) arrays.push_back(reader.array());
   if (const uint64_t names = reader.count("names"); names != arrays.size()) {
     reader.fail(concat("expected ", arrays.size(), " names, found ", names), reader.offset() - 8);
@@ -130,7 +130,7 @@ Arrays read_arrays(const std::string& path, const std::string& bytes) {
   for (const Array& array : arrays) {
     const size_t start = reader.offset();
     if (const std::string name = reader.name(); !named.emplace(name, array).second) {
-      reader.fail("there are two parameters " + printable_name(name), start);
+      reader.fail("there are two parameters named " + printable_name(name), start);
     }
   }
   if (reader.offset() != bytes.size()) {
@@ -162,7 +162,7 @@ void check_arrays(const std::string& path, const Arrays& expected, const Arrays&
   if (extras > 0) fail(*extra, concat(" (one of ", extras, ") does not belong to this network"));
   for (const auto& [name, array] : expected) {
     const int type = found.at(name).type;
-    const int wanted = std::max(array.type, 0);  // what is not known is float32
+    const int wanted = std::max(array.type, 0);  // an unknown type is float32
     if (type != wanted) {
       fail(name, concat(": expected ", type_name(wanted), ", found ", type_name(type)));
     }

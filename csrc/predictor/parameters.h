@@ -6,7 +6,7 @@
 //          (in older files: uint32 0xF993FAC8, and no storage type)
 //   name:  uint64 length, bytes
 //
-// All little-endian. MXNet's own reader says of a damaged file neither where nor what.
+// All are little-endian. MXNet's own reader does not say what is wrong with a damaged file.
 #ifndef GLUON_RESNET_PARAMETERS_H_
 #define GLUON_RESNET_PARAMETERS_H_
 
@@ -21,19 +21,19 @@ using Shape = std::vector<int64_t>;
 
 struct Array {
   Shape shape;
-  int type = -1;  // MXNet's number of it; -1: not known
+  int type = -1;  // MXNet's number for it; -1: unknown
 };
 using Arrays = std::map<std::string, Array>;
 
-// "(16, 3, 3, 3)", "(16,)"
+// The shape as text: "(16, 3, 3, 3)" or "(16,)".
 std::string to_string(const Shape& shape);
 
-// Of the file `path`, whose content is `bytes`; names begin with "arg:" or "aux:".
-// Throws Error(kSystem) with path and offset for anything but a whole file of dense arrays.
+// The arrays of the file `path`, whose content is `bytes`; names begin with "arg:" or "aux:".
+// Throws Error(kSystem) with path and offset unless it is a complete file of dense arrays.
 Arrays read_arrays(const std::string& path, const std::string& bytes);
 
-// Throws Error(kSystem), naming the array, unless `found`, read from `path`, has the names, shapes
-// and types of `expected` and no others. A length of 0 or -1 is not known and fits any.
+// Throws Error(kSystem), naming the array, unless `found`, read from `path`, has exactly the names,
+// shapes and types of `expected`. A length of 0 or -1 is unknown and fits any.
 void check_arrays(const std::string& path, const Arrays& expected, const Arrays& found);
 
 }  // namespace gluon_resnet

@@ -16,7 +16,7 @@
 namespace gluon_resnet {
 namespace {
 
-// Image pipelines, of which each thread takes one for a while: there are never more than threads.
+// Image pipelines, which threads borrow: there are never more of them than threads.
 class PipelinePool {
  public:
   std::unique_ptr<ImagePipeline> take() {
@@ -38,7 +38,7 @@ class PipelinePool {
 };
 
 constexpr int64_t kMostClasses = 1 << 22;  // of a graph without a card; as in deploy/graph.py
-constexpr size_t kMostImageBytes = size_t{1} << 29;  // as of a record
+constexpr size_t kMostImageBytes = size_t{1} << 29;  // as for a record
 
 }  // namespace
 
@@ -56,10 +56,10 @@ class Predictor::Impl {
 
   void preprocess(const void* file, size_t size, float* input) {
     std::unique_ptr<ImagePipeline> pipeline = pipelines_.take();
-    Random random(0, 0, 0);  // the evaluation transform draws nothing
+    Random random(0, 0, 0);  // the evaluation transform draws no random numbers
     pipeline->run(plan_, static_cast<const uint8_t*>(file), size, &random, DType::kFloat32,
                   Layout::kNchw, input);
-    pipelines_.give_back(std::move(pipeline));  // after a bad image it is dropped
+    pipelines_.give_back(std::move(pipeline));  // after a bad image it is dropped instead
   }
 
   void logits(const float* inputs, size_t images, float* outputs) {
@@ -160,7 +160,7 @@ std::vector<std::pair<size_t, double>> most_probable(const std::vector<float>& l
                                                      size_t count) {
   std::vector<size_t> labels(logits.size());
   std::iota(labels.begin(), labels.end(), size_t{0});
-  // Not a number comes last, so that there is an order.
+  // NaN comes last, so that there is a strict order.
   std::stable_sort(labels.begin(), labels.end(), [&](size_t a, size_t b) {
     return logits[a] > logits[b] || (std::isnan(logits[b]) && !std::isnan(logits[a]));
   });

@@ -14,10 +14,10 @@ namespace {
 
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
-// Of one control group, by the files of version 2 or 1.
+// The limit of one control group, from the files of version 2 or 1.
 double group_quota(const std::string& folder) {
   double quota = 0, period = 0;
-  std::ifstream(folder + "/cpu.max") >> quota >> period;  // "max 100000": no number
+  std::ifstream(folder + "/cpu.max") >> quota >> period;  // "max 100000" is not a number
   if (period == 0) {
     std::ifstream(folder + "/cpu.cfs_quota_us") >> quota;
     std::ifstream(folder + "/cpu.cfs_period_us") >> period;
@@ -25,7 +25,7 @@ double group_quota(const std::string& folder) {
   return quota > 0 && period > 0 ? quota / period : kUnlimited;
 }
 
-// Of this process: its groups and all above them.
+// The control groups of this process, and all above them.
 double quota() {
   double least = kUnlimited;
   std::ifstream listing("/proc/self/cgroup");

@@ -1,10 +1,10 @@
-// How many processors this process may use.
+// The number of processors that this process may use.
 #ifndef GLUON_RESNET_PROCESSORS_H_
 #define GLUON_RESNET_PROCESSORS_H_
 
 namespace gluon_resnet {
 
-// The least that its affinity and its control groups allow (`docker run --cpus 2`), at least 1.
+// The fewest that its affinity and its control groups allow (`docker run --cpus 2`), at least 1.
 int usable_processors();
 
 }  // namespace gluon_resnet

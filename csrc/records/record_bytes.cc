@@ -39,7 +39,7 @@ void RecordBytes::read(uint64_t offset, uint8_t* out, size_t size) const {
 }
 
 void RecordBytes::will_need(uint64_t offset, uint64_t size) const {
-  // It is only advice, and may be refused.
+  // This is only advice, which the system may refuse.
   static_cast<void>(::posix_fadvise(file_.descriptor(), static_cast<off_t>(offset),
                                     static_cast<off_t>(size), POSIX_FADV_WILLNEED));
 }

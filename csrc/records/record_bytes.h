@@ -1,4 +1,4 @@
-// The bytes of a .rec file, by positioned reads.
+// The bytes of a .rec file, read at given positions.
 #ifndef GLUON_RESNET_RECORD_BYTES_H_
 #define GLUON_RESNET_RECORD_BYTES_H_
 
@@ -10,21 +10,20 @@
 
 namespace gluon_resnet {
 
-// Reads share no offset: const members may be called from any number of threads
-// and after a fork.
+// Reads share no offset: const members may be called from any number of threads and after a fork.
 class RecordBytes {
  public:
-  explicit RecordBytes(const std::string& path);  // throws where it is no regular file, or empty
+  explicit RecordBytes(const std::string& path);  // throws if it is not a regular file, or empty
 
   const std::string& path() const { return path_; }
-  uint64_t size() const { return file_.size(); }  // when it was opened
+  uint64_t size() const { return file_.size(); }  // at the time of opening
 
   void read(uint64_t offset, uint8_t* out, size_t size) const;
 
-  // Has the system begin to fetch this part of the file, and does not wait for it.
+  // Asks the system to start fetching this part of the file, without waiting for it.
   void will_need(uint64_t offset, uint64_t size) const;
 
-  // Throws what is wrong with the file at `offset`.
+  // Throws an Error about the file at `offset`.
   [[noreturn]] void fail(uint64_t offset, const std::string& message) const;
 
  private:

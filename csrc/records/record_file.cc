@@ -11,14 +11,14 @@
 namespace gluon_resnet {
 namespace {
 
-// One read brings a usual photograph whole; more is read only where a record needs it.
+// One read gets all of a usual photograph; more is read only if a record needs it.
 constexpr uint64_t kFirstRead = 256 << 10;
 
-// The fingerprint looks into so many records, at so many bytes of each.
+// The number of records that the fingerprint reads, and of bytes of each.
 constexpr size_t kSamples = 32;
 constexpr size_t kSampleBytes = 4096;
 
-// The end of a record, whose parts are read.
+// The end of a record, found by reading its parts.
 uint64_t record_end(PartReader* reader, uint64_t offset) {
   for (bool first = true;; first = false) {
     const PartReader::Part part = reader->part(offset, first);
@@ -78,8 +78,8 @@ bool RecordFile::has_image(int64_t key) const {
   return index && labels_without_image(*index) == 0;
 }
 
-// Only a record that says where the images end, and is right, is taken for insightface's header:
-// any other file may have a broken record with the key 0.
+// A record counts as insightface's header only if it says correctly where the images end: any
+// other file may have a broken record with the key 0.
 void RecordFile::find_images() {
   num_images_ = entries_.size();
   const std::optional<size_t> header = lookup(0);
@@ -123,7 +123,7 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
       bytes_.read(entry.offset + first_read, bytes + first_read, whole - first_read);
     }
     bytes += kPartHeader;
-  } else {  // several parts, or an error that PartReader explains
+  } else {  // several parts, or an error that PartReader reports
     PartReader reader(bytes_);
     std::vector<PartReader::Part> parts;
     do {
@@ -160,7 +160,7 @@ Record RecordFile::read(size_t index, RecordBuffer* buffer) const {
     if ((size - kImageHeader) / 4 < record.flag) {
       bytes_.fail(entry.offset,
                   concat("the header says ", record.flag, " labels, but the record has only ",
-                         size - kImageHeader, " bytes behind it"));
+                         size - kImageHeader, " bytes after it"));
     }
     record.labels = reinterpret_cast<const float*>(bytes + kImageHeader);
     record.num_labels = record.flag;
@@ -188,7 +188,7 @@ size_t RecordFile::find_wrong_label(size_t begin, size_t end, uint64_t classes) 
     const size_t needed = kImageHeader + (flag == 0 ? 0 : 4);
     const bool simple = load_u32(start) == kRecordMagic && length >> 29 == 0 && length >= needed &&
                         size >= kPartHeader + needed;
-    if (!simple) {  // several parts, or damage, which read() explains
+    if (!simple) {  // several parts, or damage, which read() reports
       const Record record = read(image(i), &buffer);
       flag = static_cast<uint32_t>(record.num_labels);
       label = record.labels[0];
@@ -210,7 +210,7 @@ void RecordFile::check() const {
   for (uint64_t offset = 0; offset < bytes_.size(); ++at) {
     if (at == indexed.size() || indexed[at] > offset) {
       bytes_.fail(offset,
-                  "a record stands here that the index does not have; make the index anew with "
+                  "the index does not list the record here; rebuild the index with "
                   "tools/im2rec.py --rebuild-index");
     }
     if (indexed[at] < offset) {

@@ -18,7 +18,7 @@ namespace gluon_resnet {
 // A view of a record's bytes in the buffer that was handed to RecordFile::read().
 struct Record {
   uint32_t flag = 0;
-  const float* labels = nullptr;  // num_labels of them
+  const float* labels = nullptr;  // an array of num_labels
   size_t num_labels = 0;          // max(flag, 1)
   uint64_t id = 0;
   uint64_t id2 = 0;
@@ -40,60 +40,60 @@ class RecordBuffer {
 };
 
 // A .rec file opened for reading. All const members may be called from any number of threads and
-// after a fork: reads are positioned and share no offset.
+// after a fork, since reads are positioned and share no offset.
 class RecordFile {
  public:
-  // Opens `path` with the index at `index_path`; with an empty `index_path` the file is scanned
-  // from part to part, and a record's key is its id where these are unique, its position otherwise.
+  // Opens `path` with the index at `index_path`; if `index_path` is empty, the file is scanned from
+  // part to part, and a record's key is its id if the ids are unique, and otherwise its position.
   RecordFile(const std::string& path, const std::string& index_path);
 
   const std::string& path() const { return bytes_.path(); }
   size_t size() const { return entries_.size(); }
   int64_t key(size_t index) const { return entries_.at(index).key; }
   uint64_t offset(size_t index) const { return entries_.at(index).offset; }
-  // Bytes to the next record in the file, or to its end.
+  // The number of bytes to the next record in the file, or to its end.
   uint64_t extent(size_t index) const { return entries_.at(index).extent; }
 
-  // The position of the record with this key; throws where there is none.
+  // The position of the record with this key; throws if there is none.
   size_t find(int64_t key) const;
 
-  // The records with an image: all of them, but in insightface's files. image(i) is a position.
+  // The records with an image: all, except in insightface's files. image(i) is a position.
   size_t num_images() const { return num_images_; }
   size_t image(size_t i) const { return images_.empty() ? first_image_ + i : images_.at(i); }
 
   // Reads record `index` into `buffer`; the result points into it until the next call.
   Record read(size_t index, RecordBuffer* buffer) const;
 
-  // The first of the images `begin` to `end` - 1 that has not one label, a whole number from 0 to
-  // classes - 1; `end` where all have. Reads the first bytes of each record.
+  // The first of the images `begin` to `end` - 1 whose label is not a single whole number from 0 to
+  // classes - 1; `end` if there is none. Reads the first bytes of each record.
   size_t find_wrong_label(size_t begin, size_t end, uint64_t classes) const;
 
-  // Has the system begin to fetch this part of the file, and does not wait for it.
+  // Asks the system to start fetching this part of the file, without waiting for it.
   void will_need(uint64_t offset, uint64_t size) const { bytes_.will_need(offset, size); }
 
-  // Reads every part of the file in order and compares with the index: magic, lengths, headers, an
-  // index entry for each record and a record for each entry. Throws at the first difference.
+  // Reads every part of the file in order and compares it with the index: magic numbers, lengths,
+  // headers, an entry for each record and a record for each entry. Throws at the first difference.
   void check() const;
 
   // Whether the index begins and ends where the file does, so that nothing has been appended.
   bool index_spans_file() const;
 
-  // 64 bits of what a loader reads: where the images' records stand, and the first bytes of some of
-  // them. Neither the file's name nor the keys count. Throws where a record cannot be read.
+  // A 64-bit hash of what a loader reads: the offsets of the images' records, and the first bytes
+  // of some of them. Neither the file's name nor the keys count. Throws if a record cannot be read.
   uint64_t fingerprint() const;
 
  private:
   std::optional<size_t> lookup(int64_t key) const;
   void sort_keys();
   void find_images();
-  // The number of labels of a record that has nothing behind them; 0 of any other.
+  // The number of labels of a record that has nothing after them; 0 for any other record.
   size_t labels_without_image(size_t index) const;
   bool has_image(int64_t key) const;
 
   RecordBytes bytes_;
   std::vector<IndexEntry> entries_;                 // in the order of the index
-  std::vector<std::pair<int64_t, uint32_t>> keys_;  // sorted; empty: key(i) == i
-  std::vector<uint32_t> images_;                    // positions; empty: they follow each other
+  std::vector<std::pair<int64_t, uint32_t>> keys_;  // sorted; empty if key(i) == i
+  std::vector<uint32_t> images_;                    // positions; empty if consecutive
   size_t first_image_ = 0;
   size_t num_images_ = 0;
 };

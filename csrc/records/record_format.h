@@ -7,19 +7,19 @@
 //     uint8  data[length], zero padding to a multiple of 4
 //
 // cflag 0: the part is a whole record. A record that contains the magic at a multiple of 4 is cut
-// there (the magic itself is left out): its parts have cflag 1 (first), 2 (middle) and 3 (last).
+// there (the magic itself is omitted): its parts have cflag 1 (first), 2 (middle) and 3 (last).
 //
-// An image record starts with this header, followed by `flag` float32 labels (none: `label` is the
-// one label), followed by the encoded image:
+// An image record starts with this header, followed by `flag` float32 labels (if there are none,
+// `label` is the only label), followed by the encoded image:
 //
 //     uint32 flag;  float label;  uint64 id;  uint64 id2;
 //
-// An .idx file is text, a line a record: KEY<tab>OFFSET of its first part.
+// An .idx file is text, with one line per record: KEY<tab>OFFSET of its first part.
 //
-// insightface's files have records without an image, too. The one with key 0, which may stand
+// insightface's files also have records without an image. The one with key 0, which may be
 // anywhere, has the labels (end, x): the images are the records with keys from 1 to end - 1.
-// Records with keys from `end` list the images of each identity. x is the end of their keys, but
-// some writers put other things there.
+// Records with keys from `end` on list the images of each identity. x is the end of their keys,
+// but some writers put other values there.
 #ifndef GLUON_RESNET_RECORD_FORMAT_H_
 #define GLUON_RESNET_RECORD_FORMAT_H_
 

@@ -18,7 +18,7 @@ void measure_extents(uint64_t file_size, std::vector<IndexEntry>* entries) {
   for (const IndexEntry& entry : *entries) offsets.push_back(entry.offset);
   offsets.push_back(file_size);
   if (!std::is_sorted(offsets.begin(), offsets.end())) std::sort(offsets.begin(), offsets.end());
-  size_t near = 0;  // in an index in the order of the file no search is needed
+  size_t near = 0;  // no search is needed if the index is in the order of the file
   for (IndexEntry& entry : *entries) {
     auto next = offsets.begin() + static_cast<ptrdiff_t>(near);
     if (*next != entry.offset || next[1] == entry.offset) {
@@ -42,7 +42,7 @@ std::vector<IndexEntry> load_index(const std::string& index_path, const RecordBy
     const auto wrong = [&](const std::string& why) {
       throw Error(ErrorKind::kRecord,
                   concat(index_path, ": line ", line, ": ", why,
-                         "; make the index anew with tools/im2rec.py --rebuild-index"),
+                         "; rebuild the index with tools/im2rec.py --rebuild-index"),
                   index_path, at - text.data());
     };
     IndexEntry entry{};
@@ -56,17 +56,17 @@ std::vector<IndexEntry> load_index(const std::string& index_path, const RecordBy
       wrong("expected KEY<tab>OFFSET, found '" + std::string(at, std::min(stop, at + 40)) + "'");
     }
     if (entry.offset >= bytes.size()) {
-      wrong(concat("offset ", entry.offset, " is behind the end of ", bytes.path(), " (",
-                   bytes.size(), " bytes), which has been cut short, or has another index"));
+      wrong(concat("offset ", entry.offset, " is beyond the end of ", bytes.path(), " (",
+                   bytes.size(), " bytes), which has been cut short or belongs to another index"));
     }
-    if (entry.offset % 4 != 0) wrong(concat("offset ", entry.offset, " is not a record's"));
+    if (entry.offset % 4 != 0) wrong(concat("offset ", entry.offset, " is not that of a record"));
     entries.push_back(entry);
     at = stop == end ? end : stop + 1;
   }
   if (entries.empty()) {
     throw Error(ErrorKind::kRecord,
                 concat(index_path, ": the index is empty, but ", bytes.path(), " has ",
-                       bytes.size(), " bytes; make it anew with tools/im2rec.py --rebuild-index"),
+                       bytes.size(), " bytes; rebuild it with tools/im2rec.py --rebuild-index"),
                 index_path, 0);
   }
   measure_extents(bytes.size(), &entries);

@@ -1,4 +1,4 @@
-// Where the records of a .rec file stand: read from an .idx, or found by going through the file.
+// The positions of the records in a .rec file: read from an .idx, or found by scanning the file.
 #ifndef GLUON_RESNET_RECORD_INDEX_H_
 #define GLUON_RESNET_RECORD_INDEX_H_
 
@@ -16,10 +16,10 @@ struct IndexEntry {
   uint64_t extent;  // bytes to the next record in the file, or to its end
 };
 
-// The lines of an .idx, in their order. Throws where one cannot be of this file.
+// The lines of an .idx, in their order. Throws if one cannot belong to this file.
 std::vector<IndexEntry> load_index(const std::string& index_path, const RecordBytes& bytes);
 
-// Goes from part to part. A record's key is its id where these are unique, its position otherwise.
+// Scans from part to part. A record's key is its id if the ids are unique, or else its position.
 std::vector<IndexEntry> scan_index(const RecordBytes& bytes);
 
 }  // namespace gluon_resnet

@@ -10,8 +10,8 @@
 namespace gluon_resnet {
 namespace {
 
-// A page costs little more than a few bytes of it; while reads follow close on each other, blocks
-// grow, and where large records are skipped they stay small.
+// Reading a page costs little more than reading a few bytes of it; blocks grow while reads are
+// close together, and stay small where large records are skipped.
 constexpr size_t kLeastBlock = 4 << 10;
 constexpr size_t kMostBlock = 256 << 10;
 
@@ -44,7 +44,7 @@ PartReader::Part PartReader::part(uint64_t offset, bool first) {
     char found[16];
     std::snprintf(found, sizeof(found), "0x%08x", magic);
     bytes_.fail(offset, concat("expected the magic number 0xced7230a, found ", found,
-                               "; this is no RecordIO file, or it or its index is corrupt"));
+                               "; this is not a RecordIO file, or it or its index is corrupt"));
   }
   const uint32_t lrec = load_u32(header + 4);
   const uint32_t cflag = lrec >> 29;

@@ -14,7 +14,7 @@
 
 namespace gluon_resnet {
 
-// May be used by any number of threads.
+// Can be used by any number of threads.
 class RecordSet {
  public:
   explicit RecordSet(std::vector<std::shared_ptr<RecordFile>> files) : files_(std::move(files)) {
@@ -36,7 +36,7 @@ class RecordSet {
 
   uint64_t size() const { return size_; }
 
-  // 64 bits that tell these records from others; see RecordFile.
+  // 64 bits that distinguish these records from others; see RecordFile.
   uint64_t fingerprint() const {
     uint64_t hash = 0;
     for (const auto& file : files_) hash = mix((hash ^ file->fingerprint()) + kGolden);
@@ -45,7 +45,7 @@ class RecordSet {
 
  private:
   std::vector<std::shared_ptr<RecordFile>> files_;
-  std::vector<uint64_t> starts_;  // of each file, in records
+  std::vector<uint64_t> starts_;  // the first record of each file
   uint64_t size_ = 0;
 };
 

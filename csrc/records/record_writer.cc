@@ -12,8 +12,8 @@
 namespace gluon_resnet {
 namespace {
 
-// An empty file for writing, null with errno where there can be none: what a symbolic link leads to
-// is not written.
+// An empty file opened for writing, or null with errno: the target of a symbolic link is never
+// written to.
 std::FILE* create(const std::string& path) {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
   const int descriptor = ::open(path.c_str(), kFlags, 0666);
@@ -82,7 +82,7 @@ void RecordWriter::write(int64_t key, const float* labels, size_t num_labels, ui
                    static_cast<unsigned long long>(offset_)) < 0) {
     throw_system_error(index_path_, "cannot write");
   }
-  // Cut at every aligned magic, so that a reader can find the next record from anywhere.
+  // Split at every aligned magic, so that a reader can find the next record from anywhere.
   size_t start = 0;
   for (size_t at = 0; at + 4 <= size; at += 4) {
     if (std::memcmp(scratch_.data() + at, &kRecordMagic, 4) != 0) continue;

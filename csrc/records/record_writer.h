@@ -1,4 +1,4 @@
-// Writing what record_file.h describes and reads.
+// Writes the files that record_file.h reads.
 #ifndef GLUON_RESNET_RECORD_WRITER_H_
 #define GLUON_RESNET_RECORD_WRITER_H_
 
@@ -12,8 +12,8 @@
 
 namespace gluon_resnet {
 
-// Writes a .rec and its .idx under the names given (the caller renames them when they are whole).
-// Not for several threads.
+// Writes a .rec and its .idx under the given names (the caller renames them once complete). Not
+// thread-safe.
 class RecordWriter {
  public:
   RecordWriter(const std::string& path, const std::string& index_path);

@@ -13,8 +13,8 @@ namespace gluon_resnet {
 namespace {
 
 constexpr std::array<float, 3> kLuma{0.299f, 0.587f, 0.114f};
-// Principal components of the RGB values (0 to 255) of ImageNet's training images, as MXNet's
-// LightingAug has them; Krizhevsky et al. 2012, whose idea they are, print none.
+// Principal components of the RGB values (0 to 255) of ImageNet's training images, as in MXNet's
+// LightingAug; Krizhevsky et al. 2012, whose idea this is, do not print them.
 constexpr float kEigenvalues[3] = {55.46f, 4.794f, 1.148f};
 constexpr float kEigenvectors[3][3] = {
     {-0.5675f, 0.7192f, 0.4009f}, {-0.5808f, -0.0045f, -0.8140f}, {-0.5836f, -0.6948f, 0.4203f}};
@@ -24,7 +24,7 @@ void whole_image(ImageSize size, ImageSize scaled, Geometry* geometry) {
   geometry->scaled = scaled;
 }
 
-// Ten tries, then the central region of the nearest allowed ratio, as torchvision has it.
+// Ten tries, then the central region with the nearest allowed ratio, as in torchvision.
 void draw_random_resized(const TransformPlan& plan, ImageSize size, Random* random,
                          Geometry* geometry) {
   geometry->scaled = {plan.size, plan.size};
@@ -74,7 +74,7 @@ struct Affine {
 Affine make_affine(const TransformPlan& plan, const ColorDraw& color,
                    const std::array<float, 3>& image_mean) {
   Affine affine;
-  float gray_mean = 0;  // of the image with its new brightness
+  float gray_mean = 0;  // of the image after the change of brightness
   for (int c = 0; c < 3; ++c) gray_mean += kLuma[c] * color.brightness * image_mean[c];
   const float scale = color.brightness * color.contrast;
   const float shift = (1 - color.contrast) * gray_mean;
@@ -83,7 +83,7 @@ Affine make_affine(const TransformPlan& plan, const ColorDraw& color,
       affine.matrix[i][j] =
           scale * ((i == j ? color.saturation : 0) + (1 - color.saturation) * kLuma[j]);
     }
-    affine.offset[i] = shift + color.offset[i];  // a gray shift is not changed by the saturation
+    affine.offset[i] = shift + color.offset[i];  // saturation does not change a gray shift
     for (int j = 0; j < 3; ++j) affine.matrix[i][j] /= plan.std[i];
     affine.offset[i] = (affine.offset[i] - plan.mean[i]) / plan.std[i];
   }
@@ -121,7 +121,7 @@ void write(const Affine& affine, const uint8_t* planes, size_t count, size_t pla
       const uint8_t* const own = planes + c * count;
       if constexpr (std::is_same_v<T, float> && step == 1) {
         row_loops().normalize(own, count, scale, offset, channel);
-      } else {  // a byte has few values: each is rounded once
+      } else {  // a byte has few values, each of which is rounded once
         std::array<T, 256> table;
         for (int value = 0; value < 256; ++value) {
           table[value] = to_element<T>(scale * static_cast<float>(value) + offset);
@@ -195,7 +195,7 @@ Geometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random
       break;
     }
   }
-  // A strip of 1 x 100,000 pixels would become larger than memory.
+  // A strip of 1 x 100,000 pixels would become too large for memory.
   if (int64_t{geometry.scaled.width} * geometry.scaled.height > kMaxPixels) {
     throw Error(ErrorKind::kImage,
                 concat("the image of ", size.width, "x", size.height, " pixels would be scaled to ",

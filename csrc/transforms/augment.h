@@ -1,4 +1,4 @@
-// What becomes of an image on its way to the network: parameters are drawn and turned into one
+// The transforms of an image on its way to the network: random parameters are turned into one
 // geometry for resample.h, and colors and normalization into one affine map.
 #ifndef GLUON_RESNET_AUGMENT_H_
 #define GLUON_RESNET_AUGMENT_H_
@@ -22,12 +22,12 @@ enum class Crop {
 enum class DType { kUint8, kFloat16, kFloat32 };
 enum class Layout { kNchw, kNhwc };
 
-// Everything that a transform is, as plain data; the same for all records.
+// A complete description of a transform, as plain data; the same for all records.
 struct TransformPlan {
   Crop crop = Crop::kCenter;
-  int size = 224;                         // of the square output
+  int size = 224;                         // side of the square output
   int resize = 256;                       // kCenter; 0 keeps the image's size
-  std::array<double, 2> area{0.08, 1.0};  // kRandomResized, as a part of the image's area
+  std::array<double, 2> area{0.08, 1.0};  // kRandomResized, as a fraction of the image's area
   std::array<double, 2> ratio{0.75, 4. / 3};
   std::array<int, 2> scale{256, 480};    // kScaleJitter
   int padding = 4;                       // kPad
@@ -47,13 +47,13 @@ struct ColorDraw {
   std::array<float, 3> offset{0, 0, 0};  // the PCA noise, in RGB values of 0 to 255
 };
 
-// Throws Error(kImage) where an image of this size cannot give the output.
+// Throws Error(kImage) if the output cannot be made from an image of this size.
 Geometry draw_geometry(const TransformPlan& plan, ImageSize size, Random* random);
 ColorDraw draw_color(const TransformPlan& plan, Random* random);
 
 size_t element_size(DType dtype);
 
-// Makes the network's input of three planes, R, G and B, of size * size bytes: colors,
+// Makes the network's input from three planes, R, G and B, of size * size bytes: applies colors,
 // normalization, dtype and layout. uint8 values are rounded and clipped to 0 to 255; floating-point
 // values are not clipped.
 void finish(const TransformPlan& plan, const ColorDraw& color, const uint8_t* planes, DType dtype,

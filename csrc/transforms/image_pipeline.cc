@@ -5,8 +5,8 @@
 namespace gluon_resnet {
 namespace {
 
-// How much smaller than the image the DCT can give it, so that what is cut out is still not smaller
-// than what is made of it.
+// The factor by which the DCT can shrink the image such that the region cut out is still no smaller
+// than the output.
 int shrink_factor(const Geometry& geometry) {
   int factor = 8;
   while (factor > 1 && (geometry.source.width < factor * geometry.scaled.width ||
@@ -16,7 +16,7 @@ int shrink_factor(const Geometry& geometry) {
   return factor;
 }
 
-// The same cut out of an image that is smaller.
+// The same geometry for a smaller image.
 void shrink(ImageSize from, ImageSize to, Geometry* geometry) {
   const auto along = [](int begin, int length, int from, int to, int* new_begin, int* new_length) {
     const auto scaled = [&](int at) {

@@ -1,5 +1,5 @@
-// The whole way of one image, from its bytes to the network's input: the same for the loader and
-// for every predictor.
+// The whole path of one image from its bytes to the network's input, which is the same for the
+// loader and for every predictor.
 #ifndef GLUON_RESNET_IMAGE_PIPELINE_H_
 #define GLUON_RESNET_IMAGE_PIPELINE_H_
 
@@ -12,7 +12,7 @@
 
 namespace gluon_resnet {
 
-// Owns the codec and all memory that an image needs on its way; one per thread.
+// Owns the codec and all memory that an image needs along the path; one per thread.
 class ImagePipeline {
  public:
   explicit ImagePipeline(const DecodeOptions& options = {});
@@ -22,12 +22,12 @@ class ImagePipeline {
   void run(const TransformPlan& plan, const uint8_t* bytes, size_t size, Random* random,
            DType dtype, Layout layout, void* out);
 
-  // The same for an image that is there already, RGB.
+  // The same for an image that is already decoded to RGB.
   void run(const TransformPlan& plan, const ImageView& image, Random* random, DType dtype,
            Layout layout, void* out);
 
-  // The same in steps: open(), then one of the two decode(), whose pixels stay until the next call,
-  // then augment().
+  // The same in steps: open(), then one of the two decode(), whose pixels stay valid until the next
+  // call, then augment().
   struct Part {
     Geometry geometry;
     ImageView image;  // starts at (x, y) of the upright image
@@ -40,13 +40,13 @@ class ImagePipeline {
   void augment(const TransformPlan& plan, const Part& part, Random* random, DType dtype,
                Layout layout, void* out);
 
-  // Of the last decode(); see Decoder.
+  // Describes the last decode(); see Decoder.
   bool cut_short() const { return decoder_.cut_short(); }
 
  private:
   const DecodeOptions options_;
   Decoder decoder_;
-  ImageSize size_;  // of what is open
+  ImageSize size_;  // of the open image
   Image image_;
   ResampleScratch scratch_;
   std::vector<uint8_t> planes_;

@@ -7,8 +7,8 @@
 namespace gluon_resnet {
 namespace {
 
-// The part of [0, size) of the output, counted without mirroring, that lies inside of the scaled
-// region along one axis.
+// The part of the output's [0, size), counted without mirroring, that lies inside the scaled region
+// along one axis.
 struct Span {
   int begin;
   int end;
@@ -23,8 +23,8 @@ bool unscaled(const Geometry& geometry) {
          geometry.source.height == geometry.scaled.height;
 }
 
-// OpenCV computes these in just these types, and so the rounding is the same. At the edges the tap
-// may lie outside of the source, by one.
+// OpenCV computes these in the same types, so the rounding is the same. At the edges the tap may
+// lie outside the source by one.
 Tap linear_tap(int at, int source, int scaled) {
   if (source == scaled) return {at, Tap::kOne, 0};
   const double scale = 1.0 / (static_cast<double>(scaled) / source);
@@ -35,7 +35,7 @@ Tap linear_tap(int at, int source, int scaled) {
           static_cast<int16_t>(std::lrintf(position * Tap::kOne))};
 }
 
-// Of columns the one at the edge, with the weight of both.
+// For columns, the one at the edge, with the weight of both.
 Tap column_tap(int at, int source, int scaled) {
   const Tap tap = linear_tap(at, source, scaled);
   if (tap.first < 0) return {0, Tap::kOne, 0};
@@ -43,7 +43,7 @@ Tap column_tap(int at, int source, int scaled) {
   return tap;
 }
 
-// Of rows the one at the edge twice, each with its weight: the rounding is another.
+// For rows, the one at the edge twice, each with its own weight: the rounding is different.
 std::array<int, 2> neighbours(const Tap& tap, int source) {
   return {std::clamp(tap.first, 0, source - 1), std::clamp(tap.second(), 0, source - 1)};
 }
@@ -57,8 +57,8 @@ void make_taps(MakeTap make_tap, Span span, int crop, int source, int scaled,
   }
 }
 
-// For each of scratch->rows calls write_row(its number, scaled row, scaled row, tap). The region
-// that the taps are of has its corner at (x, y) of `image`, and so many rows.
+// Calls write_row(its number, scaled row, scaled row, tap) for each of scratch->rows. The region to
+// which the taps refer has its corner at (x, y) of `image`, and `height` rows.
 template <typename WriteRow>
 void scale_rows(const ImageView& image, int x, int y, int height, ResampleScratch* scratch,
                 const WriteRow& write_row) {
@@ -68,7 +68,7 @@ void scale_rows(const ImageView& image, int x, int y, int height, ResampleScratc
   for (std::vector<int16_t>& line : scratch->lines) line.resize(kScaledLanes * count);
   scratch->line_rows = {-1, -1};
   const auto line_of = [&](int row) {
-    const int slot = row & 1;  // neighbours have different ones
+    const int slot = row & 1;  // neighbours have different slots
     int16_t* const line = scratch->lines[slot].data();
     if (scratch->line_rows[slot] != row) {
       loops.scale(image.row(row), scratch->columns.data(), count, line);
@@ -107,7 +107,7 @@ void linear(const Geometry& geometry, const ImageView& image, int x, int y, Span
              });
 }
 
-// From `image`, whose pixel (0, 0) is (x, y) of the scaled region.
+// Reads `image`, whose pixel (0, 0) is (x, y) of the scaled region.
 void copy(const Geometry& geometry, const ImageView& image, int x, int y, Span columns, Span rows,
           uint8_t* planes) {
   const size_t plane = static_cast<size_t>(geometry.size) * geometry.size;
@@ -149,7 +149,7 @@ void resample(const Geometry& geometry, Interpolation interpolation, const Image
   if (columns.end - columns.begin < geometry.size || rows.end - rows.begin < geometry.size) {
     for (int c = 0; c < 3; ++c) std::memset(planes + c * plane, fill[c], plane);
   }
-  if (columns.begin == columns.end || rows.begin == rows.end) return;  // nothing but padding
+  if (columns.begin == columns.end || rows.begin == rows.end) return;  // only padding
   const Region& source = geometry.source;
   if (unscaled(geometry)) {
     copy(geometry, image, x - source.x, y - source.y, columns, rows, planes);

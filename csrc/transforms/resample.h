@@ -1,4 +1,4 @@
-// The one geometric pass: scale, cut out and mirror, from pixels that may be a part of the image.
+// The single geometric pass: scaling, cropping and mirroring of an image or a part of one.
 #ifndef GLUON_RESNET_RESAMPLE_H_
 #define GLUON_RESNET_RESAMPLE_H_
 
@@ -12,8 +12,8 @@
 namespace gluon_resnet {
 
 // `source`, a region of the upright image, is scaled to `scaled`; the square of `size` whose corner
-// is (crop_x, crop_y) is cut out of that, and left and right are exchanged where `flip` is set.
-// What lies outside of the scaled region is filled.
+// is (crop_x, crop_y) is cut out of that, and mirrored left to right if `flip` is set. Pixels
+// outside the scaled region are filled.
 struct Geometry {
   Region source;
   ImageSize scaled;
@@ -23,10 +23,10 @@ struct Geometry {
   bool flip = false;
 };
 
-// The part of the upright image that resample() looks at; it has at least one pixel.
+// The part of the upright image that resample() reads; it has at least one pixel.
 Region footprint(const Geometry& geometry, Interpolation interpolation);
 
-// Memory kept from call to call; one per thread.
+// Memory kept between calls; one per thread.
 struct ResampleScratch {
   std::vector<Tap> columns;
   std::vector<Tap> rows;
@@ -38,12 +38,12 @@ struct ResampleScratch {
 // Writes the square as three planes, R, G and B, of size * size bytes. `image` is RGB and holds at
 // least the footprint; its first pixel is (x, y) of the upright image. The pixels are those of
 // OpenCV's resize of the whole region, bit for bit: kLinear is computed here in the same
-// arithmetic, for the pixels that are wanted, the other kinds by OpenCV.
+// arithmetic, for the pixels needed, and the other kinds by OpenCV.
 void resample(const Geometry& geometry, Interpolation interpolation, const ImageView& image, int x,
               int y, const std::array<uint8_t, 3>& fill, ResampleScratch* scratch, uint8_t* planes);
 
-// OpenCV's linear resize of a region of an RGB image to the size of `target`, which has been
-// reshaped to it; bit for bit.
+// OpenCV's linear resize, bit for bit, of a region of an RGB image to the size of `target`, which
+// is already set.
 void resize_linear(const Image& source, const Region& region, ResampleScratch* scratch,
                    Image* target);
 

@@ -73,7 +73,7 @@ AVX2 void scale_avx2(const uint8_t* row, const Tap* taps, size_t count, int16_t*
   // R G B R G B of two neighbours, to 16 bits: R R G G B B.
   const __m256i pairs = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
-  // Of four taps, each of two times 32 bits: the weights of the first and the third, and so on.
+  // For four taps, each of two times 32 bits: the weights of the first and the third, and so on.
   const __m256i even = _mm256_setr_epi32(1, 1, 1, 1, 5, 5, 5, 5);
   const __m256i odd = _mm256_setr_epi32(3, 3, 3, 3, 7, 7, 7, 7);
   size_t i = 0;
@@ -102,7 +102,7 @@ AVX2 inline __m256i blend_4(const int16_t* first, const int16_t* second, __m256i
   return _mm256_srai_epi16(_mm256_add_epi16(sum, _mm256_set1_epi16(2)), 2);
 }
 
-// The same of eight, as R0-3 G0-3 B0-3 and R4-7 G4-7 B4-7.
+// The same for eight, as R0-3 G0-3 B0-3 and R4-7 G4-7 B4-7.
 AVX2 inline __m256i blend_8(const int16_t* first, const int16_t* second, __m256i first_weight,
                             __m256i second_weight) {
   const __m256i gather = _mm256_broadcastsi128_si256(
@@ -160,7 +160,7 @@ AVX2 void blend_rgb_avx2(const int16_t* first, const int16_t* second, Tap weight
   blend_rgb_plain(first + at, second + at, weights, count - i, out + 3 * i);
 }
 
-// The bytes of one color in 16 RGB pixels, from the three registers that hold them.
+// The bytes of one color of 16 RGB pixels, from the three registers that hold them.
 struct SplitMasks {
   alignas(16) int8_t bytes[2][3][3][16];  // mirrored, color, register
 

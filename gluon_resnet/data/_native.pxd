@@ -1,4 +1,4 @@
-# What the declarations in native/ need of this module.
+# What the declarations in native/ need from this module.
 
 
 cdef int raise_error() except *

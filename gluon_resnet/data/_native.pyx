@@ -1,6 +1,6 @@
 # cython: language_level=3, binding=True
 # distutils: language = c++
-"""The C++ core for Python: translates arguments, errors and lifetimes, and computes nothing."""
+"""The C++ core for Python. This module translates arguments, errors and lifetimes, and computes nothing."""
 
 import math
 import os
@@ -35,7 +35,7 @@ from gluon_resnet.errors import ImageError, ModelError, RecordError, UsageError
 LIBJPEG_TURBO = (
     f"{LIBJPEG_TURBO_VERSION_NUMBER // 1000000}.{LIBJPEG_TURBO_VERSION_NUMBER // 1000 % 1000}"
     f".{LIBJPEG_TURBO_VERSION_NUMBER % 1000}"
-)  # whose headers this was compiled with
+)  # the version whose headers this was compiled with
 
 
 cdef int raise_error() except *:
@@ -85,7 +85,7 @@ cdef class NativeRecordFile:
         return self.file.get().find(key)
 
     def images(self):
-        """The positions of the records with an image, ascending."""
+        """The positions of the records with an image, in ascending order."""
         cdef size_t count = self.file.get().num_images()
         first, last = self.file.get().image(0), self.file.get().image(count - 1)
         if last - first == count - 1:
@@ -110,7 +110,7 @@ cdef class NativeRecordFile:
         return labels, record.id, record.id2, record.payload[:record.payload_size]
 
     def find_wrong_label(self, size_t begin, size_t end, uint64_t classes):
-        """The first image of a range whose label is not one class; the end where all are."""
+        """The first image of a range whose label is not a single valid class; the end of the range if there is none."""
         cdef size_t found
         with nogil:
             found = self.file.get().find_wrong_label(begin, end, classes)
@@ -136,7 +136,7 @@ LAYOUTS = {"NCHW": <int>CLayout.kNchw, "NHWC": <int>CLayout.kNhwc}
 
 
 cdef class NativePlan:
-    """A transform as the C++ core knows it, from a dict of TransformPlan's fields."""
+    """A transform in the C++ core's form, made from a dict of TransformPlan's fields."""
 
     cdef TransformPlan plan
 
@@ -175,7 +175,7 @@ cdef class NativePlan:
         return geometry, color
 
     def transform(self, image, dtype, layout, uint64_t seed, uint64_t epoch, uint64_t record):
-        """One image, encoded (bytes) or decoded (H, W, 3) uint8, as an array of `dtype` and `layout`."""
+        """One transformed image, given encoded (bytes) or decoded (uint8 (H, W, 3)), in `dtype` and `layout`."""
         cdef DType c_dtype = <DType><int>DTYPES[dtype]
         cdef CLayout c_layout = <CLayout><int>LAYOUTS[layout]
         out = np.empty(image_shape(self.plan.size, c_layout), dtype=dtype)
@@ -210,7 +210,7 @@ cdef tuple image_shape(size, CLayout layout):
 
 
 cdef bytes encoded_bytes(payload):
-    """An encoded image, as bytes that no other thread can change while they are read."""
+    """An encoded image as bytes that no other thread can change while they are being read."""
     if isinstance(payload, bytes):
         return payload
     try:
@@ -237,8 +237,8 @@ cdef int decode_into(payload, Color color, cbool libjpeg, Image* image) except -
 
 
 cdef int copy_pixels(array, Image* image) except -1:
-    """uint8 (H, W) or (H, W, channels), with 1, 3 or 4 of these."""
-    array = np.ascontiguousarray(array)  # not of a subclass any more, whose shape may be anything
+    """Copy a uint8 array (H, W) or (H, W, channels) with 1, 3 or 4 channels."""
+    array = np.ascontiguousarray(array)  # no longer a subclass, whose shape could be anything
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4):
         raise UsageError(f"expected an image of shape (H, W), (H, W, 3) or (H, W, 4) and dtype uint8, "
                          f"found {array.shape} {array.dtype}")
@@ -256,7 +256,7 @@ cdef int copy_into(array, Image* image) except -1:
 
 
 def decode(payload, color="rgb", *, libjpeg=False):
-    """See gluon_resnet.data.decode; `libjpeg` is for tests: all by libjpeg, which our entropy decoder must equal."""
+    """See gluon_resnet.data.decode; `libjpeg` is for tests: decode with libjpeg alone, which ours must equal."""
     colors = {"rgb": Color.kRgb, "gray": Color.kGray, "source": Color.kSource}
     if color not in colors:
         raise UsageError(f"expected a color of {sorted(colors)}, found {color!r}")
@@ -287,7 +287,7 @@ LAST_BATCHES = {"pad": <int>CLastBatch.kPad, "discard": <int>CLastBatch.kDiscard
 
 
 cdef class _Lease:
-    """Bytes of a batch as a buffer, which keeps its memory lent for as long as an array looks at it."""
+    """Part of a batch's memory as a buffer, which keeps the memory on loan while any array uses it."""
 
     cdef shared_ptr[BatchMemory] memory
     cdef void* start
@@ -298,7 +298,7 @@ cdef class _Lease:
 
 
 cdef lent(const shared_ptr[BatchMemory]& memory, void* start, tuple shape, dtype):
-    """An array of a part of a batch's memory."""
+    """An array over a part of a batch's memory."""
     cdef _Lease lease = _Lease()
     lease.memory = memory
     lease.start = start
@@ -307,7 +307,7 @@ cdef lent(const shared_ptr[BatchMemory]& memory, void* start, tuple shape, dtype
 
 
 cdef void delete_capsule(object capsule) noexcept:
-    # A capsule that was used has another name, and its tensor another owner.
+    # A consumed capsule has another name, and its tensor another owner.
     cdef DLManagedTensor* tensor
     cdef DLManagedTensorVersioned* versioned
     if PyCapsule_IsValid(capsule, "dltensor"):
@@ -319,17 +319,17 @@ cdef void delete_capsule(object capsule) noexcept:
 
 
 cdef class Batch:
-    """Some records, ready for a network. It belongs to the consumer, for as long as he wants.
+    """Some records, ready for a network. It belongs to the consumer for as long as the consumer wants.
 
-    Its memory is used again for a later batch when the batch, every array taken from it and every
-    tensor made from it by DLPack are gone, and never earlier.
+    Its memory is reused for a later batch once the batch, every array taken from it and every tensor made from
+    it through DLPack are gone, and never earlier.
 
     Attributes:
         data: ``(n, 3, size, size)`` (NCHW) or ``(n, size, size, 3)`` (NHWC) in the loader's dtype, RGB,
             C-contiguous, writable; a view, not a copy.
         label: float32 ``(n,)``, or ``(n, label_width)`` for records with several labels; a view.
-        ids: uint64 ``(n,)``, the ids in the records' headers; a view.
-        pad: the last `pad` rows only repeat other records, and do not count.
+        ids: uint64 ``(n,)``, the ids from the records' headers; a view.
+        pad: the number of rows at the end that only repeat other records, and do not count.
     """
 
     cdef shared_ptr[BatchMemory] memory
@@ -337,7 +337,7 @@ cdef class Batch:
     cdef tuple row_shape
 
     cdef shared_ptr[BatchMemory] share(self) except *:
-        """The memory, held by whoever uses it: any call into Python may release the batch."""
+        """The memory, for the caller to hold: any call into Python may release the batch."""
         if not self.memory:
             raise UsageError("this batch has been released")
         return self.memory
@@ -377,20 +377,20 @@ cdef class Batch:
         """`data` as a DLPack capsule, without a copy: ``torch.from_dlpack(batch)``, ``jnp.from_dlpack(batch)``.
 
         Args:
-            stream: None: nothing is pending for memory of the CPU.
-            max_version: the consumer's version of DLPack; from (1, 0) on it gets a capsule ``dltensor_versioned``, else
-                a ``dltensor``.
-            dl_device: None, or the CPU as (1, 0).
-            copy: whether the tensor has memory of its own; None and False: it shares the batch's.
+            stream: must be None, since nothing is ever pending on the CPU's memory.
+            max_version: the consumer's version of DLPack; from (1, 0) on, the capsule is a ``dltensor_versioned``,
+                otherwise a ``dltensor``.
+            dl_device: None or (1, 0), the CPU.
+            copy: whether the tensor gets its own memory; with None or False it shares the batch's.
 
         Raises:
-            BufferError: another device or a stream is asked for.
+            BufferError: another device or a stream is requested.
             UsageError: the batch has been released.
         """
         if stream is not None:
-            raise BufferError(f"stream: expected None, as a batch is in the CPU's memory, found {stream!r}")
+            raise BufferError(f"stream: expected None, since a batch is in the CPU's memory, found {stream!r}")
         if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
-            raise BufferError(f"dl_device: expected (1, 0), the CPU, where a batch is, found {tuple(dl_device)}")
+            raise BufferError(f"dl_device: expected (1, 0), the CPU that holds the batch, found {tuple(dl_device)}")
         cdef shared_ptr[BatchMemory] memory = self.share()
         cdef vector[int64_t] shape
         shape.push_back(memory.get().rows)
@@ -409,7 +409,7 @@ cdef class Batch:
         return (1, 0)
 
     def release(self):
-        """Give the memory back now; arrays and tensors already taken from it stay valid and keep it."""
+        """Release the memory now; arrays and tensors already taken from it stay valid and keep it alive."""
         self.memory.reset()
 
 
@@ -418,15 +418,15 @@ cdef list bad_records(vector[CBadRecord]& records):
 
 
 cdef class NativeMeter:
-    """What an epoch costs; outlives it."""
+    """The measured costs of an epoch, which outlive it."""
 
     cdef shared_ptr[const CEpochMeter] meter
 
     def read(self):
-        """The fields of gluon_resnet.data.LoaderStats that are known here."""
+        """Those fields of gluon_resnet.data.LoaderStats that are known here."""
         cdef CEpochStats stats
         if not self.meter:
-            raise UsageError("only a loader makes these")
+            raise UsageError("a NativeMeter can only be made by a loader")
         with nogil:
             stats = self.meter.get().read()
         return {"images": stats.images, "batches": stats.batches, "threads": stats.threads,
@@ -439,7 +439,7 @@ cdef class NativeMeter:
 cdef class NativeEpoch:
     """The batches of one epoch; see gluon_resnet.data.Loader.
 
-    Another thread, or a handler of a signal, may close it while next() waits: each call holds the run that it uses.
+    Another thread, or a signal handler, may close it while next() waits: each call holds the run that it uses.
     """
 
     cdef shared_ptr[CEpochRun] run
@@ -467,7 +467,7 @@ cdef class NativeEpoch:
         return result
 
     def next(self):
-        """The next Batch, or None at the end. Ctrl-C is heard while it waits."""
+        """The next Batch, or None at the end. Ctrl-C interrupts the wait."""
         cdef shared_ptr[CEpochRun] run = self.run
         cdef Batch batch = Batch.__new__(Batch)
         batch.dtype = self.dtype
@@ -536,7 +536,7 @@ cdef class NativeLoader:
         return self.loader.get().num_cached()
 
     def fingerprint(self):
-        """64 bits that tell these records from others."""
+        """64 bits that distinguish these records from others."""
         cdef uint64_t fingerprint
         with nogil:
             fingerprint = self.loader.get().fingerprint()
@@ -548,7 +548,7 @@ cdef class NativeLoader:
         cdef NativeEpoch run = NativeEpoch.__new__(NativeEpoch)
         run.row_shape = image_shape(self.options.plan.size, self.options.layout)
         run.dtype = self.dtype
-        run.run = self.loader.get().start(epoch, first_batch, step)  # with the GIL: one thread at a time
+        run.run = self.loader.get().start(epoch, first_batch, step)  # holding the GIL, so one thread at a time
         return run
 
 
@@ -566,7 +566,7 @@ cdef void convert_in_python(void* context, const uint8_t* data, size_t size, Ima
 cdef class NativePacker:
     """Writes a .rec and its .idx in C++ threads; see gluon_resnet.data.pack, which has checked the arguments.
 
-    `convert` takes the bytes of an image that the C++ decoder does not know, and returns its pixels or None.
+    `convert` takes the bytes of an image that the C++ decoder cannot decode, and returns its pixels or None.
     """
 
     cdef shared_ptr[CPacker] packer
@@ -599,17 +599,17 @@ cdef class NativePacker:
         cdef shared_ptr[CPacker] packer = self.packer
         if packer:
             with nogil:
-                packer.get().close()  # joins the threads, which may wait for the GIL
+                packer.get().close()  # joins the threads, which may be waiting for the GIL
             self.packer.reset()
 
     cdef shared_ptr[CPacker] share(self) except *:
-        """The packer, held by whoever uses it: another thread may close it."""
+        """The packer, for the caller to hold: another thread may close it."""
         if not self.packer:
             raise UsageError("this packer has been closed")
         return self.packer
 
     def submit(self, int64_t key, labels, name, content):
-        """Hand in a Picture; waits while many are under way. Ctrl-C is heard."""
+        """Submit a Picture; waits while too many are in progress. Ctrl-C interrupts the wait."""
         cdef shared_ptr[CPacker] packer = self.share()
         cdef CPicture picture
         cdef const uint8_t[::1] view
@@ -638,7 +638,7 @@ cdef class NativePacker:
             PyErr_CheckSignals()
 
     def finish(self, double seconds):
-        """Wait at most so long for all to be written and flushed; whether it is done. No submit() after it."""
+        """Wait up to `seconds` for everything to be written and flushed; whether it is. No submit() may follow."""
         cdef shared_ptr[CPacker] packer = self.share()
         cdef int milliseconds = <int>(1000 * seconds)
         cdef cbool done
@@ -655,7 +655,7 @@ cdef class NativePacker:
         return self.share().get().bytes()
 
     def failures(self):
-        """[(name, reason)] so far."""
+        """The failures so far, as [(name, reason)]."""
         return [(os.fsdecode(f.name), os.fsdecode(f.reason)) for f in self.share().get().failures()]
 
 
@@ -672,7 +672,7 @@ cdef class NativeChecker:
             self.checker.reset()
 
     def wait(self, double seconds):
-        """Wait at most so long for the end; whether every record has been looked at."""
+        """Wait up to `seconds` for the end; whether every record has been checked."""
         cdef int milliseconds = <int>(1000 * seconds)
         cdef cbool ended
         with nogil:
@@ -680,11 +680,11 @@ cdef class NativeChecker:
         return ended
 
     def done(self):
-        """The number of records looked at."""
+        """The number of records checked."""
         return self.checker.get().done()
 
     def failures(self):
-        """[(key, offset, reason)] so far, in the order of the index."""
+        """The failures so far, as [(key, offset, reason)], in the order of the index."""
         return [(f.key, f.offset, f.reason.decode("utf-8", "replace")) for f in self.checker.get().failures()]
 
 
@@ -699,20 +699,20 @@ cdef class NativeGraph:
             self.graph = checked_graph(json)
 
     def json(self):
-        """What MXNet is given instead of the text."""
+        """The JSON that MXNet is given instead of the text."""
         return to_json(self.graph).decode()
 
     def check_results(self, shapes, size_t values):
-        """ModelError where the shapes that MXNet infers would take an absurd amount of memory."""
+        """Raise ModelError if the shapes that MXNet infers would need an absurd amount of memory."""
         cdef vector[vector[int64_t]] lengths = shapes
         check_results_of(self.graph, lengths, values)
 
 
 def mxnet_cause(str message):
-    """The cause in a message of MXNet's, in one line."""
+    """The cause named in one of MXNet's messages, on one line."""
     return mxnet_cause_of(message.encode("utf-8", "replace")).decode()
 
 
 def graph_operators():
-    """The names of the operators that a graph may have."""
+    """The names of the operators that a graph may contain."""
     return [name.decode() for name in operator_names()]

@@ -66,7 +66,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         start = reader.offset
         name = reader.name()
         if name in named:
-            raise reader.error(f"there are two parameters {printable_name(name)}", start)
+            raise reader.error(f"there are two parameters named {printable_name(name)}", start)
         named[name] = array
     if reader.offset != len(reader.data):
         raise reader.error(f"{len(reader.data) - reader.offset} bytes follow the end", reader.offset)

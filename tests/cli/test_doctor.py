@@ -104,7 +104,7 @@ def test_a_broken_mxnet_is_told_in_one_sentence(run, tmp_path, mxnet, expected):
 def test_a_number_of_threads_that_mxnet_cannot_take_is_told(run):
     done = run(OMP_NUM_THREADS="4,2")
     assert done.returncode == 1
-    assert texts(done) == ["needed: OMP_NUM_THREADS has to be a number of threads, not '4,2'"]
+    assert texts(done) == ["needed: OMP_NUM_THREADS must be a number of threads, not '4,2'"]
 
 
 @pytest.fixture

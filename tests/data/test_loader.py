@@ -158,7 +158,7 @@ def test_labels_of_several_numbers(tmp_path: pathlib.Path) -> None:
     (batch,) = Loader(path, 3, EVAL)
     assert batch.label.tolist() == [[1, 2], [3, 4], [5, 6]]
     path = write_records(tmp_path / "b.rec", [payload] * 2, [[1.0, 2.0], 3.0])
-    with pytest.raises(RecordError, match="expected 2 labels, as the first record has, found 1"):
+    with pytest.raises(RecordError, match="expected 2 labels, like the first record, found 1"):
         list(Loader(path, 2, EVAL))
 
 

@@ -108,7 +108,7 @@ def test_more_files_than_may_be_open(tmp_path: pathlib.Path) -> None:
     refused, records = done.stdout.splitlines()
     assert refused == (
         "records: a loader keeps its 40 record files open, and this process may have 30 files open: "
-        "allow more by 'ulimit -n 296', or pack fewer and larger ones"
+        "allow more by 'ulimit -n 296', or pack fewer, larger files"
     )
     assert records == "40"
 

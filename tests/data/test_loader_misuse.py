@@ -231,7 +231,7 @@ def test_a_packer_closed_by_its_own_converter(tmp_path: pathlib.Path) -> None:
     under_test.submit(0, [0.0], "a", b"BM of another kind")
     while not under_test.finish(0.1):
         pass
-    assert found == ["a packer cannot be closed by what converts its pictures"]
+    assert found == ["a packer cannot be closed by its own converter"]
     with pytest.raises(UsageError, match="no picture after finish"):
         under_test.submit(1, [0.0], "b", b"BM")
     under_test.__exit__()

@@ -127,7 +127,7 @@ def test_a_file_cut_after_its_index_was_made(record_path: str) -> None:
     with pytest.raises(RecordError, match="expected .* bytes of data, found .* cut short"):
         file[22]
     os.truncate(record_path, size // 2)
-    with pytest.raises(RecordError, match=r"photographs.idx: line \d+: offset \d+ is behind the end"):
+    with pytest.raises(RecordError, match=r"photographs.idx: line \d+: offset \d+ is beyond the end"):
         RecordFile(record_path)
 
 
@@ -188,8 +188,8 @@ def test_what_is_no_image_record(tmp_path: pathlib.Path, content: bytes, words: 
         ("0\t0\nnonsense\n", "line 2: expected KEY<tab>OFFSET, found 'nonsense'"),
         ("0 0\n", "line 1: expected KEY<tab>OFFSET"),
         ("0\t0x10\n", "line 1: expected KEY<tab>OFFSET"),
-        ("0\t99999999\n", "line 1: offset 99999999 is behind the end"),
-        ("0\t2\n", "line 1: offset 2 is not a record's"),
+        ("0\t99999999\n", "line 1: offset 99999999 is beyond the end"),
+        ("0\t2\n", "line 1: offset 2 is not that of a record"),
         ("99999999999999999999\t0\n", "line 1: expected KEY<tab>OFFSET"),
     ],
 )
@@ -206,7 +206,7 @@ def test_an_index_of_another_file(record_path: str) -> None:
 
     index.write_text("".join(lines[:5] + lines[6:]))
     assert RecordFile(record_path)[4].header.id == 4  # a part of the records is no error in reading,
-    with pytest.raises(RecordError, match="a record stands here that the index does not have"):
+    with pytest.raises(RecordError, match="the index does not list the record here"):
         RecordFile(record_path).check()
 
     index.write_text("".join([*lines, lines[3]]))

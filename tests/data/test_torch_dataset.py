@@ -154,7 +154,7 @@ def test_a_state_in_the_middle_of_an_epoch(record_path: str, workers: int, taken
     assert [(pixels, labels) for pixels, labels, _, _ in contents(ours)] == after
     with pytest.raises(UsageError, match="batches: expected a whole number from 0 to 6, found 7"):
         dataset.state_dict(7)
-    with pytest.raises(UsageError, match="another loader: seed"):
+    with pytest.raises(UsageError, match="a different loader: seed"):
         torch_dataset(record_path, 4, TRAIN, shuffle=True).load_state_dict(state)
 
 
@@ -218,7 +218,7 @@ def test_labels(tmp_path: pathlib.Path) -> None:
     ((images, labels),) = torch_dataset(whole, 4, EVAL)
     assert (labels.dtype, labels.tolist()) == (torch.int64, [0, 1, 2, 3])
     torch.nn.functional.cross_entropy(images.mean((2, 3)) @ torch.ones(3, 4), labels)
-    with pytest.raises(DataError, match="found 2.5; labels='float32' takes them"):
+    with pytest.raises(DataError, match="found 2.5; labels='float32' keeps them"):
         list(torch_dataset(halves, 4, EVAL))
     ((_, labels),) = torch_dataset(halves, 4, EVAL, labels="float32")
     assert (labels.dtype, labels.tolist()) == (torch.float32, [0, 1, 2.5, 3])

@@ -80,7 +80,7 @@ def test_a_container_has_as_many_threads_as_it_may_use(run, quota, threads):
 )
 def test_a_number_of_threads_that_would_end_the_process(run, variable, value):
     result = run(IMPORT, **{variable: value})
-    assert f"UsageError: OMP_NUM_THREADS has to be a number of threads, not {value!r}" in result.stderr
+    assert f"UsageError: OMP_NUM_THREADS must be a number of threads, not {value!r}" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ DAMAGES = {
     "graph with a wild head": (
         lambda p: change_json(f"{p}-symbol.json", {"heads": [[99999, 0, 0]]}),
         "-symbol.json",
-        "a head is of node 99999",
+        "a head refers to node 99999",
     ),
     "graph of another network": (
         lambda p: mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=12, name="other").save(

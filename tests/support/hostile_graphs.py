@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         lambda g: node(g, "Activation")["inputs"][0].__setitem__(1, 1),
         "has no output 1: there is 1",
     ),
-    "node of a head": (change("heads", [[99999, 0, 0]]), "a head is of node 99999"),
+    "node of a head": (change("heads", [[99999, 0, 0]]), "a head refers to node 99999"),
     "negative node": (change("heads", [[-1, 0, 0]]), "expected [node, output, version]"),
     "circle": (lambda g: node(g, "Convolution").update(inputs=[[200, 0, 0]]), "does not come before it"),
     "two heads": (lambda g: g["heads"].append(g["heads"][0]), "and one output"),
@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         "two inputs are named 'data'",
     ),
     "NUL in a name": (change("nodes.1.name", "a\0b"), "has a control character"),
-    "axis twice": (with_a_last("transpose", axes="(0,0,0,0)"), "an axis comes twice"),
+    "axis twice": (with_a_last("transpose", axes="(0,0,0,0)"), "an axis is repeated"),
     "axes left out": (
         lambda g: [
             in_front(g, "_contrib_BilinearResize2D", {"height": "4", "width": "4"}),
@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
             in_front(g, "mean", {"axis": "(1,)"}),
             in_front(g, "Reshape", {"shape": "(1, -1)"}),
         ],
-        "expected as many values as it reads, found the shape (64, 4)",
+        "expected as many values as its input has, found shape (64, 4)",
     ),
     "axes with a gap": (with_a_last("transpose", axes="(0,2)"), "expected each axis once"),
     "negative kernel": (
@@ -161,7 +161,7 @@ TEXTS = {
     "nothing": ("", "this is not JSON: expected a graph, found the end (at byte 0)"),
     "arrays": ("[" * 100_000, "expected a graph, found an array"),
     "deep": ('{"nodes": [], "heads": [], "x": ' + "[" * 100_000, "more than 64 levels"),
-    "twice": ('{"nodes": [], "nodes": []}', "there are two values of 'nodes'"),
+    "twice": ('{"nodes": [], "nodes": []}', "there are two values for 'nodes'"),
     "cut": ('{"nodes": [{"op": "nu', "this is not JSON: a string has no end"),
     "more": ('{"nodes": [], "heads": []} {', "something follows the end"),
     "escape": ('{"nodes\\x": []}', "expected an escape sequence"),

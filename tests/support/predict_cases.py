@@ -351,7 +351,7 @@ def variables_that_would_end_the_process_are_refused(setting: Setting) -> None:
         for value in ("two", "0", "-1", "", "100000000"):
             done = setting.predict(setting.images[0], env={**os.environ, name: value})
             assert (status(done), done.stdout) == (2, "")
-            assert f"has to be a number of threads, not '{value}'\n" in done.stderr
+            assert f"must be a number of threads, not '{value}'\n" in done.stderr
 
 
 def files_of_a_format_that_the_card_does_not_name_are_not_used(setting: Setting) -> None:

@@ -80,7 +80,7 @@ def test_check_and_rebuild(
     assert (tmp_path / "p.idx").read_bytes() == index
 
     (tmp_path / "p.idx").write_bytes(b"".join(index.splitlines(keepends=True)[:-1]))
-    with pytest.raises(RecordError, match="a record stands here that the index does not have"):
+    with pytest.raises(RecordError, match="the index does not list the record here"):
         im2rec(tmp_path / "p", "--check")
     data = (tmp_path / "p.rec").read_bytes()
     (tmp_path / "p.rec").write_bytes(data[:-20])

@@ -182,7 +182,7 @@ def test_other_formats_are_converted(tmp_path: pathlib.Path, extension: str) -> 
     np.testing.assert_array_equal(color, image)
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(gray[:, :, 0], expected)
-    with pytest.raises(BadImagesError, match="only without --pass-through other formats are converted"):
+    with pytest.raises(BadImagesError, match="other formats are converted only without --pass-through"):
         packed(tmp_path, data, pass_through=True)
     pack(Pictures(data), str(tmp_path / "p"), PackOptions(pass_through=True, verify=False))
     assert RecordFile(tmp_path / "p.rec")[0].payload == data
@@ -252,7 +252,7 @@ def test_a_lossless_jpeg_is_converted(tmp_path: pathlib.Path, color: str, gray: 
 
 
 def test_a_lossless_jpeg_is_not_passed_through(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(BadImagesError, match="lossless JPEG; only without --pass-through"):
+    with pytest.raises(BadImagesError, match="lossless JPEG; other formats are converted only without --pass-through"):
         pack(Pictures(lossless_jpeg(picture(9, 9))), str(tmp_path / "p"), PackOptions(pass_through=True))
 
 

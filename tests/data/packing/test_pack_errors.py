@@ -39,7 +39,7 @@ def bad_pictures(folder: pathlib.Path) -> dict[str, tuple[object, str]]:
         "folder": (FilePart(str(folder / "folder")), "expected a regular file"),
         "pipe": (FilePart(str(folder / "pipe")), "expected a regular file"),
         "cut archive": (FilePart(str(folder / "short"), 0, 10**6), "expected 1000000 bytes, found"),
-        "huge": (FilePart(str(folder / "short"), 0, 1 << 40), "a record holds 536870911"),
+        "huge": (FilePart(str(folder / "short"), 0, 1 << 40), "a record holds at most 536870911"),
         "\x1b[31mred\t\n": (b"", "the file is empty"),
         "none": (ImageError("there is no such member"), "there is no such member"),
     }
@@ -117,7 +117,7 @@ def test_all_bad_or_none_at_all(tmp_path: pathlib.Path) -> None:
 
 
 def test_too_large_a_target_is_the_pictures_fault(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(BadImagesError, match="resized it would have 2000000x20000 pixels"):
+    with pytest.raises(BadImagesError, match="when resized, it would have 2000000x20000 pixels"):
         packed(tmp_path, encode(picture(1, 100)), resize=20000)
 
 
