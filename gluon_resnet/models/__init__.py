@@ -1,4 +1,4 @@
-"""The networks, by name, built as a card says, their normalization, and recomputation."""
+"""The networks by name or as a card describes them, their normalization, and recomputation."""
 
 from gluon_resnet.models.build import build_network
 from gluon_resnet.models.normalize import Normalize, with_normalization

@@ -1,4 +1,4 @@
-"""From a model card to its network."""
+"""Builds the network that a model card describes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gluon_resnet.models.registry import Network, describe, get_model
 
 
 def describe_network(card: ModelCard, zero_gamma: bool = False) -> Network:
-    """What `build_network` builds; UsageError where there is no such network, or none for this size of images."""
+    """The network that `build_network` builds; UsageError if it does not exist, or not for this size of images."""
     network = describe(card.network, card.shortcut, card.variant, zero_gamma)
     if network.size not in (None, card.size):
         raise UsageError(f"size: expected the {network.size} pixels of {card.network}, found {card.size}")
@@ -21,16 +21,16 @@ def describe_network(card: ModelCard, zero_gamma: bool = False) -> Network:
 
 
 def build_network(card: ModelCard, mean_image: Optional[np.ndarray] = None, zero_gamma: bool = False) -> Any:
-    """The network of `card`, not initialized, with its normalization in front; input float32 RGB 0 to 255, NCHW.
+    """The uninitialized network of `card`, preceded by its normalization; its input is float32 RGB, 0 to 255, NCHW.
 
     Args:
-        card: the network, its classes, and its mean and standard deviation.
-        mean_image: of shape (3, size, size), for a network with `per_pixel_mean`; without it each pixel has
-            `mean` until the parameters are loaded.
-        zero_gamma: as in `get_model`.
+        card: the card with the network, its classes, and its mean and standard deviation.
+        mean_image: the mean image, (3, size, size), of a network with `per_pixel_mean`; without it each pixel has
+            the value `mean` until the parameters are loaded.
+        zero_gamma: see `get_model`.
 
     Raises:
-        UsageError: there is no such network, none for images of this size, or a mean image that does not belong.
+        UsageError: there is no such network, none for images of this size, or the mean image does not belong to it.
     """
     describe_network(card, zero_gamma)
     net = get_model(card.network, len(card.classes), card.shortcut, card.variant, zero_gamma)

@@ -1,4 +1,4 @@
-"""What every network of the registry is: features, and a last layer on them."""
+"""The form of every network in the registry: features, and a last layer on top of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from gluon_resnet.models.units import he_initializer
 
 
 class Classifier(gluon.HybridBlock):
-    """Input (N, 3, H, W), normalized; output (N, classes), before the softmax.
+    """A network with normalized inputs (N, 3, H, W) and outputs (N, classes), before the softmax.
 
-    A subclass fills `features`, a HybridSequential that ends with what the Dense layer `output` takes, inside its
-    name scope: then the names of parameters depend on nothing else that the process has built.
+    A subclass fills `features`, a HybridSequential that ends with the input of the Dense layer `output`, inside its
+    name scope, so that the names of parameters do not depend on anything else that the process has built.
     """
 
     features: Any
@@ -30,9 +30,9 @@ def dense(inputs: int, outputs: int) -> Any:
 def biased_convolution(
     in_channels: int, channels: int, kernel: int, stride: int = 1, slope: float = 0
 ) -> Any:
-    """A convolution that keeps ceil(size / stride), with a bias: of the nets without batch normalization.
+    """A convolution that keeps ceil(size / stride), with a bias, for nets without batch normalization.
 
-    He initialization for an activation with `slope` below 0.
+    It has He initialization for an activation whose slope below 0 is `slope`.
     """
     return gluon.nn.Conv2D(
         channels,

@@ -1,4 +1,4 @@
-"""What an earlier run or network left under a prefix that a new one takes: it is moved to PREFIX-earlier-N/, whole."""
+"""Moves everything that an earlier run or network has left under a prefix to PREFIX-earlier-N/."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Optional
 
 from gluon_resnet.models.saved import parameters_path, saved_epochs
 
-# Behind PREFIX, in the order in which they are moved: a run of which a part was moved has no state to go on from.
+# Suffixes of PREFIX, in the order of moving: states come first, so that a partly moved run cannot be resumed.
 _STATES = ("-resume.json", "-resume-[0-9]*.json", "-resume-[0-9]*.params")
 _LINKS = ("-best.params", "-last.params")
 _EXPORTED = ("-symbol.json", ".onnx")
@@ -23,12 +23,12 @@ _REST = (
 
 
 def move_aside(prefix: str, begin: Optional[int] = None) -> Optional[str]:
-    """Move an earlier run's files, under their names, to a new folder; a sentence about it, None: there are none.
+    """Move an earlier run's files, keeping their names, to a new folder; return a sentence about it, if there are any.
 
     Args:
-        prefix: of the run that is about to begin.
-        begin: the epoch with whose weights it begins: this and those before it stay, and of the logs and the card,
-            which go on, the folder gets copies.
+        prefix: the prefix of the run that is about to begin.
+        begin: the epoch with whose weights it begins: this epoch and earlier ones stay, and the folder gets copies of
+            the logs and the card, which are continued.
     """
     exported = _found(prefix, _EXPORTED)
     epochs = [epoch for epoch in saved_epochs(prefix) if begin is None or epoch > begin]
@@ -48,10 +48,10 @@ def move_aside(prefix: str, begin: Optional[int] = None) -> Optional[str]:
     found = [
         f"{count} {name}{'s' * (count > 1)}" for count, name in _counted(epochs, states, exported) if count
     ]
-    kept = "" if begin is None else f", but for epochs up to {begin}"
+    kept = "" if begin is None else f", except for epochs up to {begin}"
     return (
-        f"{prefix} had an earlier run ({', '.join(found)}), which is moved{kept}: "
-        f"it is --model-prefix {os.path.join(folder, os.path.basename(prefix))} now"
+        f"{prefix} had an earlier run ({', '.join(found)}), which has been moved{kept}: "
+        f"it is now --model-prefix {os.path.join(folder, os.path.basename(prefix))}"
     )
 
 
@@ -61,12 +61,12 @@ def _counted(epochs: list[int], states: list[str], exported: list[str]) -> tuple
 
 
 def _found(prefix: str, patterns: tuple[str, ...]) -> list[str]:
-    """What there is of PREFIX and one of `patterns`, in their order, broken links, too."""
+    """The existing paths of PREFIX and one of `patterns`, in the order of the patterns, including broken links."""
     return [path for pattern in patterns for path in sorted(glob.glob(glob.escape(prefix) + pattern))]
 
 
 def _target(link: str) -> Optional[int]:
-    """The epoch that a link is to; None for a copy in its place."""
+    """The epoch that a link points to; None for a copy in its place."""
     match = re.search(r"-(\d{4,})\.params$", os.readlink(link)) if os.path.islink(link) else None
     return int(match[1]) if match else None
 

@@ -1,6 +1,6 @@
 """GoogLeNet and BN-Inception, from the tables of their papers: rivals in Tables 3, 4 and 5 of the paper.
 
-GluonCV's `googlenet` is neither: it has GoogLeNet's table with batch normalization, 3x3 for 5x5 and no biases.
+GluonCV's `googlenet` is neither: it has GoogLeNet's table, but batch normalization, 3x3 instead of 5x5, and no biases.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from gluon_resnet.models.units import convolution, normalization
 
 
 class Module(NamedTuple):
-    """Branches side by side, whose channels are put together, and a 3x3 pooling branch after them."""
+    """Parallel branches whose channels are concatenated, followed by those of a 3x3 pooling branch."""
 
-    branches: tuple[tuple[tuple[int, int], ...], ...]  # each: (kernel, channels) of its convolutions
+    branches: tuple[tuple[tuple[int, int], ...], ...]  # for each, the (kernel, channels) of its convolutions
     pool: str  # 'max' or 'avg'
     projection: Optional[int]  # channels of the 1x1 convolution after the pooling; None: pass through
     stride: int = 1  # of the last convolution of each branch, and of the pooling
 
     def channels(self, entering: int) -> int:
-        """Of its output, for an input of `entering` channels."""
+        """The number of output channels for `entering` input channels."""
         return sum(branch[-1][1] for branch in self.branches) + (self.projection or entering)
 
 
@@ -34,9 +34,9 @@ def _module(one: int, three: tuple[int, int], five: tuple[int, int], projection:
 def _bn_module(
     one: int, three: tuple[int, int], double: tuple[int, int], pool: str, projection: Optional[int]
 ) -> Module:
-    """A row of BN-Inception's: #1x1, #3x3 reduce and #3x3, double #3x3 reduce and double #3x3, pool + proj.
+    """A row of BN-Inception's table: #1x1, #3x3 reduce and #3x3, double #3x3 reduce and double #3x3, pool + proj.
 
-    Without a projection it is one that halves the size.
+    Without a projection, the module halves the size.
     """
     branches = (
         *((((1, one),),) if one else ()),
@@ -78,17 +78,17 @@ BN_INCEPTION = (
 
 
 class InceptionNet(Classifier):
-    """Input (N, 3, H, W) of any size from 32; both papers' is 224.
+    """An Inception net for inputs (N, 3, H, W) of any size from 32 on; both papers use 224.
 
     Both tables begin alike: 7x7 convolution with 64 channels and stride 2, pooling, 1x1 with 64 and 3x3 with 192,
-    pooling. Differences from the papers: no auxiliary classifiers (the paper's FLOPs and ours are without); the
-    first convolution of BN-Inception is a plain one, not separable; He initialization.
+    pooling. Differences from the papers: there are no auxiliary classifiers (the paper's FLOPs and ours exclude them);
+    the first convolution of BN-Inception is a plain one, not separable; He initialization is used.
 
     Args:
         modules: GOOGLENET or BN_INCEPTION.
-        normalized: batch normalization after each convolution, and neither local response normalization nor
-            dropout (Ioffe and Szegedy, §4.2.1); else biases, both of these, with a dropout of 40 %.
-        classes: number of outputs.
+        normalized: whether batch normalization follows each convolution, without local response normalization and
+            dropout (Ioffe and Szegedy, §4.2.1); otherwise there are biases and both of these, with a dropout of 40 %.
+        classes: the number of outputs.
     """
 
     def __init__(

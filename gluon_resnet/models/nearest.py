@@ -1,4 +1,4 @@
-"""The names that somebody may have meant who wrote another: ResNet50, resnet-50, resnet50v1b, cifar_resnet20_v1."""
+"""The names that somebody may have meant by a misspelled one: ResNet50, resnet-50, resnet50v1b, cifar_resnet20_v1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST = 60  # characters of a name that are compared
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """Those of `names` that differ from `name` in case and signs alone; or else some that are like it, best first."""
+    """Those of `names` that differ from `name` only in case and punctuation, or else similar ones, best first."""
     plain = {_plain(known): known for known in names}
     found = _plain(name[:_LONGEST])
     cifar = re.fullmatch(r"cifar(resnet\d+)(v[12])", found)  # GluonCV's

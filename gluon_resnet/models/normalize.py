@@ -1,4 +1,4 @@
-"""Normalization as the first layer, so that nobody downstream of training has to know a mean."""
+"""Normalization as the first layer, so that nobody downstream of training needs to know the mean."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Statistic = Union[Sequence[float], np.ndarray]
 
 
 class Normalize(gluon.HybridBlock):
-    """(x - mean) / std of RGB images.
+    """Computes (x - mean) / std of RGB images.
 
-    Input (N, 3, H, W), uint8 or float; output float32 of the same shape. Mean and standard deviation are
-    saved, loaded and exported with the network, and nothing trains or re-initializes them.
+    The input is (N, 3, H, W), uint8 or float; the output is float32 of the same shape. Mean and standard deviation
+    are saved, loaded and exported with the network, and never trained or re-initialized.
 
     Args:
-        mean, std: in the units of the input: one value per channel, of shape (3,) or (3, 1, 1), or one per
+        mean, std: the values in the units of the input: one per channel, of shape (3,) or (3, 1, 1), or one per
             pixel, of shape (3, H, W).
 
     Raises:
-        UsageError: another shape, a value that is not finite, or a standard deviation that is not positive.
+        UsageError: an argument has another shape, a value is not finite, or a standard deviation is not positive.
     """
 
     def __init__(self, mean: Statistic, std: Statistic, **kwargs: Any) -> None:
@@ -34,7 +34,7 @@ class Normalize(gluon.HybridBlock):
             self.mean = self._constant("mean", mean)
             self.std = self._constant("std", std)
         if not (np.asarray(std, "float32") > 0).all():
-            raise UsageError("every standard deviation has to be positive")
+            raise UsageError("every standard deviation must be positive")
 
     def _constant(self, name: str, value: Statistic) -> Any:
         array = np.asarray(value, "float32")
@@ -44,13 +44,13 @@ class Normalize(gluon.HybridBlock):
             raise UsageError(
                 f"{name}: expected 3 finite values, or 3 per pixel, found shape {np.shape(value)}"
             )
-        # Not a gluon.Constant: that one writes its address in memory into exported graphs.
+        # Not a gluon.Constant, which writes its memory address into exported graphs.
         return self.params.get(
             name, shape=array.shape, init=mx.init.Constant(array), grad_req="null", differentiable=False
         )
 
     def cast(self, dtype: str) -> None:
-        """Let the output have `dtype`; the arithmetic stays in float32."""
+        """Make the output have `dtype`; the arithmetic stays in float32."""
         super().cast("float32")
         self._dtype = dtype
 
@@ -60,9 +60,9 @@ class Normalize(gluon.HybridBlock):
 
 
 def with_normalization(net: Any, mean: Statistic, std: Statistic) -> Any:
-    """A HybridSequential of Normalize and `net`: what is trained, checkpointed and exported.
+    """A HybridSequential of Normalize and `net`, which is what gets trained, checkpointed and exported.
 
-    Its input is float32 (or uint8) RGB from 0 to 255, (N, 3, H, W), when `mean` and `std` are in these units.
+    Its input is float32 (or uint8) RGB from 0 to 255, (N, 3, H, W), if `mean` and `std` are in these units.
     """
     whole = gluon.nn.HybridSequential(prefix="")
     whole.add(Normalize(mean, std, prefix="normalize_"), net)

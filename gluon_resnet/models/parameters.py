@@ -6,8 +6,8 @@
            (in older files: uint32 0xF993FAC8, and no storage type)
     name:  uint64 length, bytes in UTF-8
 
-All little-endian. MXNet's own reader asks for as much memory as a damaged length says, and nothing in its
-errors says where.
+All are little-endian. MXNet's own reader allocates as much memory as a damaged length says, and its errors do not
+say where the damage is.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from gluon_resnet.terminal import printable_name
 Path = Union[str, "os.PathLike[str]"]
 
 _LIST_MAGIC = 0x112
-_OLD_ARRAY_MAGIC = 0xF993FAC8  # from before there were sparse arrays
-_ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # the second one: saved under MXNet's numpy semantics
+_OLD_ARRAY_MAGIC = 0xF993FAC8  # from before MXNet had sparse arrays
+_ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # the second one is for MXNet's numpy semantics
 _DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 _DTYPE_FLAGS = {np.dtype(name): flag for flag, name in _DTYPES.items()}
 _MOST_ELEMENTS = 1 << 48
@@ -37,7 +37,7 @@ _CPU = 1
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` as `mx.nd.save` would; an array must have one of its dtypes, without bfloat16."""
+    """Write `arrays` as `mx.nd.save` would; each must have one of its dtypes other than bfloat16."""
     with whole_file(path, "wb") as stream:
         stream.write(struct.pack("<3Q", _LIST_MAGIC, 0, len(arrays)))
         for array in arrays.values():
@@ -52,7 +52,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read a file of named dense arrays; ModelError with path and offset when it is anything else."""
+    """Read a file of named dense arrays; ModelError with path and offset if it is anything else."""
     path = os.fspath(path)
     reader = _Reader(path, read_regular(path))
     if reader.numbers("2Q", "the header") != (_LIST_MAGIC, 0):
@@ -76,7 +76,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Sequence[int]]) -> None:
     """Raise ModelError unless `arrays`, read from `path`, have exactly the `expected` names and shapes.
 
-    A dimension that is expected to be 0 or less is not known yet and fits anything.
+    An expected dimension of 0 or less is not known yet and matches anything.
     """
 
     def fail(name: str, message: str) -> ModelError:
@@ -104,16 +104,16 @@ def save_parameters(net: Any, path: Path) -> None:
 
 
 def parameter_values(net: Any) -> dict[str, np.ndarray]:
-    """What `save_parameters` writes: copies of the values, by name."""
+    """Copies of the values that `save_parameters` writes, by name."""
     parameters = net._collect_params_with_prefix()
     return {name: parameter_value(parameter) for name, parameter in parameters.items()}
 
 
 def parameter_value(parameter: Any) -> np.ndarray:
-    """The value of a Gluon parameter: of the first context, or for running statistics the mean over all.
+    """The value of a Gluon parameter: that of the first context or, for running statistics, the mean over all.
 
-    A net hybridized with static_alloc changes running statistics without telling MXNet's engine: reading them
-    alone would not wait for the steps that are queued, so all work is waited for.
+    A net hybridized with static_alloc changes running statistics without telling MXNet's engine, so reading them
+    would not wait for queued steps; therefore this waits for all work.
     """
     mx.nd.waitall()
     values = parameter.list_data() if parameter.grad_req == "null" else parameter.list_data()[:1]
@@ -156,7 +156,7 @@ class _Reader:
 
     def count(self, what: str) -> int:
         (count,) = self.numbers("Q", f"the number of {what}")
-        if count > len(self.data):  # each takes at least a byte
+        if count > len(self.data):  # each takes at least one byte
             raise self.error(f"impossible number of {what}: {count}", self.offset - 8)
         return count
 
@@ -168,7 +168,7 @@ class _Reader:
         if magic not in (_OLD_ARRAY_MAGIC, *_ARRAY_MAGICS) or storage != 0 or not 1 <= dimensions <= 32:
             raise self.error("expected a dense array as MXNet writes it, found something else", start)
         shape = self.numbers(f"{dimensions}q", "an array's shape")
-        # NumPy has no array without elements that would have too many but for a length of 0.
+        # NumPy refuses an empty array if its other lengths alone would make it too large.
         if min(shape) < 0 or math.prod(max(length, 1) for length in shape) > _MOST_ELEMENTS:
             raise self.error(f"impossible array of shape {shape}", start)
         self.take(8, "an array's device")

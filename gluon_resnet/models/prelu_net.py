@@ -16,18 +16,18 @@ PRELU_NETS = {
     "c": (6, (384, 768, 896)),
 }
 _PYRAMID = (7, 3, 2, 1)  # bins along a side: "spp, {7, 3, 2, 1}"
-_SLOPE = 0.25  # of PReLU at the beginning (§2.1)
+_SLOPE = 0.25  # of PReLU initially (§2.1)
 
 
 class PReluNet(Classifier):
-    """Input (N, 3, 224, 224): the pyramid's windows are those for maps of 14x14.
+    """A PReLU-net for inputs (N, 3, 224, 224), since the pyramid's windows are those for maps of 14x14.
 
     Slopes are per channel and not decayed (§2.1), convolutions and the first two fully connected layers are
     initialized for them (Eq. 15), and those two have dropout of 50 % (§3).
 
     Args:
         repeats, channels: an entry of PRELU_NETS.
-        classes: number of outputs.
+        classes: the number of outputs.
     """
 
     def __init__(self, repeats: int, channels: tuple[int, ...], classes: int, **kwargs: Any) -> None:
@@ -52,7 +52,7 @@ class PReluNet(Classifier):
 class SpatialPyramid(gluon.HybridBlock):
     """Spatial pyramid pooling of maps of `size` (He et al. 2014, arXiv:1406.4729, §2.2 and 2.3).
 
-    Input (N, C, size, size), output (N, C * sum of squares of `pyramid`): for each level of n x n bins, max
+    The input is (N, C, size, size), the output (N, C * sum of squares of `pyramid`): for each level of n x n bins, max
     pooling with windows of ceil(size / n) and strides of floor(size / n).
     """
 

@@ -1,7 +1,7 @@
-"""Training in bounded memory: activations are computed again in the backward pass (Chen et al. 2016).
+"""Training in bounded memory, by recomputing activations in the backward pass (Chen et al. 2016).
 
-MXNet 1.9.1 has nothing for this in Gluon: MXNET_BACKWARD_DO_MIRROR acts on its older symbolic executor only
-(apache/mxnet#19133), and gradients of an autograd.Function that records while it is called back were wrong in
+MXNet 1.9.1 has nothing for this in Gluon: MXNET_BACKWARD_DO_MIRROR only affects its older symbolic executor
+(apache/mxnet#19133), and the gradients of an autograd.Function that records while it is called back were wrong in
 most steps that we tried, since MXNet went on before they were complete.
 """
 
@@ -16,21 +16,21 @@ from gluon_resnet.models.classifier import Classifier
 
 
 class Recomputed:
-    """The training steps of `net`, with the activations of one segment of its layers in memory at a time.
+    """Training steps of `net` with the activations of only one segment of its layers in memory at a time.
 
-    For n segments the forward pass keeps their n inputs, and the backward pass computes the rest again, the last
-    segment's excepted (Chen et al. 2016, arXiv:1604.06174): n + layers / n activations instead of all, for about
-    a third more work. Gradients are those of the plain net, running statistics follow each batch once. A step of
-    resnet1202 at batch 32 took 475 MiB above the net itself, and 2917 MiB without (91 MiB per image, or some
-    11 GiB for the paper's 128). Use it in place of the net:
+    For n segments, the forward pass keeps their n inputs, and the backward pass recomputes the rest, except in the
+    last segment (Chen et al. 2016, arXiv:1604.06174): n + layers / n activations instead of all, for about a third
+    more work. Gradients are those of the plain net, and running statistics are updated once per batch. A step of
+    resnet1202 with a batch of 32 took 475 MiB beyond the net itself, and 2917 MiB without recomputation (91 MiB per
+    image, or about 11 GiB for the paper's 128). Use it in place of the net:
 
         scores = recomputed(images)              # under autograd.record(); once per device
         recomputed.backward([loss], [gradient])  # instead of autograd.backward
 
     Args:
-        net: a Classifier, or a HybridSequential that ends with one (as of `with_normalization`), initialized.
-            Layers from the first dropout on are in the last segment, since a second draw would be another.
-        segments: how many (default: the square root of the number of layers).
+        net: an initialized Classifier, or a HybridSequential that ends with one (as from `with_normalization`).
+            Layers from the first dropout on are in the last segment, since drawing again would give other numbers.
+        segments: the number of segments (by default the square root of the number of layers).
     """
 
     def __init__(self, net: Any, segments: Optional[int] = None) -> None:
@@ -43,10 +43,12 @@ class Recomputed:
         starts = sorted({len(layers) * n // segments for n in range(segments)})
         starts = [start for start in starts if not drops or start <= drops[0]]
         self._segments = [_Segment(layers[a:b]) for a, b in zip(starts, [*starts[1:], len(layers)])]
-        self._passes: list[list[Any]] = []  # of each call since the last backward: the inputs of all segments
+        self._passes: list[
+            list[Any]
+        ] = []  # for each call since the last backward, the inputs of all segments
 
     def __call__(self, x: Any) -> Any:
-        """The scores of `x`, in training mode; `backward` has to follow."""
+        """The scores of `x` in training mode; `backward` must follow."""
         inputs = [x]
         with mx.autograd.pause(train_mode=True):
             for segment in self._segments[:-1]:
@@ -58,7 +60,7 @@ class Recomputed:
             return self._segments[-1](inputs[-1])
 
     def backward(self, heads: Sequence[Any], gradients: Optional[Sequence[Any]] = None) -> None:
-        """As mx.autograd.backward, for heads that depend on all scores since the last time."""
+        """Like mx.autograd.backward, for heads that depend on all scores since the last call."""
         mx.autograd.backward(list(heads), gradients)
         passes, self._passes = self._passes, []
         # Segments before the first trained parameter have no gradient.
@@ -74,7 +76,7 @@ class Recomputed:
 
 
 class _Segment:
-    """Some layers as one graph. Unlike a hybridized block, it can be run without touching running statistics."""
+    """Several layers as one graph. Unlike a hybridized block, it can run without touching running statistics."""
 
     def __init__(self, layers: list[Any]) -> None:
         block = gluon.nn.HybridSequential(prefix="")
@@ -87,7 +89,7 @@ class _Segment:
         self._moving = set(graph.list_auxiliary_states())
 
     def __call__(self, x: Any, scratch: bool = False) -> Any:
-        """The output for `x`. With `scratch`, running statistics do not change."""
+        """The output for `x`. With `scratch`, running statistics are not changed."""
         inputs = [x if parameter is None else parameter.data(x.context) for parameter in self._inputs]
         if scratch:
             for index, parameter in enumerate(self._inputs):
@@ -97,7 +99,7 @@ class _Segment:
 
 
 def _layers(block: Any) -> list[Any]:
-    """The layers of a Classifier or a HybridSequential, stages taken apart, and units whole."""
+    """The layers of a Classifier or a HybridSequential, with stages taken apart and units left whole."""
     if isinstance(block, Classifier):
         return [*_layers(block.features), block.output]
     if type(block) is gluon.nn.HybridSequential:  # not a HybridConcurrent, whose layers are side by side

@@ -1,4 +1,4 @@
-"""The names of the networks and what each stands for."""
+"""The names of the networks, and the network that each stands for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gluon_resnet.models.resnet import Architecture, ResNet
 from gluon_resnet.models.units import BASIC, BOTTLENECK, SHORTCUTS, VARIANTS
 from gluon_resnet.models.vgg import VGG, Vgg
 
-# Table 1: the unit and how many of them conv2_x to conv5_x have.
+# Table 1: the kind of unit, and the number of units in conv2_x to conv5_x.
 _IMAGENET = {
     18: (BASIC, (2, 2, 2, 2)),
     34: (BASIC, (3, 4, 6, 3)),
@@ -24,17 +24,17 @@ _IMAGENET = {
 }
 _IMAGENET_CHANNELS = {BASIC: (64, 128, 256, 512), BOTTLENECK: (256, 512, 1024, 2048)}
 
-# §4.2 and Table 6. Any depth 6n+2 exists; those that are an ImageNet net as well (50, 152) mean that one.
+# §4.2 and Table 6. Any depth 6n+2 exists; depths that are also ImageNet nets (50, 152) mean those.
 _CIFAR = (20, 32, 44, 56, 110, 1202)
 
 
 class Network(NamedTuple):
-    """What a name stands for."""
+    """The network that a name stands for."""
 
-    build: Callable[..., Any]  # of classes and prefix
-    shortcut: Optional[str]  # with the default put in; None: it has none
-    size: Optional[int] = None  # of the images, where its layers take no other; None: any
-    own_size: int = 224  # of the images that it was made for
+    build: Callable[..., Any]  # a function of classes and prefix
+    shortcut: Optional[str]  # with the default filled in; None if it has none
+    size: Optional[int] = None  # of the images, if its layers require it; None: any
+    own_size: int = 224  # of the images that it was designed for
 
 
 # The paper's rivals (Tables 3 to 5). The fully connected layers of VGG and PReLU-nets take one size.
@@ -51,7 +51,7 @@ _OF_OTHERS = {"inception-bn": "bn_inception"}  # MXNet's example/image-classific
 
 
 def model_names() -> list[str]:
-    """The networks of the paper, residual and plain, and its rivals; `get_model` knows every CIFAR depth 6n+2."""
+    """The paper's residual and plain networks, and its rivals; `get_model` also knows every CIFAR depth 6n+2."""
     ours = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (*_IMAGENET, *_CIFAR)]
     return [*ours, *_RIVALS]
 
@@ -63,25 +63,25 @@ def get_model(
     variant: Optional[str] = None,
     zero_gamma: bool = False,
 ) -> Any:
-    """The network `name`, a Classifier, not initialized; its input is normalized (see `with_normalization`).
+    """The network `name`, an uninitialized Classifier; its input must be normalized (see `with_normalization`).
 
-    Plain ``net.initialize()`` gives He initialization, the rivals' too: VGG's own does not converge at 19 layers.
-    `gluon_resnet.model_zoo.get_model` has published weights, too.
+    Plain ``net.initialize()`` uses He initialization, even for the rivals: VGG's own does not converge at 19 layers.
+    `gluon_resnet.model_zoo.get_model` also loads published weights.
 
     Args:
-        name: 'resnet' or 'plain' and a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or a rival of
-            `model_names`, which has neither shortcuts nor variants. The variant may stand behind it: 'resnet50_v1b';
-            and GluonCV's 'cifar_resnet20_v1' is 'resnet20_gluoncv_v1'.
-        classes: number of outputs.
-        shortcut: 'A', 'B' or 'C' (§4.1); None: the paper's, 'B' for ImageNet and 'A' for CIFAR nets, and 'B' for
-            GluonCV's variants.
-        variant: 'v1', the default, as in the paper; 'v1b': the stride of a bottleneck is in its 3x3 convolution;
-            'v2': units with pre-activation (He et al. 2016); 'gluoncv_v1', 'gluoncv_v2': GluonCV's cifar_resnet
-            nets, which differ from v1 and v2 in the stem and in what shortcuts take (residual CIFAR nets alone).
-        zero_gamma: residual units begin as their shortcuts (Goyal et al. 2017, §5.1).
+        name: 'resnet' or 'plain' followed by a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or one of the
+            rivals in `model_names`, which have neither shortcuts nor variants. A variant may follow: 'resnet50_v1b'; and
+            GluonCV's 'cifar_resnet20_v1' is 'resnet20_gluoncv_v1'.
+        classes: the number of outputs.
+        shortcut: 'A', 'B' or 'C' (§4.1); None for the paper's choice, 'B' for ImageNet and 'A' for CIFAR nets, and
+            'B' for GluonCV's variants.
+        variant: 'v1', the default, as in the paper; 'v1b', with the stride of a bottleneck in its 3x3 convolution;
+            'v2', with pre-activated units (He et al. 2016); or 'gluoncv_v1' and 'gluoncv_v2', GluonCV's cifar_resnet
+            nets, which differ from v1 and v2 in the stem and in the shortcuts' input (only residual CIFAR nets).
+        zero_gamma: whether residual units start as their shortcuts (Goyal et al. 2017, §5.1).
 
     Raises:
-        UsageError: there is no such network, shortcut or variant, or they do not go together.
+        UsageError: there is no such network, shortcut or variant, or they cannot be combined.
     """
     name, variant = choose_variant(name, variant)
     network = describe(name, shortcut, variant or "v1", zero_gamma)
@@ -101,7 +101,7 @@ def split_variant(name: str) -> tuple[str, Optional[str]]:
         return cifar[1], f"gluoncv_{cifar[2]}"
     if name.lower().startswith("cifar"):  # GluonCV's, misspelled: its v1 is not ours
         return name, None
-    # The longest: resnet20_gluoncv_v1 ends with _v1, too.
+    # The longest first: resnet20_gluoncv_v1 also ends with _v1.
     for variant in sorted(VARIANTS, key=len, reverse=True):
         network = name.removesuffix(f"_{variant}")
         if network not in ("", name):
@@ -110,17 +110,17 @@ def split_variant(name: str) -> tuple[str, Optional[str]]:
 
 
 def choose_variant(name: str, variant: Optional[str]) -> tuple[str, Optional[str]]:
-    """The network and variant of two options, of which the first may name both; UsageError where they differ."""
+    """The network and variant from two options, of which the first may name both; UsageError if they differ."""
     network, named = split_variant(name)
     if named is not None and variant not in (None, named):
-        raise UsageError(f"--network {name} and --variant {variant} name two variants")
+        raise UsageError(f"--network {name} and --variant {variant} name different variants")
     return network, named or variant
 
 
 def describe(
     name: str, shortcut: Optional[str] = None, variant: str = "v1", zero_gamma: bool = False
 ) -> Network:
-    """What `get_model` builds; the same arguments, the same errors."""
+    """The network that `get_model` builds, with the same arguments and errors."""
     if variant not in VARIANTS:
         raise UsageError(f"there is no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
     if shortcut is not None and shortcut not in SHORTCUTS:
@@ -128,14 +128,14 @@ def describe(
     if name in _RIVALS:
         network = _RIVALS[name]
         if variant != "v1":
-            raise UsageError(f"{name} is no residual network: leave variant {variant!r} out")
+            raise UsageError(f"{name} is not a residual network: leave variant {variant!r} out")
     else:
         network = _table(name, shortcut, variant, zero_gamma)
     if network.shortcut is None and shortcut is not None:
         raise UsageError(f"{name} is a network without shortcuts: leave shortcut {shortcut!r} out")
     if network.shortcut is None and zero_gamma:
         raise UsageError(
-            f"{name} has no shortcuts: its units cannot begin as them, leave zero_gamma (--last-gamma) out"
+            f"{name} has no shortcuts: its units cannot start as them, so leave zero_gamma (--last-gamma) out"
         )
     return network
 
@@ -153,12 +153,12 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
         raise UsageError(f"there is no network {name[:60]!r}: {_way_out(name, bool(match))}")
     if VARIANTS[variant].cifar_only and (family == "plain" or architecture.pooled_stem):
         raise UsageError(
-            f"variant {variant!r} is for residual CIFAR nets (resnet20, ...) alone: leave it out for {name}"
+            f"variant {variant!r} is only for residual CIFAR nets (resnet20, ...): leave it out for {name}"
         )
     if family == "plain":
         if VARIANTS[variant].preactivated:
             raise UsageError(
-                f"{name} has no shortcuts, without which pre-activation changes nothing: "
+                f"{name} has no shortcuts, and without them pre-activation changes nothing: "
                 f"leave variant {variant!r} out"
             )
         own = None
@@ -169,7 +169,7 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
 
 
 def _way_out(name: str, possible: bool) -> str:
-    """What to write for a name that no network has; `possible`: it is one but for its depth."""
+    """What to write instead of a name that no network has; `possible` says that only its depth is wrong."""
     if name in ("resnet", "plain"):
         return f"add its depth, {name}50, or --num-layers 50"
     names = model_names()

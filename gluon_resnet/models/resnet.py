@@ -20,11 +20,13 @@ from gluon_resnet.models.units import (
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a column of Table 1, or §4.2, says about a network."""
+    """The architecture of a network, from a column of Table 1 or from §4.2."""
 
     kind: Kind
     stem_channels: int
-    pooled_stem: bool  # 7x7 convolution, stride 2, and 3x3 max pooling, stride 2; else one 3x3 convolution
+    pooled_stem: (
+        bool  # 7x7 convolution, stride 2, and 3x3 max pooling, stride 2; otherwise one 3x3 convolution
+    )
     units: tuple[int, ...]  # per stage
     channels: tuple[int, ...]  # of the output of each stage
 
@@ -32,16 +34,16 @@ class Architecture:
 class ResNet(Classifier):
     """A plain or residual network of He et al. 2015 (Table 1, Fig. 3; §4.2), or with the units of He et al. 2016.
 
-    Input (N, 3, H, W) of any size, normalized; output (N, classes), before the softmax. Every stage but the
-    first halves the size in its first unit. `features` ends with the pooling; `output` is the last layer.
-    Plain ``net.initialize()`` gives He initialization.
+    Inputs are normalized images (N, 3, H, W) of any size, outputs (N, classes), before the softmax. Every stage
+    except the first halves the size in its first unit. `features` ends with the pooling; `output` is the last layer.
+    Plain ``net.initialize()`` uses He initialization.
 
     Args:
-        architecture: the table entry.
-        classes: number of outputs.
+        architecture: the table's entry.
+        classes: the number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1), or None for the plain network.
         variant: an entry of units.VARIANTS; a plain network cannot be preactivated.
-        zero_gamma: units begin as their shortcuts (see Unit and PreactivatedUnit).
+        zero_gamma: whether units start as their shortcuts (see Unit and PreactivatedUnit).
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ResNet(Classifier):
             if variant.preactivated:
                 self.features.add(normalization(channels), gluon.nn.Activation("relu"))
             if architecture.pooled_stem:
-                # Flatten, or a graph that oneDNN has fused fails at its second pass behind maps of 1x1 (ResNet-18 on
+                # Without Flatten, a graph fused by oneDNN fails in its second pass after maps of 1x1 (ResNet-18 on
                 # 32x32 pixels): "We can't generate TBlob for MKLDNN data".
                 self.features.add(gluon.nn.GlobalAvgPool2D(), gluon.nn.Flatten())
             else:
@@ -108,9 +110,9 @@ class ResNet(Classifier):
 
 
 class _SmallPool(gluon.nn.GlobalAvgPool2D):
-    """Its base by another operator, for fewer blocks of 16 channels than rows (the CIFAR nets: 64 channels, 8 rows).
+    """Its base with another operator, for fewer blocks of 16 channels than rows (CIFAR nets: 64 channels, 8 rows).
 
-    There oneDNN 2.4 gives the gradient of MXNet's Pooling a layout for which it has slow reference code only, in
+    There, oneDNN 2.4 gives the gradient of MXNet's Pooling a layout for which it only has slow reference code, in
     all units of the last stage: 177 of the 517 ms of a ResNet-20 step (batch 128, one thread; DNNL_VERBOSE=1).
     """
 

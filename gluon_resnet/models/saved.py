@@ -19,12 +19,12 @@ Path = Union[str, "os.PathLike[str]"]
 
 
 def parameters_path(prefix: Path, epoch: int) -> str:
-    """The parameters of the network after so many epochs, by MXNet's convention."""
+    """The path of the network's parameters after `epoch` epochs, by MXNet's convention."""
     return f"{os.fspath(prefix)}-{epoch:04d}.params"
 
 
 def saved_epochs(prefix: Path) -> list[int]:
-    """The N of all PREFIX-NNNN.params, ascending, whoever they are from."""
+    """The numbers of all PREFIX-NNNN.params, in ascending order, whatever they belong to."""
     prefix = os.fspath(prefix)
     files = glob.glob(glob.escape(prefix) + "-*.params")
     epochs = [re.fullmatch(r"(\d{4,})\.params", path[len(prefix) + 1 :]) for path in files]
@@ -32,9 +32,9 @@ def saved_epochs(prefix: Path) -> list[int]:
 
 
 def own_epochs(prefix: Path) -> tuple[list[int], list[int]]:
-    """Of `saved_epochs` those that PREFIX-model.json is of, and the others: files of another run, or copied there.
+    """Those of `saved_epochs` that belong to PREFIX-model.json, and the others, from another run or copied there.
 
-    A card says how many epochs were trained. Without one, or where it does not know, all are its own.
+    A card says how many epochs were trained. Without a card, or if it does not say, all belong to it.
     """
     found, last = saved_epochs(prefix), _last_epoch(os.fspath(prefix))
     if last is None:
@@ -43,25 +43,26 @@ def own_epochs(prefix: Path) -> tuple[list[int], list[int]]:
 
 
 def newest_epoch(prefix: Path) -> Optional[int]:
-    """The last epoch of the run, or the one network, under PREFIX (see `own_epochs`); None where none is saved."""
+    """The last epoch of the run, or the single network, under PREFIX (see `own_epochs`); None if none is saved."""
     return max(own_epochs(prefix)[0], default=None)
 
 
 def chosen_epoch(prefix: Path, epoch: Union[int, str, None] = None) -> int:
-    """`epoch` as a number: None is the newest, 'best' that of the lowest validation error, which training has marked.
+    """`epoch` as a number: None means the newest, and 'best' the one that training has marked as the best.
 
-    Parameters that are there and are not of PREFIX-model.json are left out, and named on standard error; given by
-    their number they are taken, and named, too. UsageError where there are no parameters of this prefix, or none are
-    marked.
+    Parameters that do not belong to PREFIX-model.json are left out, and named on standard error; if given by number,
+    they are used, and also named. UsageError if there are no parameters under this prefix, or none are marked.
     """
     prefix = os.fspath(prefix)
     own, others = own_epochs(prefix)
     if epoch == "best":
         match = re.search(r"-(\d{4,})\.params$", os.path.realpath(f"{prefix}-best.params"))
         if not match:
-            raise UsageError(f"there is no link {prefix}-best.params, which training with validation makes")
+            raise UsageError(f"there is no link {prefix}-best.params, which training with validation creates")
         if int(match[1]) in others:
-            raise UsageError(f"{prefix}-best.params is not of this run: {_named(prefix, [int(match[1])])}")
+            raise UsageError(
+                f"{prefix}-best.params does not belong to this run: {_named(prefix, [int(match[1])])}"
+            )
         return int(match[1])
     if epoch is not None:
         if int(epoch) in others:
@@ -72,21 +73,17 @@ def chosen_epoch(prefix: Path, epoch: Union[int, str, None] = None) -> int:
             note(f"{_named(prefix, others)}: left out")
         return own[-1]
     if others:
-        raise UsageError(
-            f"{_named(prefix, others)}: give --epoch {others[-1]} if it is the one that is meant"
-        )
-    raise UsageError(f"there is no {prefix}-NNNN.params: train first, or name another prefix")
+        raise UsageError(f"{_named(prefix, others)}: give --epoch {others[-1]} if that is the one you mean")
+    raise UsageError(f"there is no {prefix}-NNNN.params: train first, or give another prefix")
 
 
 def _last_epoch(prefix: str) -> Optional[int]:
-    """The last epoch that PREFIX-model.json can be of; None where it does not say."""
+    """The last epoch that PREFIX-model.json can describe; None if it does not say."""
     try:
         card = ModelCard.load(f"{prefix}-model.json")
-    except (OSError, ModelError):  # who needs it will be told
+    except (OSError, ModelError):  # whoever needs it will be told
         return None
-    if card.exported and os.path.exists(
-        parameters_path(prefix, 0)
-    ):  # unless the checkpoint stands there, too
+    if card.exported and os.path.exists(parameters_path(prefix, 0)):  # unless the checkpoint is there, too
         checkpoint = parameters_path(prefix, card.epoch or 0)
         beside = os.path.exists(checkpoint) and sha256(checkpoint) == card.exported.sha256
         return card.epoch if beside else 0
@@ -96,7 +93,7 @@ def _last_epoch(prefix: str) -> Optional[int]:
 
 
 def _named(prefix: str, epochs: Sequence[int]) -> str:
-    """The sentence that parameters of these epochs are not of the card of `prefix`."""
+    """A sentence saying that the parameters of these epochs do not belong to the card of `prefix`."""
     first, last = (parameters_path(prefix, epoch) for epoch in (epochs[0], epochs[-1]))
     files = f"{first} is" if first == last else f"{first} to {last} ({len(epochs)} files) are"
     known = _last_epoch(prefix)
@@ -104,9 +101,9 @@ def _named(prefix: str, epochs: Sequence[int]) -> str:
 
 
 def load_card(prefix: Path) -> ModelCard:
-    """The card of PREFIX, of a network that `build_network` builds.
+    """The card of PREFIX, which must describe a network that `build_network` can build.
 
-    ModelError, naming the path, for a damaged card or an unknown network; OSError where it cannot be read.
+    ModelError, naming the path, for a damaged card or an unknown network; OSError if it cannot be read.
     """
     path = f"{os.fspath(prefix)}-model.json"
     card = ModelCard.load(path)
@@ -123,13 +120,13 @@ def load_network(
     contexts: Optional[Sequence[Any]] = None,
     card: Optional[ModelCard] = None,
 ) -> tuple[ModelCard, Any]:
-    """The card and the network of PREFIX, initialized, with its normalization in front.
+    """The card and the network of PREFIX, with its parameters, and preceded by its normalization.
 
     Args:
-        prefix: as for tools/train.py.
-        epoch: NNNN; None: the newest.
-        contexts: where its parameters are to be (default: the CPU).
-        card: instead of the one of PREFIX, which need not be there.
+        prefix: the prefix of its files, as for tools/train.py.
+        epoch: the number NNNN of its parameters; None for the newest.
+        contexts: the contexts for its parameters (by default the CPU).
+        card: a card to use instead of that of PREFIX, which then need not exist.
 
     Raises:
         UsageError: there are no parameters under this prefix.
@@ -145,7 +142,7 @@ def load_network(
 
 
 def save_network(prefix: Path, epoch: int, card: ModelCard, net: Any) -> None:
-    """Write the two files, each whole; the folder is made when it does not exist."""
+    """Write the two files, each whole; the folder is created if it does not exist."""
     prefix = os.fspath(prefix)
     os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
     with temporary_names(f"{prefix}-model.json", parameters_path(prefix, epoch)) as (card_path, arrays_path):

@@ -16,7 +16,7 @@ class Kind(NamedTuple):
     """The convolutions of a unit in order (He et al. 2015, Fig. 5), each with its batch normalization."""
 
     kernels: tuple[int, ...]
-    narrowing: tuple[int, ...]  # the unit's output channels, divided by this, are the convolution's
+    narrowing: tuple[int, ...]  # the unit's output channels divided by the convolution's
 
 
 BASIC = Kind(kernels=(3, 3), narrowing=(1, 1))
@@ -25,14 +25,16 @@ BOTTLENECK = Kind(kernels=(1, 3, 1), narrowing=(4, 4, 1))
 
 @dataclass(frozen=True)
 class Variant:
-    """How units, and the stem before them, differ from one publication to the next."""
+    """How units, and the stem before them, differ between publications."""
 
-    strided: Mapping[Kind, int]  # which convolution of a unit carries its stride
-    preactivated: bool  # normalization and ReLU stand before each convolution, and nothing after the sum
-    stem_relu: bool = True  # else normalization ends the stem
-    raw_shortcut: bool = False  # preactivated units: each takes x itself, and the stem is one convolution
+    strided: Mapping[Kind, int]  # the index of the convolution that has the unit's stride
+    preactivated: bool  # normalization and ReLU come before each convolution, and nothing after the sum
+    stem_relu: bool = True  # otherwise normalization ends the stem
+    raw_shortcut: bool = (
+        False  # preactivated units: the shortcut takes x itself, and the stem is a single convolution
+    )
     shortcut: Optional[str] = None  # the option when none is given; None: the paper's
-    cifar_only: bool = False  # neither the ImageNet nets nor the plain ones have it
+    cifar_only: bool = False  # not available for ImageNet nets and plain nets
 
 
 # v1 is the paper's: "Downsampling is performed by conv3_1, conv4_1, and conv5_1 with a stride of 2" (Table 1).
@@ -50,15 +52,15 @@ VARIANTS = {
 
 
 def he_initializer(slope: float = 0) -> Any:
-    """Normal of variance 2 / fan-in: ReLU layers keep the scale (§3.4; arXiv:1502.01852, Eq. 10).
+    """A normal distribution of variance 2 / fan-in: ReLU layers keep the scale (§3.4; arXiv:1502.01852, Eq. 10).
 
-    `slope` is that of PReLU below 0 (there Eq. 15).
+    `slope` is that of PReLU below 0 (Eq. 15 there).
     """
     return mx.init.MSRAPrelu(factor_type="in", slope=slope)
 
 
 def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1, weight: Any = None) -> Any:
-    """A convolution that keeps ceil(size / stride), without bias: batch normalization has one.
+    """A convolution that keeps ceil(size / stride), without a bias, since batch normalization has one.
 
     `weight` initializes it (default: He initialization).
     """
@@ -84,12 +86,12 @@ class Unit(gluon.HybridBlock):
     Input (N, in_channels, H, W), output (N, channels, ceil(H / stride), ceil(W / stride)).
 
     Args:
-        kind: BASIC or BOTTLENECK: the convolutions of F.
-        in_channels, channels: of the input and the output.
-        stride: 1 or 2.
+        kind: the convolutions of F: BASIC or BOTTLENECK.
+        in_channels, channels: the numbers of channels of the input and the output.
+        stride: the stride of the unit, 1 or 2.
         variant: an entry of VARIANTS that is not preactivated.
         shortcut: one of SHORTCUTS, or None for a plain unit.
-        zero_gamma: F ends with a scale of 0, so that the unit begins as its shortcut (Goyal et al. 2017, §5.1).
+        zero_gamma: whether F ends with a scale of 0, so that the unit starts as its shortcut (Goyal et al. 2017, §5.1).
     """
 
     def __init__(
@@ -133,17 +135,17 @@ class Unit(gluon.HybridBlock):
 class PreactivatedUnit(gluon.HybridBlock):
     """F(x) + shortcut(x), each convolution of F after normalization and ReLU (He et al. 2016, Fig. 4e).
 
-    A shortcut that changes its input takes it after the first normalization and ReLU, without normalization of
-    its own ("these projection shortcuts are also with pre-activation", appendix; KaimingHe/resnet-1k-layers and
-    GluonCV's resnet*_v2), or x itself where the variant says so (fb.resnet.torch and GluonCV's cifar_resnet*_v2).
+    A shortcut that changes its input takes it after the first normalization and ReLU, without its own
+    normalization ("these projection shortcuts are also with pre-activation", appendix; KaimingHe/resnet-1k-layers and
+    GluonCV's resnet*_v2), or takes x itself if the variant says so (fb.resnet.torch and GluonCV's cifar_resnet*_v2).
 
     Args:
-        kind, in_channels, channels, stride, shortcut: as of Unit, without plain ones.
+        kind, in_channels, channels, stride, shortcut: the arguments of Unit, except that there are no plain units.
         variant: a preactivated entry of VARIANTS.
-        activated: x has been normalized and rectified before, and F begins with its first convolution.
-        behind_convolution: x is the output of a convolution.
-        zero_gamma: the unit begins as its shortcut. The last scale cannot do this here, since a ReLU that
-            puts out 0 everywhere has no gradient; the weights of the last convolution are 0 instead.
+        activated: whether x has already been normalized and rectified, so that F begins with its first convolution.
+        behind_convolution: whether x is the output of a convolution.
+        zero_gamma: whether the unit starts as its shortcut. The last scale cannot achieve this here, since a ReLU whose
+            output is 0 everywhere has no gradient; instead, the weights of the last convolution are 0.
     """
 
     def __init__(
@@ -185,8 +187,8 @@ class PreactivatedUnit(gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         if self._behind_convolution:
-            # Else MXNet's oneDNN fusion, which Module and the C predict API do by default, takes the normalization
-            # into the convolution, and the shortcut gets its result instead of x. It drops an identity.
+            # Otherwise MXNet's oneDNN fusion, which Module and the C predict API do by default, moves the normalization
+            # into the convolution, and the shortcut gets its result instead of x. An identity would be dropped.
             x = x * 1
         y = self.activation(x)
         return F.elemwise_add(self.body(y), self.shortcut(y if self._activated_shortcut else x))
@@ -195,7 +197,7 @@ class PreactivatedUnit(gluon.HybridBlock):
 def _convolutions(
     kind: Kind, in_channels: int, channels: int, stride: int, variant: Variant
 ) -> list[tuple[int, int, int, int]]:
-    """Input channels, channels, kernel and stride of each convolution of F."""
+    """The input channels, channels, kernel and stride of each convolution of F."""
     widths = [channels // narrowing for narrowing in kind.narrowing]
     strides = [stride if index == variant.strided[kind] else 1 for index in range(len(widths))]
     return list(zip([in_channels, *widths], widths, kind.kernels, strides))
@@ -206,9 +208,9 @@ def _projects(shortcut: str, in_channels: int, channels: int, stride: int) -> bo
 
 
 class Identity(gluon.HybridBlock):
-    """Shortcut option A (§3.3, §4.1): every `stride`-th pixel, and `extra` channels of zeros; no parameters.
+    """Shortcut option A (§3.3, §4.1): every `stride`-th pixel, and `extra` channels of zeros, without parameters.
 
-    The paper does not say where the zeros stand. Half before and half after, as in the CIFAR nets of
+    The paper does not say where the zeros go. Here half are before and half after, as in the CIFAR nets of
     TensorFlow's models and akamaster/pytorch_resnet_cifar10, whose weights can be used as they are.
     """
 
@@ -222,7 +224,7 @@ class Identity(gluon.HybridBlock):
             # Pooling over single pixels subsamples twice as fast as a strided slice and its gradient.
             x = F.Pooling(x, kernel=(1, 1), stride=(self._stride, self._stride), pool_type="avg")
         if self._extra:
-            # MXNet pads all axes but the first two: an extra axis makes the channels the third.
+            # MXNet pads all axes except the first two: an extra axis makes the channels the third.
             before = self._extra // 2
             width = (0, 0, 0, 0, before, self._extra - before, 0, 0, 0, 0)
             x = F.expand_dims(x, axis=1)

@@ -8,21 +8,21 @@ from gluon_resnet._mxnet import gluon
 from gluon_resnet.models.classifier import Classifier, biased_convolution, dense
 from gluon_resnet.models.units import normalization
 
-# Its Table 1, columns D and E: how many 3x3 convolutions stand before each of the five poolings.
+# Its Table 1, columns D and E: the number of 3x3 convolutions before each of the five poolings.
 VGG = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _CHANNELS = (64, 128, 256, 512, 512)
 
 
 class Vgg(Classifier):
-    """Input (N, 3, 224, 224): the fully connected layers fix the size.
+    """A VGG net for inputs (N, 3, 224, 224), since the fully connected layers fix the size.
 
-    It is that of MXNet's model zoo, but every shape is known before the first batch, and initialization is He's:
-    the 19 layers of its authors began with the weights of a trained net of 11 (§3.1).
+    It is the one in MXNet's model zoo, except that every shape is known before the first batch, and initialization is
+    He's: its authors' 19 layers started with the weights of a trained net of 11 (§3.1).
 
     Args:
         layers: an entry of VGG.
-        normalized: batch normalization after each convolution, which the authors did not have.
-        classes: number of outputs.
+        normalized: whether batch normalization, which the authors did not have, follows each convolution.
+        classes: the number of outputs.
     """
 
     def __init__(self, layers: tuple[int, ...], normalized: bool, classes: int, **kwargs: Any) -> None:

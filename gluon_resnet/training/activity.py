@@ -1,4 +1,4 @@
-"""What a thread is doing now, told to those who watch it (see stall.py) at almost no cost."""
+"""Records what a thread is doing, for watchers (see stall.py), at almost no cost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Callable, Optional
 
 
 class doing:  # a verb: `with doing("writing a checkpoint"):`
-    """While entered, this thread does `what`. Blocks may stand within each other: the innermost one counts.
+    """While this context is entered, the thread is doing `what`. Contexts may be nested: the innermost one counts.
 
     Args:
         what: a phrase such as "waiting for the device".
-        details: more about it, one fact a line. It is called by another thread, and only if this lasts too long.
+        details: a function that says more, one fact per line. Another thread calls it, and only if this takes too long.
     """
 
     __slots__ = ("_outer", "details", "since", "what")
@@ -33,12 +33,12 @@ class doing:  # a verb: `with doing("writing a checkpoint"):`
         if self._outer is None:
             del _innermost[threading.get_ident()]
         else:
-            self._outer.since = time.monotonic()  # something has ended, so that nothing hangs
+            self._outer.since = time.monotonic()  # something has ended, so nothing is hanging
             _innermost[threading.get_ident()] = self._outer
 
 
 def activity(thread: int) -> Optional[doing]:
-    """What the thread with this identifier (threading.get_ident()) does; None where it has not told."""
+    """What the thread with this identifier (threading.get_ident()) is doing; None if it has not said."""
     return _innermost.get(thread)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that ran out of range in a training step, and which step that was."""
+"""Numbers that ran out of range in a training step, and the step in which they did."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gluon_resnet.errors import GluonResnetError
 
 
 class Place(NamedTuple):
-    """Which step of a run; everything counts from 1, as it is shown."""
+    """A step of a run; all numbers count from 1, as they are displayed."""
 
     iteration: int
     batch: int
     epoch: int
-    epochs: int  # that the run has
+    epochs: int  # of the whole run
     lr: float
 
     def __str__(self) -> str:
@@ -30,14 +30,14 @@ class Anomaly(GluonResnetError):
     """A loss, a weight or a gradient is not finite.
 
     Attributes:
-        where: a Place, or in other loops than fit() what they call their batch.
-        records: ids of this worker's part of the batch.
-        bad_records: those of them whose own loss is not finite, or in which detection found what it names.
-        loss: the mean over this worker's part; None where it was not computed.
-        gradient_norm: of the mean loss over all workers; None where it was not computed.
-        loss_scale: of the step; None without a scaler.
-        found: what is not finite, where it is another thing than loss and norm, or detection has found it; else "".
-        state: Trainer.state() as of before the step; None where it has not been kept.
+        where: a Place, or, in loops other than fit(), their name for the batch.
+        records: the ids of the records in this worker's part of the batch.
+        bad_records: those of them whose own loss is not finite, or in which detection found the values that it names.
+        loss: the mean loss over this worker's part; None if it was not computed.
+        gradient_norm: the norm of the gradient of the mean loss over all workers; None if it was not computed.
+        loss_scale: the loss scale of the step; None without a scaler.
+        found: what is not finite, if it is neither loss nor norm, or if detection found it; otherwise "".
+        state: the Trainer.state() before the step; None if it was not kept.
     """
 
     def __init__(
@@ -74,6 +74,6 @@ class Anomaly(GluonResnetError):
 
 
 def list_records(ids: Sequence[int]) -> str:
-    """ "record 3", "records 3, 5", ...; the first ten of many."""
+    """The ids in words: "record 3", "records 3, 5", ...; at most the first ten."""
     names = ", ".join(map(str, ids[:10]))
     return f"record{'s' if len(ids) > 1 else ''} {names}" + (f" and {len(ids) - 10} more" if ids[10:] else "")

@@ -1,4 +1,4 @@
-"""Training steps whose every number is checked as soon as it is computed (PyTorch's autograd.detect_anomaly)."""
+"""Training steps in which every number is checked as soon as it is computed (as PyTorch's autograd.detect_anomaly)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from gluon_resnet.training.trainer import Batch, Part, Trainer
 
 @dataclass(frozen=True)
 class Values:
-    """What is worth knowing of an array of a step, in float32.
+    """A summary of an array in a step, in float32.
 
     Attributes:
-        kind: 'images', 'output', 'loss', 'gradient', 'weight' (after the step; momentum and running statistics, too).
-        name: of the block or the parameter, as in a .params file; "" where there is one.
-        low, high: the least and the greatest of the finite values, NaN where there are none.
-        bad: how many are not finite.
-        norm: L2, of all values.
-        records: ids of the rows that are not finite, where it has a row for each record.
+        kind: 'images', 'output', 'loss', 'gradient' or 'weight' (after the step; includes momentum and running
+            statistics).
+        name: the name of the block or parameter, as in a .params file; "" for a kind with a single array.
+        shape: the shape of the array.
+        low, high: the smallest and the largest of the finite values; NaN if there are none.
+        bad: the number of values that are not finite.
+        norm: the L2 norm of all values.
+        records: the ids of the rows with values that are not finite, if the array has one row per record.
     """
 
     kind: str
@@ -38,7 +40,7 @@ class Values:
 
     @staticmethod
     def of(kind: str, name: str, array: np.ndarray, ids: Sequence[int] = ()) -> Values:
-        """Those of `array`; `ids` are of its rows, if it has such."""
+        """The summary of `array`; `ids` are the records of its rows, if any."""
         finite = np.isfinite(array)
         values = array[finite]
         low, high = (float(values.min()), float(values.max())) if values.size else (np.nan, np.nan)
@@ -75,19 +77,19 @@ class Values:
 class DetectingTrainer(Trainer):
     """A Trainer whose steps run block by block, and stop at the first value that is not finite.
 
-    It looks at the images, each block's output, the loss, each parameter's gradient of the mean loss over the rows of
-    this worker, and all weights after the update, and waits for the device each time (resnet20, batch 64, on a CPU:
-    0.44 s a step instead of 0.29 s). Activations are not recomputed; evaluation is as ever. With a loss scaler a
+    It checks the images, each block's output, the loss, each parameter's gradient of the mean loss over this worker's
+    rows, and all weights after the update, and waits for the device each time (resnet20 with batches of 64 on a CPU:
+    0.44 s per step instead of 0.29 s). Activations are not recomputed; evaluation is unchanged. With a loss scaler, a
     gradient may overflow while the scale is 1 or more: such an update is skipped.
 
-    Arguments as of Trainer. The Anomaly that a step raises has the state before it.
+    The arguments are those of Trainer. An Anomaly raised by a step contains the state before it.
 
     Attributes:
-        checking: False: steps are those of a Trainer.
-        see: None: the first Values that are not all finite end the step. A function takes those of each array instead,
-            good or bad, in the order of the computation, and the step goes on.
-        losses: of the last step that was checked, (rows,).
-        scale: of the loss of that step; None without a scaler.
+        checking: whether steps are checked; if not, they are those of a Trainer.
+        see: None, so that the first Values that are not all finite end the step, or a function that is called with the
+            Values of every array, good or bad, in the order of computation, while the step goes on.
+        losses: the losses of the last step that was checked, (rows,).
+        scale: the loss scale of that step; None without a scaler.
     """
 
     def __init__(self, net: Any, contexts: Sequence[Any], classes: int, **options: Any) -> None:
@@ -97,12 +99,12 @@ class DetectingTrainer(Trainer):
         self.losses = np.zeros(0, "float32")
         self.scale: Optional[float] = None
         self._ids: list[int] = []  # of the batch
-        self._done = 0  # rows of it whose forward pass is done or under way
-        self._part: list[int] = []  # ids of the device's part that is in its forward pass
+        self._done = 0  # rows of it whose forward pass has begun
+        self._part: list[int] = []  # ids of the device's part now in its forward pass
         self._last: Any = None  # output
 
     def step(self, batch: Batch, lr: float, meter: Meter, where: object, iteration: int = 0) -> None:
-        """As Trainer.step, and raises Anomaly at once, for this batch."""
+        """Like Trainer.step, but an Anomaly is raised immediately, for this batch."""
         if not self.checking:
             super().step(batch, lr, meter, where, iteration)
             return
@@ -117,7 +119,7 @@ class DetectingTrainer(Trainer):
             for name, copies in self._tensors().items():
                 self._look("weight", name, copies[0])
             meter.sums()
-        except Anomaly as anomaly:  # of a check, or of the meter
+        except Anomaly as anomaly:  # from a check or from the meter
             state = {**{name: copy.asnumpy() for name, copy in before.items()}, **others}
             raise Anomaly(
                 where,
@@ -152,15 +154,15 @@ class DetectingTrainer(Trainer):
         self._look("loss", "", mx.nd.array(self.losses), self._ids)
         super()._backward(heads, gradients)
         if self.scale is not None and scale >= 1 and self.see is None:
-            return  # the scaler's affair
-        for name, parameter in reversed(self._parameters.items()):  # about as they are computed
+            return  # left to the scaler
+        for name, parameter in reversed(self._parameters.items()):  # roughly in the order of computation
             if parameter.grad_req != "null":
                 total = sum(copy.asnumpy() for copy in parameter.list_grad()) / (rows * scale)
                 self._look("gradient", name, mx.nd.array(total))
 
     def _hook(self, name: str) -> Callable[[Any, Any, Any], None]:
         def look(block: Any, inputs: Any, output: Any) -> None:
-            if output is not self._last and self._part:  # a container hands on what its last block gave
+            if output is not self._last and self._part:  # a container passes on the output of its last block
                 self._last = output
                 self._look("output", f"{name} ({type(block).__name__})", output, self._part)
 
@@ -178,7 +180,7 @@ class DetectingTrainer(Trainer):
 
 
 def _blocks(block: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """All blocks within `block`, and itself, with the names that their parameters' names begin with."""
+    """All blocks within `block`, and `block` itself, with the prefixes of their parameters' names."""
     for key, child in block._children.items():
         yield from _blocks(child, f"{name}.{key}" if name else key)
     yield name, block

@@ -1,4 +1,4 @@
-"""What computes: the contexts of a run and its engine, checked before any work starts."""
+"""The contexts of a run and its engine, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def has_cuda() -> bool:
 
 
 def gpu_contexts(ids: Sequence[int]) -> list[Any]:
-    """The contexts of the GPUs `ids`; EnvironmentProblem, in one sentence, for one that cannot be used."""
+    """The contexts of the GPUs `ids`; EnvironmentProblem, in one sentence, for a GPU that cannot be used."""
     if not has_cuda():
         raise EnvironmentProblem(
             "this MXNet was built without CUDA: pip install 'gluon-resnet[cu112]', "
@@ -38,21 +38,22 @@ def gpu_contexts(ids: Sequence[int]) -> list[Any]:
         name, (major, minor) = gpus[index]
         if not gpus[index].runs_mxnet:
             raise EnvironmentProblem(
-                f"GPU {index} ({name}) has compute capability {major}.{minor}, and MXNet 1.9.1 has kernels "
-                "for 5.0 to 8.x only: choose another GPU, or leave --gpus out to train on the CPU"
+                f"GPU {index} ({name}) has compute capability {major}.{minor}, but MXNet 1.9.1 only has kernels "
+                "for 5.0 to 8.x: choose another GPU, or leave --gpus out to train on the CPU"
             )
     return [mx.gpu(index) for index in ids]
 
 
 def cpu_contexts(count: int) -> list[Any]:
-    """`count` data-parallel CPU contexts, cpu(0), cpu(1), ..., that share out the threads of OpenMP, at least 1 each.
+    """`count` data-parallel CPU contexts, cpu(0), cpu(1), ..., that share OpenMP's threads, with at least 1 each.
 
-    Left alone, each of them would take all, and they would wait for each other's processors.
+    Otherwise each of them would use all threads, and they would wait for each other's processors.
     """
     contexts = [mx.cpu(index) for index in range(count)]
     if count > 1:
-        # Scratch memory that all contexts share, and MXNet reads how many at the first operator. With its 4 every
-        # operator waits for one of another context: a ResNet-20 step (batch 128, 2 contexts, 2 cores) 366 ms, now 192.
+        # The number of scratch buffers, which all contexts share; MXNet reads it at the first operator. With the
+        # default of 4, operators wait for other contexts: a ResNet-20 step (batch 128, 2 contexts, 2 cores) took
+        # 366 ms, and now takes 192 ms.
         os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1000")
     threads = int(os.environ["OMP_NUM_THREADS"])  # _mxnet sets it
     for index, context in enumerate(contexts):
@@ -61,7 +62,7 @@ def cpu_contexts(count: int) -> list[Any]:
 
 
 def _limit_threads(context: Any, threads: int) -> None:
-    """Let what runs on a CPU context use so many threads, which is a setting of the engine's thread for it."""
+    """Make operators on a CPU context use `threads` threads, which is a setting of the engine's thread for it."""
     openmp = ctypes.CDLL("libgomp.so.1")  # MXNet's
     device = (ctypes.c_int * 2)(context.device_typeid, context.device_id)
 
@@ -71,24 +72,24 @@ def _limit_threads(context: Any, threads: int) -> None:
 
     push = mx.base._LIB.MXEnginePushSync
     mx.base.check_call(push(limit, None, None, device, None, 0, None, 0, None, 0, None))
-    mx.nd.waitall()  # until then the engine needs `limit`
+    mx.nd.waitall()  # the engine needs `limit` until then
 
 
 def open_engine(name: str, contexts: Sequence[Any]) -> Engine:
-    """What combines gradients and numbers under the KVStore `name`; waits for the other workers, if there are any.
+    """The engine that combines gradients and numbers with the KVStore `name`; waits for the other workers, if any.
 
-    MXNet takes any name and silently trains alone, so names are checked here: UsageError.
+    MXNet accepts any name and then silently trains alone, so names are checked here: UsageError.
     """
     if name not in KVSTORES:
         raise UsageError(f"there is no KVStore {name!r}: choose one of {', '.join(KVSTORES)}")
     if name == "nccl" and contexts[0].device_type != "gpu":
-        raise UsageError("the KVStore nccl joins GPUs: give --gpus, or choose local or device")
+        raise UsageError("the KVStore nccl combines GPUs: give --gpus, or choose local or device")
     if name == "horovod":
         return Horovod()
     if not name.startswith("dist_"):
         return Engine(name)
     if "DMLC_ROLE" not in os.environ:
         raise UsageError(
-            f"the KVStore {name} needs a cluster: DMLC_ROLE is not set, start it with tools/launch.py"
+            f"the KVStore {name} needs a cluster, but DMLC_ROLE is not set: start the run with tools/launch.py"
         )
     return AsyncParameterServer() if name == "dist_async" else ParameterServer(name)

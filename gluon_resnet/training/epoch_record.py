@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The results of one epoch. Errors are per cent; without validation data its fields are None.
+    """The results of one epoch. Errors are in per cent; without validation data, its fields are None.
 
-    Fields with a default were added over time: where a record is of an older run, or nobody measured, they are None.
+    Fields with a default were added over time: in records of older runs, or if not measured, they are None.
     """
 
     epoch: int  # epochs done, from 1
@@ -22,18 +22,20 @@ class EpochRecord:
     seconds: float  # of training, without validation
     images_per_second: float  # of training
     top_k: int
-    train_loss: float  # of the batches as they were trained on: augmented, under changing weights
+    train_loss: float  # of the batches as trained on: augmented, with changing weights
     train_top1_error: float
     train_topk_error: float
     val_loss: Optional[float] = None
     val_top1_error: Optional[float] = None
     val_topk_error: Optional[float] = None
-    data_wait: Optional[float] = None  # the part of the training time, 0 to 1, spent waiting for batches ...
+    data_wait: Optional[float] = (
+        None  # the fraction of the training time, 0 to 1, spent waiting for batches ...
+    )
     communication: Optional[float] = None  # ... and combining gradients over devices and machines
     gradient_norm: Optional[float] = None  # as in StepRecord, its mean over the updates
     loss_scale: Optional[float] = None  # of float16, after the last update
     skipped_steps: Optional[int] = (
-        None  # of float16: updates of this epoch left out, their gradients not finite
+        None  # with float16: updates of this epoch skipped because gradients were not finite
     )
 
     @staticmethod
@@ -63,9 +65,9 @@ class EpochRecord:
         )
 
     def line(self, epochs: int, classes: int) -> str:
-        """One line for a terminal; `epochs` is how many there will be, and `classes` is the network's.
+        """One line for a terminal; `epochs` is the number of epochs, and `classes` is the network's.
 
-        The error within the top k is left out where k is all classes, of which none can be wrong.
+        The top-k error is left out if k is the number of classes, since it is then always 0.
         """
         line = f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  lr {self.lr:<7g}"
         shown = self.top_k < classes
@@ -85,17 +87,17 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The results of the updates since the record before, all of one epoch."""
+    """The results of the updates since the last record, all in one epoch."""
 
     iteration: int  # updates done since the beginning of the run
-    epoch: int  # the one that runs, from 1
+    epoch: int  # the current one, counted from 1
     lr: float  # of the last update
-    loss: float  # mean over the images, as they were trained on
-    top1_error: float  # per cent of them
+    loss: float  # mean over the images as trained on
+    top1_error: float  # per cent of the images
     images_per_second: float
     gradient_norm: Optional[float] = None  # of the last update: L2 over all gradients of the mean loss
     loss_scale: Optional[float] = None  # of float16, after the last update
-    skipped_steps: Optional[int] = None  # of float16: updates among these that were left out
+    skipped_steps: Optional[int] = None  # with float16: how many of these updates were skipped
 
     @staticmethod
     def of(

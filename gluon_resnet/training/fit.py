@@ -1,4 +1,4 @@
-"""The loop over epochs: train, save, validate, report; stop and go on between any two batches."""
+"""The loop over epochs: train, save, validate and report; it can stop and resume between any two batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gluon_resnet.training.trainer import Batch, Trainer
 
 
 class Batches(Protocol):
-    """An epoch per iteration. `set_epoch`, `state_dict` and `load_state_dict` are used where it has them."""
+    """Each iteration is an epoch. `set_epoch`, `state_dict` and `load_state_dict` are used if they exist."""
 
     def __len__(self) -> int: ...
 
@@ -51,23 +51,26 @@ def fit(
     progress: Optional[Progress] = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train from `position` (None: the beginning) until `iterations` updates are done.
+    """Train from `position` (by default the beginning) until `iterations` updates are done.
 
-    The last epoch ends with them, wherever in it that is. The state is saved after each epoch, before its validation,
-    where `checkpoints` says, and when `stop()`, which is asked after every batch, becomes true. Returns whether all is
-    done. GluonResnetError (an Anomaly) when a loss, a weight or a gradient is not finite, and what was saved before
-    stays; or when the last state could not be written.
+    The last epoch ends with the last update, even in its middle. The state is saved after each epoch, before its
+    validation, whenever `checkpoints` says so, and when `stop()`, which is called after every batch, becomes true.
+    Returns whether the run is finished.
 
-    A schedule of plateaus sees the top-1 error of the validation, or without one that of the training. `confusion`
-    holds at each `on_epoch` what the validation took the classes for (see Trainer.evaluate).
+    A plateau schedule follows the top-1 error of the validation or, without one, of training. At each call of
+    `on_epoch`, `confusion` holds the validation's confusion matrix (see Trainer.evaluate).
 
-    Several workers (`workers`; None: this is the only one) call it with the same arguments, but for `validation`,
-    which one of them has, and `confusion`, `on_epoch`, `on_step` and `progress`. They stop together when
-    one is asked to, and their learning rates are the same: each depends on the errors over all of them. With dist_async
-    they meet at the ends of epochs only; a worker that learns of a stop may be some batches further than another one.
+    Several workers (`workers`; by default this is the only one) call this with the same arguments, except for
+    `validation`, which only one of them has, and `confusion`, `on_epoch`, `on_step` and `progress`. They stop together
+    when one is asked to, and their learning rates are equal, since they depend on the errors of all workers. With
+    dist_async they meet only at the ends of epochs; a worker that is told to stop may be some batches ahead of another.
 
-    `on_step` takes what the updates since the call before came to, after every `step_every` updates (0: never) and at
-    the end of an epoch.
+    `on_step` is called with the results of the updates since the last call, after every `step_every` updates (0:
+    never) and at the end of an epoch.
+
+    Raises:
+        Anomaly: a loss, a weight or a gradient is not finite; everything saved before is kept.
+        GluonResnetError: the last state could not be written.
     """
     run = _Run(
         trainer,
@@ -91,7 +94,7 @@ def fit(
         done = run.go_on(position)
     except BaseException:
         if checkpoints:
-            checkpoints.settle()  # who goes on from here finds nobody writing
+            checkpoints.settle()  # so that nothing is still being written when somebody resumes
         raise
     if checkpoints:
         with doing(
@@ -102,7 +105,7 @@ def fit(
 
 
 def count_epochs(position: Position, iterations: int, batches: int) -> int:
-    """The epochs, the last perhaps a part of one, of a run of so many iterations that stands at `position`."""
+    """The number of epochs, counting a partial last one, of a run of `iterations` iterations that is at `position`."""
     if position.trained:
         position = Position(epoch=position.epoch + 1, iteration=position.iteration)
     return position.epoch + -(-(iterations - position.iteration + position.batch) // batches)
@@ -127,7 +130,7 @@ class _Run:
     stop: Callable[[], bool]
 
     def go_on(self, position: Position) -> bool:
-        """All epochs from `position` on; whether they are done."""
+        """Run all epochs from `position` on; return whether they are finished."""
         epochs = count_epochs(position, self.iterations, len(self.train))
         while not position.done(self.iterations):
             title = f"epoch {position.epoch + 1}/{epochs}"
@@ -141,7 +144,7 @@ class _Run:
             if self._all_stop():
                 return False
             record = self._epoch_record(position, validated)
-            with doing("writing what an epoch came to"):
+            with doing("writing the results of an epoch"):
                 self.on_epoch(record)
             position = self._next_epoch(position, validated)
             if self.checkpoints:
@@ -149,7 +152,7 @@ class _Run:
         return True
 
     def _train_epoch(self, position: Position, epochs: int) -> Position:
-        """Train on the rest of an epoch, or until `iterations` are done, or until `stop()`; the position reached."""
+        """Train until the end of the epoch, `iterations` or `stop()`; return the position reached."""
         trainer, train, schedule = self.trainer, self.train, self.schedule
         title = f"epoch {position.epoch + 1}/{epochs}"
         meter = trainer.new_meter(position.sums)
@@ -161,7 +164,7 @@ class _Run:
 
         def status() -> str:
             sums = meter.lagging
-            if not sums.images:  # the first batch is being computed
+            if not sums.images:  # the first batch is still being computed
                 return f"lr {schedule(iteration - 1, observed):g}"
             rate = sums.images / (time.perf_counter() - began)
             return (
@@ -172,8 +175,8 @@ class _Run:
         def reached() -> Position:
             sums = meter.sums()
             new = sums - position.sums
-            with doing("waiting for the device to end its steps"):
-                mx.nd.waitall()  # the last update belongs to the time, too
+            with doing("waiting for the device to finish its steps"):
+                mx.nd.waitall()  # the last update counts, too
             return replace(
                 position,
                 batch=batch_number,
@@ -196,7 +199,7 @@ class _Run:
                     trainer.step(batch, lr, meter, where, iteration)
                 steps.queued(iteration, lr)
                 iteration += 1
-                # Some hundred times in a run: here the host waits for the device.
+                # Only some hundred times in a run, since the host waits for the device here.
                 if schedule.warming(observed):
                     last, seen = seen, meter.sums()
                     batch_sums = self.workers.own_or_total(seen - last)
@@ -204,7 +207,7 @@ class _Run:
                     observed = schedule.after_update(observed, iteration, wrong, batch_sums.images)
                 if self.checkpoints and self.checkpoints.due(iteration) and batch_number < batches_here:
                     here = reached()
-                    steps.done(iteration)  # what goes on from here begins to count behind it
+                    steps.done(iteration)  # a run that resumes here begins to count after it
                     trainer.gather_statistics()
                     self._save(here, urgent=False)
         last_position = reached()
@@ -235,7 +238,7 @@ class _Run:
         combining, scale = self.trainer.take_combining_seconds(), self.trainer.loss_scale
         return replace(
             record,
-            # An estimate from some of the steps, of which one can have been much slower than the rest.
+            # An estimate from some of the steps, one of which may have been much slower than the rest.
             communication=combining and min(1.0, round(combining * position.batch / position.seconds, 4)),
             gradient_norm=position.sums.mean_gradient_norm,
             loss_scale=scale,
@@ -243,7 +246,7 @@ class _Run:
         )
 
     def _next_epoch(self, position: Position, validated: Optional[Sums]) -> Position:
-        """The position behind the validation of an epoch."""
+        """The position after the validation of an epoch."""
         followed = self.workers.total(validated or Sums())
         if not followed.images:
             followed = position.sums + position.others
@@ -278,7 +281,7 @@ def _rest_of_epoch(train: Any, position: Position) -> Iterator[Batch]:
 
 
 def _loading(loader: Any, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
-    """Yield from `batches`, telling a StallWatch what of `loader` is waited for."""
+    """Yield from `batches`, telling a StallWatch when `loader` is waited for."""
     with doing(f"starting {name}", lambda: describe_loader(loader)):
         rest = iter(batches)
     while True:

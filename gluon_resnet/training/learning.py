@@ -1,4 +1,4 @@
-"""Whether a run learns anything: what is said where its loss explodes, or its error stays what guessing has."""
+"""Warns if a run does not learn: if its loss explodes, or its error stays at that of guessing."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Callable, Optional
 from gluon_resnet.training.epoch_record import EpochRecord
 
 _EXPLODED = 10  # times the loss of guessing
-_SETTLED = 50  # updates after which running averages of momentum 0.9 have forgotten the first weights
-_TOLD_AFTER = 5  # epochs in which the error did not fall; before, only at the end of a run
+_SETTLED = 50  # updates after which running averages with momentum 0.9 have forgotten the first weights
+_TOLD_AFTER = 5  # epochs; an earlier warning comes only at the end of a run
 
 
 class LearningWatch:
-    """Called with each epoch's record; a warning where the run learns nothing: each kind once, and at the end.
+    """Called with each epoch's record, warns if the run does not learn: once for each kind, and again at the end.
 
     Args:
-        classes: of the network.
-        epochs: that the run has.
-        interval: of a number of wrong answers among a number of images, the lowest and highest error in per cent that
-            it speaks for.
+        classes: the number of classes of the network.
+        epochs: the number of epochs of the run.
+        interval: a function from the number of wrong answers and the number of images to the lowest and highest error,
+            in per cent, that are compatible with them.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class LearningWatch:
         self._told: set[str] = set()
 
     def __call__(self, record: EpochRecord, images: int, most_frequent: Optional[float] = None) -> list[str]:
-        """What to tell after an epoch.
+        """The warnings after an epoch.
 
-        `images`: that the error is of, of the validation where there was one; `most_frequent`: the part of them that
-        the largest class has (default: all classes are alike).
+        `images` is the number of images over which the error was measured, in the validation if there was one;
+        `most_frequent` is the fraction of them in the largest class (by default all classes have the same size).
         """
         if self._classes < 2:
             return []
@@ -53,10 +53,10 @@ class LearningWatch:
         if loss <= _EXPLODED * self._guessing_loss:
             return ""
         if name == "validation" and record.iteration < _SETTLED:
-            return f"{_few(record)}: its validation loss of {loss:,.4g} says nothing"
+            return f"{_few(record)}: the validation loss of {loss:,.4g} means nothing yet"
         return (
-            f"the {name} loss is {loss:,.4g} after epoch {record.epoch}, and guessing has {self._guessing_loss:.3g}: "
-            f"the training diverges, give a lower --lr than this run's"
+            f"the {name} loss is {loss:,.4g} after epoch {record.epoch}, and that of guessing is "
+            f"{self._guessing_loss:.3g}: training diverges, so try a lower --lr"
         )
 
     def _guesses(self, record: EpochRecord, last: bool, images: int, most_frequent: float) -> str:
@@ -69,16 +69,16 @@ class LearningWatch:
         if self._interval(round(error * images / 100), images)[1] < guessing:
             return ""
         text = (
-            f"the {name} error of {error:.2f} % after epoch {record.epoch}, on {images:,} images, cannot be told from "
-            f"the {guessing:.2f} % of guessing"
+            f"the {name} error of {error:.2f} % after epoch {record.epoch}, on {images:,} images, cannot be "
+            f"distinguished from the {guessing:.2f} % of guessing"
         )
         if record.iteration < _SETTLED:
             return f"{text}: {_few(record)}"
-        return f"{text}: try another --lr, more --num-epochs, or look whether the labels are right"
+        return f"{text}: try another --lr or more --num-epochs, and check whether the labels are right"
 
 
 def _few(record: EpochRecord) -> str:
     return (
-        f"{record.iteration} updates are few, batch normalization's running averages need some {_SETTLED}: "
-        "give more --num-epochs, or a smaller --batch-size"
+        f"{record.iteration} updates are too few for batch normalization's running averages, which need about "
+        f"{_SETTLED}: use more --num-epochs, or a smaller --batch-size"
     )

@@ -8,13 +8,13 @@ from gluon_resnet._mxnet import gluon
 
 
 class CrossEntropy(gluon.HybridBlock):
-    """Minus the logarithm of the label's probability, per image.
+    """The negative logarithm of the label's probability, per image.
 
-    With `smoothing` e it is (1 - e) times that, and e times its mean over all classes (Szegedy et al. 2015,
+    With `smoothing` e it is (1 - e) times that plus e times its mean over all classes (Szegedy et al. 2015,
     arXiv:1512.00567, §7; PyTorch's CrossEntropyLoss(label_smoothing=e)).
 
-    Input: scores (n, classes), labels (n,); with mixup also the partners' labels (n,) and a weight of one element:
-    the loss is weight * loss(label) + (1 - weight) * loss(other). Output (n,).
+    Inputs are scores (n, classes) and labels (n,), and with mixup also the partners' labels (n,) and a weight of one
+    element: the loss is weight * loss(label) + (1 - weight) * loss(other). The output is (n,).
     """
 
     def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:

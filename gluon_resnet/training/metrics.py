@@ -13,7 +13,7 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.training.activity import doing
 from gluon_resnet.training.anomaly import Anomaly
 
-_CHUNK = 200  # arrays that one GPU kernel of MXNet can look at
+_CHUNK = 200  # arrays that one GPU kernel of MXNet can check
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Sums:
     top1_right: int = 0
     topk_right: int = 0
     images: int = 0
-    gradient_norms: float = 0.0  # added up over the updates that were made, ...
-    updates: int = 0  # ... of which there were so many
+    gradient_norms: float = 0.0  # summed over the updates made, ...
+    updates: int = 0  # ... and their number
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
@@ -49,51 +49,53 @@ class Sums:
 
     @property
     def mean_loss(self) -> float:
-        """Loss per image; NaN over no images."""
+        """Loss per image; NaN if there are no images."""
         return self.loss / self.images if self.images else math.nan
 
     @property
     def top1_error(self) -> float:
-        """Per cent of the images whose label does not have the highest score; NaN over no images."""
+        """The percentage of images whose label does not have the highest score; NaN if there are no images."""
         return 100.0 * (self.images - self.top1_right) / self.images if self.images else math.nan
 
     @property
     def topk_error(self) -> float:
-        """Per cent of the images whose label is not among the k highest scores; NaN over no images."""
+        """The percentage of images whose label is not among the k highest scores; NaN if there are no images."""
         return 100.0 * (self.images - self.topk_right) / self.images if self.images else math.nan
 
     @property
     def mean_gradient_norm(self) -> Optional[float]:
-        """The mean of the updates' gradient norms (Updates.apply); None over no updates."""
+        """The mean of the updates' gradient norms (Updates.apply); None if there are no updates."""
         return self.gradient_norms / self.updates if self.updates else None
 
 
 class Update(NamedTuple):
-    """What a batch does to the network, besides its scores."""
+    """The effect of a batch on the network, besides its scores."""
 
-    ids: np.ndarray  # of its records, those that count
-    norm: Any  # of the gradient: an array (1,) that may not be computed yet
-    watched: Sequence[Any]  # arrays that have to be finite
-    loss_scale: Optional[float]  # of a scaler; from 1 on it skips updates whose gradient is not finite
+    ids: np.ndarray  # of the records that count
+    norm: Any  # of the gradient: an array (1,) that may not have been computed yet
+    watched: Sequence[Any]  # arrays that must be finite
+    loss_scale: Optional[float]  # of a scaler; at 1 or more it skips updates whose gradient is not finite
 
 
 class Meter:
-    """Adds up what networks put out, in float64 on the host, one batch behind the device.
+    """Sums up the networks' results, in float64 on the host, one batch behind the device.
 
     Reading a result makes the host wait until the device has computed it. Here the result of a batch
     is read only when the next batch has been queued: by then it is ready, or the device is busy and the
-    host has nothing better to do. It also keeps the queue to two batches.
+    host has nothing better to do. This also limits the queue to two batches.
 
     A score that equals the label's counts as higher (a network that scores all classes alike is wrong).
 
     Args:
-        classes, top_k: of the network; the error to measure beside top-1.
-        start: sums to go on from.
-        confusion: int64 (classes, classes), to which the images of the row's label that were taken for the column's
-            are added, as evaluation.Tally counts them.
+        classes: the number of classes of the network.
+        top_k: the k of the error to measure besides top-1.
+        start: the sums to start from.
+        confusion: int64 (classes, classes), to which the number of images with the row's label that were classified as
+            the column's is added, as evaluation.Tally does.
 
     Attributes:
-        gradient_norm: of the newest update that has been read; None before. Not finite where it was skipped.
+        gradient_norm: the norm of the newest update that has been read; None before that. Not finite if the update was
+            skipped.
     """
 
     def __init__(
@@ -112,16 +114,16 @@ class Meter:
     def add(
         self, parts: Sequence[tuple[Any, Any, Any]], where: object, update: Optional[Update] = None
     ) -> None:
-        """Queue one batch: (scores (n, classes), loss (n,), label (n,)) of each device.
+        """Queue one batch: (scores (n, classes), loss (n,), label (n,)) from each device.
 
-        `update` is of a training step; str(where) says in an error which batch it was. Raises Anomaly when something
-        in the batch *before* this one was not finite.
+        `update` describes a training step; str(where) names the batch in errors. Raises Anomaly if something in the
+        batch *before* this one was not finite.
         """
         queued = []
         for scores, loss, label in parts:
             scores = scores.astype("float32", copy=False)
             own = mx.nd.pick(scores, label, axis=1, keepdims=True)
-            lower = mx.nd.broadcast_lesser(scores, own).sum(axis=1)  # how many scores are below the label's
+            lower = mx.nd.broadcast_lesser(scores, own).sum(axis=1)  # the number of scores below the label's
             rows = [loss.astype("float32", copy=False), lower]
             if self._confusion is not None:
                 others = scores - mx.nd.one_hot(
@@ -136,13 +138,13 @@ class Meter:
         self._pending = (queued, finite, where, update)
 
     def sums(self) -> Sums:
-        """All batches so far; waits for the last one and raises as `add` does."""
+        """The sums of all batches so far; waits for the last one, and raises errors like `add`."""
         self._read()
         return self._sums
 
     @property
     def lagging(self) -> Sums:
-        """All batches but the last: for progress bars, waits for nothing."""
+        """The sums of all batches except the last, without waiting: for progress bars."""
         return self._sums
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""Between which two batches a run stands, and what it has seen: all of its state but the arrays."""
+"""A run's position between two batches, and what it has seen so far: all of its state except the arrays."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from gluon_resnet.training.schedule import Observed
 
 @dataclass(frozen=True)
 class Best:
-    """The validated epoch with the lowest top-1 error so far, the first of equal ones."""
+    """The validated epoch with the lowest top-1 error so far; the first one if several are equal."""
 
-    epochs: int  # done with it: its parameters are PREFIX-NNNN.params
+    epochs: int  # done, including it: its parameters are PREFIX-NNNN.params
     error: float  # per cent
 
 
 @dataclass(frozen=True)
 class Position:
-    """Between which two batches a run stands."""
+    """A run's position between two batches."""
 
-    epoch: int = 0  # the one that runs, from 0
-    batch: int = 0  # batches of it that were trained on
-    trained: bool = False  # all of them were: what is left of this epoch is its validation
+    epoch: int = 0  # the current one, counted from 0
+    batch: int = 0  # batches of it that have been trained on
+    trained: bool = False  # whether all have been, so that only the epoch's validation is left
     iteration: int = 0  # updates since the beginning, over all epochs
     seconds: float = 0.0  # spent training in this epoch
-    sums: Sums = field(default_factory=Sums)  # over the batches of this epoch that worker 0 had ...
+    sums: Sums = field(default_factory=Sums)  # over worker 0's batches of this epoch ...
     others: Sums = field(default_factory=Sums)  # ... and over those of the other workers, if any
-    observed: Observed = field(default_factory=Observed)  # what the learning rate depends on, too
+    observed: Observed = field(default_factory=Observed)  # what the learning rate also depends on
     best: Optional[Best] = None
-    loader: Optional[Mapping[str, Any]] = None  # its state_dict(), where it has one
+    loader: Optional[Mapping[str, Any]] = None  # its state_dict(), if it has one
 
     def __post_init__(self) -> None:
         for name in ("epoch", "batch", "iteration"):
@@ -41,12 +41,12 @@ class Position:
             )
 
     def done(self, iterations: int) -> bool:
-        """Whether a run of so many iterations has nothing left to do, validation included."""
+        """Whether a run of `iterations` iterations has nothing left to do, including validation."""
         return self.iteration >= iterations and not self.trained
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Position:
-        """What dataclasses.asdict() made of one; TypeError, KeyError or ValueError where it cannot be."""
+        """The position that dataclasses.asdict() was given; TypeError, KeyError or ValueError for bad values."""
         best, loader = values["best"], values["loader"]
         require(isinstance(values["trained"], bool), "trained", "true or false", values["trained"])
         require(loader is None or isinstance(loader, dict), "loader", "an object or null", loader)
@@ -65,7 +65,7 @@ class Position:
 
 
 def _require_numbers(values: Any) -> None:
-    """UsageError unless all are numbers; a loss may be NaN."""
+    """Raise UsageError unless all values are numbers; a loss may be NaN."""
     require(isinstance(values, dict), "a part of the position", "an object", values)
     for name, value in values.items():
         number = isinstance(value, float) or is_integer(value, -INT64_MAX, INT64_MAX)

@@ -1,4 +1,4 @@
-"""Mixed precision by MXNet's AMP: what convolutions compute in, while weights and statistics stay float32."""
+"""Mixed precision with MXNet's AMP: the dtype that convolutions use, while weights and statistics stay float32."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
-    """Let networks built from now on, in this process, compute convolutions and dense layers in `dtype`.
+    """Make networks built from now on in this process compute convolutions and dense layers in `dtype`.
 
-    Batch normalization takes and gives activations of that type; its parameters, statistics and sums are float32.
-    Returns MXNet's dynamic loss scaler for float16, which has 5 bits of exponent; None for the others, which have 8.
+    Batch normalization reads and writes activations of that type; its parameters, statistics and sums are float32.
+    Returns MXNet's dynamic loss scaler for float16, which has 5 bits of exponent, and None for the others, with 8.
 
-    UsageError for a device that does not have the type, EnvironmentProblem for a processor that would emulate it.
+    UsageError for a device that lacks the type, EnvironmentProblem for a processor that would emulate it.
     """
     if dtype not in DTYPES:
         raise UsageError(f"there is no precision {dtype!r}: choose one of {', '.join(DTYPES)}")
@@ -39,10 +39,10 @@ def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
     from mxnet.contrib import amp
     from mxnet.contrib.amp.loss_scaler import LossScaler
 
-    amp.init(dtype)  # not after the graph is built
+    amp.init(dtype)  # must happen before graphs are built
     return LossScaler() if dtype == "float16" else None
 
 
 def has_bfloat16() -> bool:
-    """Whether this machine's processor multiplies bfloat16 numbers itself; without that MXNet emulates it slowly."""
+    """Whether this machine's processor multiplies bfloat16 numbers itself; otherwise MXNet emulates that slowly."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(describe_processor().instructions)

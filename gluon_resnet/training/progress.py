@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """Follows loops on standard error. `every`: without a terminal, a line after so many steps; 0: none.
+    """Shows the progress of loops on standard error. Without a terminal, a line follows every `every` steps; 0: none.
 
-    Close what `follow` returns (contextlib.closing) where the loop may end early, or a bar stays in the way
-    of what is printed next.
+    If the loop may end early, close what `follow` returns (contextlib.closing), or else a bar gets in the way
+    of subsequent output.
     """
 
     def __init__(self, every: int) -> None:
@@ -32,7 +32,7 @@ class Progress:
         done: int = 0,
         status: Callable[[], str] = lambda: "",
     ) -> Generator[Item, None, None]:
-        """Yield from `items`, showing how many of `total` are done (`done` were before) and `status()`."""
+        """Yield from `items`, showing how many of `total` are done (`done` of them before) and `status()`."""
         if self._bar:
             with tqdm(
                 total=total, initial=done, desc=title, leave=False, dynamic_ncols=True, unit="batch"

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the iteration and of the errors that were measured before it."""
+"""The learning rate as a function of the iteration and of the errors measured before it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from gluon_resnet.json_values import is_integer, is_number, require
 
 LR_MODES = ("step", "plateau", "cosine")
 
-WINDOW = 100  # iterations whose batches together give the training error that ends a warm-up
+WINDOW = 100  # iterations over which the training error that ends a warm-up is measured
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What a run has shown to its schedule so far: part of its state, saved and resumed with it."""
+    """What a schedule has observed of its run so far: part of the run's state, saved and resumed with it."""
 
     warm_from: Optional[int] = None  # the first iteration after the warm-up until an error, once known
-    window_wrong: int = 0  # images of the window under way that the network had wrong ...
-    window_images: int = 0  # ... of so many
-    best_error: Optional[float] = None  # per cent: the lowest that counted as better than the one before
-    bad_epochs: int = 0  # in a row without a better one
-    reductions: int = 0  # of the learning rate, at plateaus
+    window_wrong: int = 0  # misclassified images in the current window ...
+    window_images: int = 0  # ... and all images in it
+    best_error: Optional[float] = None  # per cent; the lowest that counted as an improvement
+    bad_epochs: int = 0  # consecutive epochs without an improvement
+    reductions: int = 0  # of the learning rate at plateaus
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -35,23 +35,24 @@ class Observed:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A warm-up, then a rate that falls at steps, at plateaus of the error, or along half a cosine.
+    """A warm-up, and then a rate that falls in steps, at plateaus of the error, or along half a cosine.
 
     Iterations are updates, counted from 0 over all epochs. Only 'plateau' and `warmup_error` need an `Observed`.
 
     Attributes:
-        lr: learning rate after the warm-up.
+        lr: the learning rate after the warm-up.
         mode: one of LR_MODES.
-        factor: what each step or plateau multiplies it by.
-        steps: 'step': iterations, ascending, from which on a step has been taken.
-        patience, threshold: 'plateau', as in PyTorch's ReduceLROnPlateau: the rate falls after more than `patience`
-            epochs in a row whose error was not below (1 - threshold) times the best one.
-        min_lr: 'plateau' and 'cosine' do not go below.
-        iterations: 'cosine': how many there are in all, the warm-up included; after them it stays at `min_lr`.
-        warmup: number of iterations over which it rises from `warmup_lr`, linearly; the last has `lr`.
-        warmup_lr: where the warm-up begins, or, until an error, stays.
-        warmup_error: per cent: the rate is `warmup_lr` until the training error of WINDOW iterations together (0 to 99,
-            100 to 199, ...) is below it (He et al. 2015, §4.2). The steps stay where they are.
+        factor: the factor by which each step or plateau multiplies the rate.
+        steps: for 'step', the iterations, in ascending order, at which the rate falls.
+        patience, threshold: for 'plateau', as in PyTorch's ReduceLROnPlateau: the rate falls after more than `patience`
+            consecutive epochs whose error was not below (1 - threshold) times the best one.
+        min_lr: for 'plateau' and 'cosine', the lowest rate.
+        iterations: for 'cosine', the total number of iterations, including the warm-up; then the rate stays at
+            `min_lr`.
+        warmup: the number of iterations over which the rate rises linearly from `warmup_lr`; the last one has `lr`.
+        warmup_lr: the rate at the beginning of the warm-up or, with `warmup_error`, throughout it.
+        warmup_error: an error in per cent: the rate is `warmup_lr` until the training error over WINDOW iterations (0
+            to 99, 100 to 199, ...) is below it (He et al. 2015, §4.2). The steps stay where they are.
     """
 
     lr: float
@@ -67,7 +68,7 @@ class Schedule:
     warmup_error: Optional[float] = None
 
     def __call__(self, iteration: int, observed: Optional[Observed] = None) -> float:
-        """The learning rate of the update number `iteration` (None: nothing was observed yet)."""
+        """The learning rate of update number `iteration`; `observed` is None if nothing has been observed yet."""
         observed = observed or Observed()
         warm_from = math.inf if observed.warm_from is None else observed.warm_from
         if self.warmup_error is not None and iteration < warm_from:
@@ -82,11 +83,11 @@ class Schedule:
         return self.lr * self.factor ** sum(iteration >= step for step in self.steps)
 
     def warming(self, observed: Observed) -> bool:
-        """Whether `after_update` has to be called: the warm-up waits for an error."""
+        """Whether `after_update` must be called, because the warm-up waits for an error."""
         return self.warmup_error is not None and observed.warm_from is None
 
     def after_update(self, observed: Observed, iterations: int, wrong: int, images: int) -> Observed:
-        """What is known after an update: its batch of `images` had `wrong` ones; `iterations` are done."""
+        """The observations after `iterations` updates, the last of which had `wrong` errors in `images` images."""
         wrong, images = observed.window_wrong + wrong, observed.window_images + images
         if iterations % WINDOW:
             return replace(observed, window_wrong=wrong, window_images=images)
@@ -95,7 +96,7 @@ class Schedule:
         return replace(observed, window_wrong=0, window_images=0, warm_from=warm_from)
 
     def after_epoch(self, observed: Observed, error: float) -> Observed:
-        """What is known after an epoch whose error, in per cent, was `error`."""
+        """The observations after an epoch whose error, in per cent, was `error`."""
         if self.mode != "plateau":
             return observed
         if observed.best_error is None or error < observed.best_error * (1 - self.threshold):

@@ -1,4 +1,4 @@
-"""What a recipe for a million images becomes for few: its batch, rate, length and crop fitted to the data."""
+"""Fits recipes made for a million images to few images: batch, learning rate, length and crop."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any, Optional
 
 from gluon_resnet.training.recipes import Recipe, get_recipe
 
-FEW_BATCHES = (
-    100  # of the recipe's size: an epoch with fewer has few images, and the recipe is fitted to them
-)
-_BATCHES = 10  # an epoch should have at least so many, ...
+FEW_BATCHES = 100  # of the recipe's size: if an epoch has fewer, the recipe is fitted to the data
+_BATCHES = 10  # the least that an epoch should have, ...
 _LEAST_BATCH = 16  # ... but batch normalization needs some images in each
 _EPOCHS = 60
-_UPDATES = 150  # at least: running averages, of momentum 0.9, forget the first weights in some 50
-_STEPS = (0.5, 0.75)  # parts of the run; §4.2: at 32k and 48k of 64k iterations
-_SAVED = 10  # parameter files, about, of a fitted run
+_UPDATES = 150  # at least: running averages with momentum 0.9 forget the first weights in about 50
+_STEPS = (0.5, 0.75)  # as fractions of the run; §4.2: at 32k and 48k of 64k iterations
+_SAVED = 10  # approximate number of parameter files of a fitted run
 _LEAST_SIDE = 32  # of a crop
 
 
@@ -25,9 +23,9 @@ class Fitted:
     """A recipe fitted to few images.
 
     Attributes:
-        recipe: what to train by.
-        save_period: epochs between parameter files where none is given; None: as always.
-        changes: what was chosen and why, a phrase each; none where the recipe is as it was.
+        recipe: the recipe to train with.
+        save_period: the number of epochs between parameter files if none is given; None for the usual number.
+        changes: what was chosen and why, one phrase each; empty if the recipe is unchanged.
     """
 
     recipe: Recipe
@@ -38,19 +36,20 @@ class Fitted:
 def fit_recipe(
     recipe: Recipe, given: Collection[str], images: int, side: int, own_size: int, devices: int = 1
 ) -> Fitted:
-    """`recipe` as it is for many images; for few of them with what was not given fitted to them.
+    """`recipe` unchanged for many images; for few images, with the fields that the user did not choose fitted to them.
 
-    Few are fewer than fill FEW_BATCHES batches of the recipe's own size. Then a batch is the largest power of two of
-    which an epoch has 10, but has 16 images; the learning rate is in proportion to the batch (Goyal et al. 2017,
-    arXiv:1706.02677, §2.1); a run has 60 epochs, and at least 150 updates, and the rate falls at the half and at
-    three quarters of them; a crop has the recipe's part of the images where these are smaller than the recipe's.
+    Images are few if they do not fill FEW_BATCHES batches of the recipe's own size. Then the batch size is the largest
+    power of two with 10 batches per epoch, but at least 16; the learning rate is proportional to it (Goyal et al. 2017,
+    arXiv:1706.02677, §2.1); a run has 60 epochs, but at least 150 updates, and the rate falls after one half and three
+    quarters of them; and if images are smaller than the recipe's, crops take the same fraction of them.
 
     Args:
-        given: fields of `recipe` that the user chose, which stay as they are ('epochs' for either length).
-        images: of one worker in an epoch.
-        side: shorter side of a usual image, in pixels.
-        own_size: side of the images that the network is made for.
-        devices: that share a batch.
+        recipe: the recipe to fit.
+        given: the fields of `recipe` that the user chose, which are kept ('epochs' for either kind of length).
+        images: the number of images of one worker in an epoch.
+        side: the shorter side of a typical image, in pixels.
+        own_size: the side, in pixels, of the images that the network is made for.
+        devices: the number of devices that share a batch.
     """
     preset = get_recipe(recipe.name).batch_size
     if images >= FEW_BATCHES * preset:
@@ -88,8 +87,8 @@ def fit_recipe(
 
 
 def _size(recipe: Recipe, side: int, own_size: int) -> int:
-    """The side of a crop: that of the network's own images, but no more of smaller ones than the recipe has."""
-    if recipe.resize is None:  # it takes images as they are
+    """The side of a crop: that of the network's own images, but at most the recipe's fraction of smaller images."""
+    if recipe.resize is None:  # images are used at their own size
         return recipe.size
     part = round(side * recipe.size / recipe.resize / 8) * 8
     return min(max(part, _LEAST_SIDE), own_size, recipe.size)

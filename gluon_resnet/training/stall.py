@@ -1,4 +1,4 @@
-"""Tells on standard error what a training loop waits for, where nothing has happened for a while."""
+"""Reports on standard error what a training loop is waiting for, if nothing has happened for a while."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _AGAIN = 600.0  # seconds from one report to the next while nothing happens
 
 
 class StallWatch:
-    """While entered, a thread looks at what the thread that entered it is doing (activity.doing).
+    """While this context is entered, a thread watches what the thread that entered it is doing (activity.doing).
 
-    Whenever that stays the same for `timeout` seconds, it says what it is, since when, and where every Python
-    thread stands; again every ten minutes; and when it goes on. It never ends anything.
+    Whenever that has been the same for `timeout` seconds, it reports what it is, since when, and the stacks of all
+    Python threads; it repeats this every ten minutes, and says when work resumes. It never ends anything.
 
     Args:
-        timeout: seconds; 0: nothing is watched.
-        name: put before each message, such as "worker 1: ".
-        again: seconds between two reports of one stall.
+        timeout: the time in seconds before a report; 0 to watch nothing.
+        name: a prefix of each message, such as "worker 1: ".
+        again: the time in seconds between two reports of one stall.
     """
 
     def __init__(self, timeout: float, name: str = "", again: float = _AGAIN) -> None:
         self._timeout, self._name, self._again = timeout, name, again
         self._left = threading.Event()
         self._watched = threading.get_ident()
-        self._base = doing("working on something else than a step: the stacks below say what")
+        self._base = doing("working on something other than a step: the stacks below show what")
         self._thread = threading.Thread(target=self._watch, name="stall watch", daemon=True)
 
     def __enter__(self) -> StallWatch:
@@ -55,14 +55,14 @@ class StallWatch:
             self._base.__exit__()
 
     def _watch(self) -> None:
-        told: Optional[tuple[doing, float]] = None  # what hangs, and since when
-        due = 0.0  # when to tell again
+        told: Optional[tuple[doing, float]] = None  # what is hanging, and since when
+        due = 0.0  # when to report again
         while not self._left.wait(min(self._timeout / 4, 1.0)):
             now, current = time.monotonic(), activity(self._watched)
             if current is None:
                 continue
             if told and told != (current, current.since):
-                self._say(f"it goes on, after {now - told[1]:.0f} s of {told[0].what}")
+                self._say(f"work has resumed after {now - told[1]:.0f} s of {told[0].what}")
                 told = None
             if now - current.since >= self._timeout and (told is None or now >= due):
                 told, due = (current, current.since), now + self._again
@@ -76,16 +76,16 @@ class StallWatch:
                 lines += current.details().splitlines()
             except (
                 Exception
-            ) as error:  # of an object that another thread works with: the rest is still worth it
+            ) as error:  # from an object that another thread is using: the rest is still useful
                 lines.append(f"no details: {error!r}")
         waiting = _threads_in_io()
         if waiting:
             lines.append(
                 f"{waiting} of this process's threads are waiting for a disk or a network file system"
             )
-        lines.append("where Python's threads stand:")
+        lines.append("the stacks of Python's threads:")
         self._say("\n  ".join(lines))
-        with contextlib.suppress(OSError, ValueError):  # a standard error that is no file
+        with contextlib.suppress(OSError, ValueError):  # standard error may not be a file
             faulthandler.dump_traceback(sys.stderr, all_threads=True)
 
     def _say(self, text: str) -> None:
@@ -93,7 +93,7 @@ class StallWatch:
 
 
 def describe_loader(loader: Any) -> str:
-    """What is known of a loader that does not come with a batch: its figures, and the files that it reads."""
+    """What is known about a loader that does not deliver a batch: its statistics, and the files that it reads."""
     lines = []
     if hasattr(loader, "stats"):
         stats = loader.stats()
@@ -101,14 +101,14 @@ def describe_loader(loader: Any) -> str:
             f"the loader has handed out {stats.images} images of this epoch, and its "
             f"{stats.threads} threads have spent {stats.reading:.1f} s reading, {stats.decoding:.1f} s decoding, "
             f"{stats.augmenting:.1f} s augmenting, {stats.waiting:.1f} s waiting for training, "
-            "without what is under way"
+            "not counting work in progress"
         )
     lines += [f"it reads {file.path}" for file in getattr(loader, "files", ())]
     return "\n".join(lines)
 
 
 def _threads_in_io() -> int:
-    """How many threads of this process sleep without being interruptible."""
+    """The number of threads of this process in uninterruptible sleep."""
     count = 0
     for path in glob.glob("/proc/self/task/*/stat"):
         with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:

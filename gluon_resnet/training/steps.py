@@ -1,4 +1,4 @@
-"""What the updates within an epoch come to."""
+"""Reports the results of the updates within an epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gluon_resnet.training.trainer import Trainer
 
 
 class Steps:
-    """Tells `tell` what the updates of an epoch come to, `every` so many batches, without waiting for the device."""
+    """Calls `tell` with the results of an epoch's updates, `every` so many batches, without waiting for the device."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class Steps:
         self._lr = 0.0
 
     def queued(self, iteration: int, lr: float) -> None:
-        """Update number `iteration` is queued: the meter has read all before it."""
+        """Note that update number `iteration` has been queued; the meter has read all updates before it."""
         if self._every and iteration > self._told and iteration % self._every == 0:
             self.done(iteration)
         self._lr = lr
 
     def done(self, iteration: int) -> None:
-        """So many updates are done, and the meter has read them."""
+        """Report that `iteration` updates are done; the meter must have read them."""
         updates = iteration - self._told
         if not self._every or not updates:
             return

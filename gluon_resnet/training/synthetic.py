@@ -1,4 +1,4 @@
-"""Batches that cost nothing: noise with random labels, to measure training alone."""
+"""Batches that cost nothing: noise with random labels, for measuring training alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class SyntheticBatch:
-    """`size` images of `side` x `side` pixels, and labels from 0 to classes - 1: a trainer.Batch.
+    """A trainer.Batch of `size` images of `side` x `side` pixels, with labels from 0 to classes - 1.
 
     The images are float32 noise from 0 to 255. Every use of the batch reads the same memory.
     """

@@ -21,13 +21,13 @@ from gluon_resnet.training.metrics import Meter, Sums, Update
 from gluon_resnet.training.mixup import Mixup
 from gluon_resnet.training.precision import use_precision
 
-_TIMED = 16  # one step of so many waits for the devices, to measure how long combining gradients takes
+_TIMED = 16  # one step in 16 waits for the devices, to measure how long combining gradients takes
 
 
 class Batch(Protocol):
-    """What a Trainer takes: images with labels. The last `pad` rows, never all of them, do not count.
+    """The input of a Trainer: images with labels. The last `pad` rows, never all of them, do not count.
 
-    `__dlpack__` gives the images: (n, 3, H, W), float32 or uint8, RGB, 0 to 255.
+    `__dlpack__` exports the images: (n, 3, H, W), float32 or uint8, RGB, from 0 to 255.
     """
 
     @property
@@ -47,25 +47,27 @@ class Batch(Protocol):
 class Trainer:
     """SGD with momentum on softmax cross entropy, data-parallel over contexts of one kind.
 
-    A batch is dealt out in equal parts (the first get a row more where it does not divide), and an update is
-    that of one device with the whole batch. Batch normalization differs: in training its statistics are those
-    of each device's part.
+    A batch is split into equal parts (if it does not divide evenly, the first ones get an extra row), and an update
+    equals that of a single device with the whole batch. Batch normalization is the exception: in training, its
+    statistics are those of each device's part.
 
     Args:
-        net: a HybridBlock, images (n, 3, H, W) to scores (n, classes), initialized, its shapes known.
-        contexts: where its parameters are.
-        classes: labels are 0 to classes - 1; another one raises DataError with the record's id.
-        momentum, weight_decay: of SGD; recipes.Recipe has the paper's.
-        decay_bn_and_bias: False spares betas, gammas and biases from weight decay.
-        label_smoothing: the part of a training label that is spread over all classes (see CrossEntropy).
-        mixup: trains on mixed images and labels; an error is then measured against the label of greater weight.
-        engine: what combines gradients over contexts and workers (see devices.open_engine); None: the KVStore device.
-        recompute: keep few activations and compute the others again in the backward pass (see models.recompute).
-        dtype: 'float32', or what convolutions compute in: 'float16' (GPU only), 'bfloat16'. Weights and
-            checkpoints stay float32; the choice holds for everything that the process builds afterwards.
-        scaler: of the loss; None: what `dtype` needs.
-        seed: of the numbers that dropout draws, other ones in each iteration.
-        top_k: which error is measured beside top-1.
+        net: an initialized HybridBlock with known shapes that maps images (n, 3, H, W) to scores (n, classes).
+        contexts: the contexts of its parameters.
+        classes: the number of classes; labels are from 0 to classes - 1, and any other one raises DataError with the
+            record's id.
+        momentum, weight_decay: the parameters of SGD; recipes.Recipe has the paper's.
+        decay_bn_and_bias: whether betas, gammas and biases are subject to weight decay.
+        label_smoothing: the fraction of a training label that is spread over all classes (see CrossEntropy).
+        mixup: how to mix images and labels in training; errors are then measured against the label of greater weight.
+        engine: the engine that combines gradients over contexts and workers (see devices.open_engine); None for the
+            KVStore device.
+        recompute: whether to keep few activations and recompute the others in the backward pass (see models.recompute).
+        dtype: the type in which convolutions compute: 'float32', 'float16' (GPU only) or 'bfloat16'. Weights and
+            checkpoints stay float32; the choice applies to everything that the process builds afterwards.
+        scaler: the loss scaler; None for the one that `dtype` needs.
+        seed: the seed for dropout, which draws different numbers in each iteration.
+        top_k: the k of the error that is measured besides top-1.
     """
 
     def __init__(
@@ -119,17 +121,17 @@ class Trainer:
         self._statistics = RunningStatistics(self._parameters, self.contexts, engine)
 
     def new_meter(self, start: Optional[Sums] = None) -> Meter:
-        """A meter for `step`, going on from the sums `start`."""
+        """A meter for `step` that continues from the sums `start`."""
         return Meter(self._classes, self.top_k, start)
 
     def step(self, batch: Batch, lr: float, meter: Meter, where: object, iteration: int = 0) -> None:
-        """Queue one update with learning rate `lr`; `meter` counts the batch, str(where) names it in errors.
+        """Queue one update with learning rate `lr`; `meter` counts the batch, and str(where) names it in errors.
 
-        `iteration`: its number in the run, on which the random numbers of mixup and dropout depend.
+        `iteration` is the number of the update in the run, on which the random numbers of mixup and dropout depend.
         """
         if self._dropout_seed is not None:
             seeds = np.random.SeedSequence((self._dropout_seed, self._rank, iteration))
-            mx.random.seed(int(seeds.generate_state(1)[0] >> 1))  # queued, as the step is
+            mx.random.seed(int(seeds.generate_state(1)[0] >> 1))  # queued, like the step itself
         parts = self._deal(batch)
         if self._mixup:
             parts = _mixed(parts, self._mixup, iteration)
@@ -137,7 +139,7 @@ class Trainer:
             scores = [self._scores(part) for part in parts]
             losses = [self._loss(s, part.label, *part.mixed_with) for s, part in zip(scores, parts)]
             heads = self._updates.scaled(losses)
-        # A device without a row of its own works on a copy whose gradient is nothing.
+        # A device without rows of its own works on a copy whose gradient is zero.
         gradients = [None if part.rows else mx.nd.zeros_like(loss) for loss, part in zip(losses, parts)]
         self._backward(heads, gradients)
         rows, scale = sum(part.rows for part in parts), self._updates.loss_scale
@@ -146,27 +148,27 @@ class Trainer:
             self._combining.append(seconds)
         else:
             norm = self._updates.apply(lr, rows)
-        ids = np.array(batch.ids[:rows])  # a copy: the batch's memory is used again
+        ids = np.array(batch.ids[:rows])  # a copy: the batch's memory is reused
         update = Update(ids, norm, self._watched, scale)
         meter.add(_counted(parts, scores, losses), where, update)
 
     @property
     def loss_scale(self) -> Optional[float]:
-        """What the loss of the next step is multiplied by; None without a scaler."""
+        """The factor of the next step's loss; None without a scaler."""
         return self._updates.loss_scale
 
     def take_combining_seconds(self) -> Optional[float]:
-        """How long combining the gradients of a step over devices and workers took, nothing else beside it.
+        """The time in seconds that combining the gradients of a step over devices and workers took by itself.
 
-        The mean over one step in 16 since the call before; None where there were none.
+        This is the mean over one step in 16 since the last call; None if there were none.
         """
         seconds, self._combining = self._combining, []
         return sum(seconds) / len(seconds) if seconds else None
 
     def evaluate(self, batches: Iterable[Batch], confusion: Optional[np.ndarray] = None) -> Sums:
-        """Loss and errors over `batches` in evaluation mode, every row that is not padding exactly once.
+        """Loss and errors over `batches` in evaluation mode, counting every row that is not padding exactly once.
 
-        The loss is that of the labels as they are, not smoothed. `confusion`: as for Meter, begun at 0.
+        The loss is that of the labels without smoothing. `confusion` is as for Meter, but starts at 0.
         """
         if confusion is not None:
             confusion[:] = 0
@@ -179,22 +181,22 @@ class Trainer:
         return meter.sums()
 
     def average_statistics(self) -> None:
-        """Give all devices of all workers the same running statistics, which is what a saved network has.
+        """Give all devices of all workers the same running statistics, as in a saved network.
 
-        All workers call it at the end of an epoch; with dist_async their weights are equal then, too.
+        All workers call this at the end of an epoch; with dist_async it also makes their weights equal.
         """
         self._updates.settle()
         self._statistics.average()
 
     def gather_statistics(self) -> None:
-        """Let the next `state()` have the running statistics of all workers as they are now; all of them call it."""
+        """Make the next `state()` contain all workers' current running statistics; all of them call this."""
         self._statistics.gather()
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on, by name: weights, running statistics of each device, momentum.
+        """Everything that the next step depends on, by name: weights, running statistics of each device, momentum.
 
-        The running statistics of other workers are those that were gathered or averaged last. With dist_async there is
-        no momentum, which is in the servers. Waits for the queued steps. GluonResnetError when a value is not finite.
+        Other workers' running statistics are those that were last gathered or averaged. With dist_async there is no
+        momentum, which is kept in the servers. Waits for the queued steps. GluonResnetError if a value is not finite.
         """
         mx.nd.waitall()  # running statistics: see parameters.parameter_value
         arrays = {name: copies[0].asnumpy() for name, copies in self._tensors().items()}
@@ -202,11 +204,11 @@ class Trainer:
         arrays.update(self._updates.scaler_state())
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                raise GluonResnetError(f"{name} is not finite any more: the learning rate may be too high")
+                raise GluonResnetError(f"{name} is no longer finite: the learning rate may be too high")
         return dict(sorted(arrays.items()))  # in the same order on all workers
 
     def load_state(self, path: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state()` of as many devices and workers, read from `path`; ModelError where it does not fit."""
+        """Continue from a `state()` of as many devices and workers, read from `path`; ModelError if it differs."""
         tensors = self._tensors()
         expected = {name: copies[0].shape for name, copies in tensors.items()}
         expected.update({name: array.shape for name, array in self._statistics.others().items()})
@@ -222,7 +224,7 @@ class Trainer:
         self.net.hybridize(static_alloc=True, static_shape=True)
 
     def _scores(self, part: Part) -> Any:
-        """The network's output for what one device works on, to be trained on."""
+        """The network's output for one device's part, to be trained on."""
         return (self._recomputed or self.net)(part.images)
 
     def _backward(self, heads: Sequence[Any], gradients: Sequence[Any]) -> None:
@@ -240,7 +242,7 @@ class Trainer:
         return tensors
 
     def _deal(self, batch: Batch) -> list[Part]:
-        """The rows that count, spread over the devices; labels are checked."""
+        """Check the labels, and distribute the rows that count over the devices."""
         rows = len(batch) - batch.pad
         labels = np.array(batch.label, "float32")
         if labels.size != len(batch):
@@ -265,16 +267,16 @@ class Trainer:
 
 
 class Part(NamedTuple):
-    """What one device works on."""
+    """One device's part of a batch."""
 
     images: Any
     label: Any
-    rows: int  # 0: none of its own
-    mixed_with: tuple[Any, ...] = ()  # what CrossEntropy takes besides: the partners' labels, and a weight
+    rows: int  # 0 if it has none of its own
+    mixed_with: tuple[Any, ...] = ()  # further inputs of CrossEntropy: the partners' labels, and a weight
 
 
 def _draws(block: Any) -> bool:
-    """Whether dropout is a part of `block`."""
+    """Whether `block` contains dropout."""
     return isinstance(block, mx.gluon.nn.Dropout) or any(map(_draws, block._children.values()))
 
 
@@ -285,7 +287,7 @@ def _counted(
 
 
 def _mixed(parts: Sequence[Part], mixup: Mixup, iteration: int) -> list[Part]:
-    """The parts with each image and label mixed with its partner's; `label` is that of greater weight."""
+    """The parts with each image and label mixed with its partner's; `label` is the one of greater weight."""
     weight = mixup.weight(iteration)
     mixed = []
     for device, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""Transfer: a new network that begins with the weights of a trained one, under a new head."""
+"""Transfer: a new network that starts with the weights of a trained one, below a new head."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Pretrained:
     prefix: str
     epoch: int
     card: ModelCard
-    resize_known: bool = True  # the card's `resize` is the network's own
+    resize_known: bool = True  # whether the card's `resize` is the network's own
 
     @classmethod
     def find(cls, name: str, told: Optional[Callable[[str], ModelCard]] = None) -> Pretrained:
-        """The network of `name`: PREFIX, whose newest parameters are meant, PREFIX:EPOCH, or PREFIX:best.
+        """The network that `name` refers to.
 
         Args:
-            name: see above.
-            told: gives the card for the path of the parameters, where there is no PREFIX-model.json.
+            name: PREFIX, which means its newest parameters, PREFIX:EPOCH, or PREFIX:best.
+            told: a function that makes the card, given the path of the parameters, if there is no PREFIX-model.json.
 
         Raises:
-            UsageError: there are no parameters under this prefix, or no card, and nothing is told.
-            ModelError: the card is damaged, or of an unknown network.
+            UsageError: there are no parameters under this prefix, or there is no card and `told` is None.
+            ModelError: the card is damaged, or names an unknown network.
             OSError: the card cannot be read.
         """
         match = re.fullmatch(r"(.+):(\d+|best)", name)
@@ -42,22 +42,20 @@ class Pretrained:
         if os.path.exists(f"{prefix}-model.json"):
             return cls(prefix, chosen, load_card(prefix))
         if told is None:
-            raise UsageError(
-                f"there is no {prefix}-model.json: give --network and --image-shape, which it would say"
-            )
+            raise UsageError(f"there is no {prefix}-model.json: give --network and --image-shape instead")
         return cls(prefix, chosen, told(parameters_path(prefix, chosen)), resize_known=False)
 
     @property
     def path(self) -> str:
-        """Where its parameters are."""
+        """The path of its parameters."""
         return parameters_path(self.prefix, self.epoch)
 
     def network(self) -> Any:
-        """It, built and with its weights, on the CPU."""
+        """The network with its weights, on the CPU."""
         return load_network(self.prefix, self.epoch, card=self.card)[1]
 
     def require_same(self, network: Optional[str], shortcut: Optional[str], variant: Optional[str]) -> None:
-        """Raise UsageError when one that is not None differs from the card's."""
+        """Raise UsageError if an argument that is not None differs from the card's value."""
         card = self.card
         own_shortcut = describe(card.network, card.shortcut, card.variant).shortcut
         for option, given, own in (
@@ -67,15 +65,15 @@ class Pretrained:
         ):
             if given not in (None, own):
                 raise UsageError(
-                    f"--{option} is {given}, and the network of {self.prefix}-model.json has {own}: leave it out"
+                    f"--{option} is {given}, but the network of {self.prefix}-model.json has {own}: leave it out"
                 )
 
     def give_to(self, net: Any, mean_image: bool) -> None:
-        """Set all weights and running statistics of `net` but those of its head to the trained ones.
+        """Set all weights and running statistics of `net`, except those of its head, to the trained ones.
 
         Args:
-            net: initialized, of a card that differs from this one in classes and preprocessing at most.
-            mean_image: `net` has a mean image, as this network has, and gets it, too.
+            net: an initialized network whose card differs from this one at most in classes and preprocessing.
+            mean_image: whether `net` has a mean image, like this network, which is then copied, too.
 
         Raises:
             ModelError: the parameters are damaged, or the network has no head to replace.
@@ -84,14 +82,17 @@ class Pretrained:
         head = set(head_of(net).collect_params())
         source = trained._collect_params_with_prefix()
         for name, parameter in net._collect_params_with_prefix().items():
-            constant = name in ("0.mean", "0.std")  # of Normalize: the card has them, but for a mean image
+            constant = name in (
+                "0.mean",
+                "0.std",
+            )  # of Normalize: they are in the card, except for a mean image
             if parameter.name in head or (constant and not (mean_image and name == "0.mean")):
                 continue
             parameter.set_data(source[name].data())
 
 
 def head_of(net: Any) -> Any:
-    """The last layer of a network behind its normalization (build_network); ModelError when it has none."""
+    """The last layer of a network made by build_network; ModelError if it has none."""
     network = net[1]
     if not hasattr(network, "features") or not hasattr(network, "output"):
         raise ModelError(f"{network.name} has no layer `output` after `features` that could be replaced")
@@ -99,10 +100,10 @@ def head_of(net: Any) -> Any:
 
 
 def freeze(net: Any) -> None:
-    """Let training change nothing of `net` but its head; before a Trainer takes it.
+    """Make training change nothing in `net` except its head; to be called before a Trainer gets it.
 
     Parameters without a gradient get no weight decay either. Batch normalization would still measure each batch,
-    normalize with that, and move its running statistics: it is told to use these as they are, which an exported
+    normalize with the result, and update its running statistics: it is set to use these as they are, as an exported
     network does anyway.
     """
     head = set(head_of(net).collect_params())

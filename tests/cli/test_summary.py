@@ -72,7 +72,7 @@ def test_json_of_layers(capsys):
     ("arguments", "message"),
     [
         ("coffee", "there is no network 'coffee'"),
-        ("resnet50_v1b --variant v1", "--network resnet50_v1b and --variant v1 name two variants"),
+        ("resnet50_v1b --variant v1", "--network resnet50_v1b and --variant v1 name different variants"),
         ("plain20 --shortcut A", "without shortcuts"),
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
         ("resnet50_gluoncv_v1", "is for residual CIFAR nets"),

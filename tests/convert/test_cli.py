@@ -143,8 +143,8 @@ def test_gluoncvs_cifar_nets_are_a_variant_of_their_own(
     [
         ("--network resnet20_v1", "_v1 are for resnet20_gluoncv_v1: as resnet20_v1 they would compute"),
         ("--network resnet20 --variant gluoncv_v2", "resnet20_gluoncv_v1: as resnet20_gluoncv_v2 they would"),
-        ("--network resnet20_gluoncv_v1 --variant v1", "name two variants"),
-        ("--network resnet18_gluoncv_v1", "is for residual CIFAR nets (resnet20, ...) alone"),
+        ("--network resnet20_gluoncv_v1 --variant v1", "name different variants"),
+        ("--network resnet18_gluoncv_v1", "is only for residual CIFAR nets (resnet20, ...)"),
         (
             "--network resnet20 --shortcut A",
             "no resnet20 of akamaster/pytorch_resnet_cifar10 has tensors like",
@@ -180,7 +180,7 @@ def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: path
         ),
         (["--network", "resnet20", "--shortcut", "C", *STATISTICS], "has shortcuts of option C"),
         (["--network", "resnet20", "--variant", "v9", *STATISTICS], "there is no variant 'v9'"),
-        (["--network", "resnet20_v1", "--variant", "v1b", *STATISTICS], "name two variants"),
+        (["--network", "resnet20_v1", "--variant", "v1b", *STATISTICS], "name different variants"),
         (
             ["--network", "resnet20", "--rgb-std", "0,1,1", "--rgb-mean", "1,2,3"],
             "std: expected 3 positive numbers",

@@ -178,7 +178,10 @@ PARAMETERS = {
     "sparse": (file_of(struct.pack("<Iii", 0xF993FAC9, 1, 1)), "expected a dense array"),
     "arrays": (struct.pack("<3Q", 0x112, 0, 2**60), "impossible number of arrays: 1152921504606846976"),
     "names": (file_of(header((1,)) + bytes(4), names=()), "expected 1 names, found 0"),
-    "same name": (file_of(*[header((1,)) + bytes(4)] * 2, names=(b"a", b"a")), "there are two parameters named a"),
+    "same name": (
+        file_of(*[header((1,)) + bytes(4)] * 2, names=(b"a", b"a")),
+        "there are two parameters named a",
+    ),
     "no UTF-8": (file_of(header((1,)) + bytes(4), names=(b"\xff",)), "a name is not UTF-8"),
     "escape": (file_of(header((1,)) + bytes(4), names=(b"a\x1b[31m",)), "parameter a\\u001b[31m"),
     "long name": (struct.pack("<4Q", 0x112, 0, 0, 0) + bytes(8), "bytes follow the end"),

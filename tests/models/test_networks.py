@@ -285,7 +285,7 @@ def test_arguments_that_do_not_fit():
         get_model("resnet18", shortcut="D")
     with pytest.raises(UsageError, match=r"'v3'.*v1, v1b, v2, gluoncv_v1, gluoncv_v2"):
         get_model("resnet18", variant="v3")
-    with pytest.raises(UsageError, match="plain20 has no shortcuts, without which pre-activation changes"):
+    with pytest.raises(UsageError, match="plain20 has no shortcuts, and without them pre-activation changes"):
         get_model("plain20", variant="v2")
     for name in ("resnet18", "resnet50", "plain20", "plain50"):
         for variant in ("gluoncv_v1", "gluoncv_v2"):
@@ -297,7 +297,7 @@ def test_arguments_that_do_not_fit():
         get_model("vgg16", shortcut="A")
     with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
         get_model("vgg16", shortcut="D")
-    with pytest.raises(UsageError, match="googlenet is no residual network: leave variant 'v1b' out"):
+    with pytest.raises(UsageError, match="googlenet is not a residual network: leave variant 'v1b' out"):
         get_model("googlenet", variant="v1b")
     with pytest.raises(UsageError, match="prelu_net_a has no shortcuts"):
         get_model("prelu_net_a", zero_gamma=True)

@@ -67,7 +67,7 @@ def test_a_run_from_an_earlier_epoch_leaves_the_later_ones_out(data, prefix, cap
     first = pathlib.Path(f"{prefix}-0001.params").read_bytes()
     assert main([*data, "--load-epoch", "1", "--num-epochs", "2", "--model-prefix", prefix]) is None
     assert (
-        "an earlier run (2 networks, 2 states), which is moved, but for epochs up to 1: it is"
+        "an earlier run (2 networks, 2 states), which has been moved, except for epochs up to 1: it is"
         in capsys.readouterr().err
     )
     assert (saved_epochs(prefix), chosen_epoch(prefix)) == ([1, 2], 2)
@@ -103,7 +103,9 @@ def test_the_best_of_another_run_is_refused(prefix):
     best = pathlib.Path(f"{prefix}-best.params")
     best.unlink()
     best.symlink_to("a-0007.params")
-    with pytest.raises(UsageError, match=r"a-best\.params is not of this run: .*a-0007\.params is not of"):
+    with pytest.raises(
+        UsageError, match=r"a-best\.params does not belong to this run: .*a-0007\.params is not of"
+    ):
         chosen_epoch(prefix, "best")
 
 
@@ -152,13 +154,11 @@ def test_a_run_goes_on_with_its_classes_and_records_alone(data, prefix, tmp_path
         with pytest.raises(UsageError, match=r"other classes.*: class 0 was 'top', and is 'blue' now"):
             main([*other, *going_on, *how])
     records = pack(tmp_path / "other.rec", 132, 9)
-    said = (
-        r"training data would be other records: 'train\.rec' \(132 images, fingerprint \w{16}\) then, 'other"
-    )
+    said = r"training data would be different records: 'train\.rec' \(132 images, fingerprint \w{16}\) then, 'other"
     with pytest.raises(UsageError, match=said):
         main([*data, "--data-train", records, *going_on, "--resume"])
     with pytest.raises(
-        UsageError, match=r"the validation data would be other records: 'val\.rec' \(50 images"
+        UsageError, match=r"the validation data would be different records: 'val\.rec' \(50 images"
     ):
         main([*data, "--data-val", pack(tmp_path / "w.rec", 50, 9), *going_on, "--resume"])
     assert sorted(pathlib.Path(prefix).parent.iterdir()) == before
@@ -175,7 +175,7 @@ def test_a_run_goes_on_with_its_classes_and_records_alone(data, prefix, tmp_path
     capsys.readouterr()
     mean = ["--mean-image", f"{prefix}-mean.npz"]
     assert main([*data, "--data-train", records, *going_on, *mean, "--load-epoch", "3"]) is None
-    assert "note: the training data would be other records" in capsys.readouterr().err
+    assert "note: the training data would be different records" in capsys.readouterr().err
 
 
 def test_a_state_of_an_older_version_knows_no_data_and_goes_on(data, prefix):

@@ -258,7 +258,7 @@ def test_two_signals_at_once_are_one_request(capfd, monkeypatch):
         assert stop()
         assert stop.signal in both
     assert complaints == []
-    assert capfd.readouterr().err == "\nstopping after this step; once more stops at once\n"
+    assert capfd.readouterr().err == "\nstopping after this step; another signal stops at once\n"
 
 
 def test_a_later_signal_ends_before_the_request_was_seen(monkeypatch):

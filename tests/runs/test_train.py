@@ -322,7 +322,7 @@ def test_arguments_that_cannot_be(data, arguments, capsys):
     [
         ("--network coffee8", UsageError, "there is no network 'coffee88'"),
         ("--kv-store byteps", UsageError, "there is no KVStore 'byteps'"),
-        ("--kv-store nccl", UsageError, "nccl joins GPUs"),
+        ("--kv-store nccl", UsageError, "nccl combines GPUs"),
         ("--dtype float16", UsageError, "float16 needs a GPU"),
         ("--cpus 33", UsageError, "a batch of 32 cannot be split over 33 devices"),
         ("--rgb-std 1,0,1", UsageError, "std"),

@@ -146,5 +146,5 @@ def test_a_worker_with_other_options_or_records_ends_all_before_the_first_step(d
         statuses, texts = results(processes[:2])
     assert statuses == [2, 2]
     for text in texts:
-        assert re.search(rf"error: worker 1 does not train as worker 0 does \(.*{told}", text), text
+        assert re.search(rf"error: worker 1 does not train like worker 0 \(.*{told}", text), text
     assert not list(tmp_path.glob("a-*"))

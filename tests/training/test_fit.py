@@ -413,7 +413,7 @@ def test_a_slow_disk_has_a_name_for_those_who_watch(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "flush", note)
     trainer = Trainer(tiny_net(), [mx.cpu()], 4)
     assert fit(trainer, FakeLoader(), None, 5, SCHEDULE, checkpoints=checkpoints, on_epoch=note)
-    assert seen == ["writing what an epoch came to", "waiting until the last state is written"]
+    assert seen == ["writing the results of an epoch", "waiting until the last state is written"]
 
 
 def test_other_settings_are_refused_by_name(tmp_path):

@@ -145,7 +145,7 @@ def test_a_recipe_that_cuts_holes_says_so(tmp_path, capsys):
     ) in err
     # One update teaches nobody.
     assert "warning: the training error of " in err
-    assert "cannot be told from the 50.00 % of guessing: 1 updates are few" in err
+    assert "cannot be distinguished from the 50.00 % of guessing: 1 updates are too few" in err
     events = json.loads(pathlib.Path(f"{tmp_path}/a-run.json").read_text())["events"]
     assert [event["text"][:20] for event in events] == ["begun", "warning: the trainin"]
 
@@ -159,8 +159,8 @@ def test_an_error_that_stays_at_chance_is_told_once_and_at_the_end():
     told = watched([epoch_record(n, 58.3) for n in range(1, 21)])
     assert [n for n, texts in enumerate(told, 1) if texts] == [5, 20]
     assert re.fullmatch(
-        r"the validation error of 58\.30 % after epoch 5, on 12 images, cannot be told from the 66\.67 % of guessing: "
-        r"try another --lr, more --num-epochs, or look whether the labels are right",
+        r"the validation error of 58\.30 % after epoch 5, on 12 images, cannot be distinguished from the 66\.67 % of "
+        r"guessing: try another --lr or more --num-epochs, and check whether the labels are right",
         told[4][0],
     )
     assert not any(watched([epoch_record(n, 20.0) for n in range(1, 21)]))
@@ -175,12 +175,14 @@ def test_a_loss_that_explodes_is_told_where_averages_have_settled():
     told = watched(diverged, epochs=30)
     assert [n for n, texts in enumerate(told, 1) if texts] == [25, 30]
     assert told[-1] == [
-        "the validation loss is 9.131e+05 after epoch 30, and guessing has 1.1: the training diverges, "
-        "give a lower --lr than this run's"
+        "the validation loss is 9.131e+05 after epoch 30, and that of guessing is 1.1: "
+        "training diverges, so try a lower --lr"
     ]
     assert "training loss is 50 after epoch 1" in watched([epoch_record(1, train_loss=50.0)])[0][0]
     few = watched([epoch_record(1, 70.0, val_loss=30.0, iteration=6)], epochs=1)
-    assert "6 updates are few, batch normalization's running averages need some 50" in few[0][0]
+    assert (
+        "6 updates are too few for batch normalization's running averages, which need about 50" in few[0][0]
+    )
 
 
 def test_the_usual_size_is_that_of_images_of_all_files(tmp_path, photographs):

@@ -62,7 +62,7 @@ def test_a_stall_is_told_with_its_details_and_all_stacks_and_again_and_its_end(c
             told = wait_for("nothing has happened for", capfd)
             told = wait_for("Current thread", capfd, told)
             again = wait_for("nothing has happened for", capfd)
-        wait_for("worker 3: it goes on, after", capfd)
+        wait_for("worker 3: work has resumed after", capfd)
     assert re.search(
         r"stall watch: worker 3: nothing has happened for \d+ s \(since ..:..:..\): waiting for Godot\n", told
     )
@@ -190,7 +190,7 @@ def test_standard_error_that_is_no_file(monkeypatch):
     monkeypatch.setattr(sys, "stderr", text)
     with StallWatch(0.05), doing("waiting"):
         end = time.monotonic() + 60
-        while "where Python's threads stand" not in text.getvalue():
+        while "the stacks of Python's threads" not in text.getvalue():
             assert time.monotonic() < end
             time.sleep(0.01)
     assert not [thread for thread in threading.enumerate() if thread.name == "stall watch"]

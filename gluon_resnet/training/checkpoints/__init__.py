@@ -1,1 +1,1 @@
-"""Parameters and states of a run on the disk."""
+"""A run's parameters and states on disk."""

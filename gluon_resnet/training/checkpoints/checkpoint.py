@@ -1,4 +1,4 @@
-"""What a run saves and when: its states, and the network after an epoch, with links to the best and the last."""
+"""What a run saves, and when: its states, and its networks after epochs, with links to the best and the last one."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from gluon_resnet.training.trainer import Trainer
 class Checkpoints:
     """Saves and finds the state of the run whose files begin with `prefix`.
 
-    Files are written beside training: a save takes the time of copying the arrays. One that cannot be written is told,
-    and training goes on with what was saved before.
+    Files are written in the background of training, so a save only takes as long as copying the arrays. If a file
+    cannot be written, that is reported, and training goes on with what was saved before.
 
     Args:
-        prefix: path and beginning of the name of all its files; the folder must exist.
-        settings: what the numbers of this run depend on (network, recipe, seed, ...), JSON-able, flat.
-        data: its classes and records, which are to stay the same, too; None: not known.
-        save_period: PREFIX-NNNN.params is written after every so many epochs; after the last and the best one always.
-        save_every: the state is saved after every so many updates, too; 0: only after an epoch.
-        keep: how many states are kept, from 1.
-        writes: False: this worker saves nothing, another one does.
-        warn: takes a sentence for the user.
+        prefix: the path and the beginning of the names of all the run's files; the folder must exist.
+        settings: everything that the run's numbers depend on (network, recipe, seed, ...), as a flat dict of JSON
+            values.
+        data: the run's classes and records, which must stay the same, too; None if unknown.
+        save_period: the number of epochs between files PREFIX-NNNN.params; the last and the best are always written.
+        save_every: the number of updates after which the state is also saved; 0 to save it only after epochs.
+        keep: the number of states to keep, at least 1.
+        writes: whether this worker saves anything; otherwise another one does.
+        warn: a function that shows the user a sentence.
 
     Attributes:
-        resumed: whether `resume` has found a state: else the run begins here.
+        resumed: whether `resume` has found a state; otherwise the run begins here.
     """
 
     def __init__(
@@ -52,26 +53,26 @@ class Checkpoints:
     ) -> None:
         self.prefix, self.resumed = prefix, False
         self._data = data
-        self._settings = json.loads(json.dumps(settings))  # as it is read back: tuples become lists
+        self._settings = json.loads(json.dumps(settings))  # as read back: tuples become lists
         self._save_period, self._save_every, self._keep = save_period, save_every, keep
         self._writes, self._warn = writes, warn
         self._states = States(prefix)
         self._writer = BackgroundWriter(self._not_written)
         self._saved: list[int] = []  # iterations of the states of this run
-        self._failure: Optional[str] = None  # what could not be written, of the newest state and its network
-        self._network: Optional[str] = None  # newest of this run; an older run may have left others
-        self._only_best: Optional[str] = None  # a network that was saved for no other reason
+        self._failure: Optional[str] = None  # why the newest state or its network could not be written
+        self._network: Optional[str] = None  # the newest of this run; an older run may have left others
+        self._only_best: Optional[str] = None  # a network that was saved only for being the best
         self.resume_path = self._states.link_path
 
     def due(self, iteration: int) -> bool:
-        """Whether the state is to be saved after so many updates, within an epoch."""
+        """Whether the state is to be saved after `iteration` updates, within an epoch."""
         return self._save_every > 0 and iteration % self._save_every == 0
 
     def save(self, trainer: Trainer, position: Position, *, last: bool = False, urgent: bool = True) -> None:
-        """Save what a run needs to go on from `position`, and the network when an epoch is complete.
+        """Save everything that a run needs to resume at `position`, and the network if an epoch is complete.
 
-        `last`: it is the last epoch, whose network is saved in any case. Not `urgent`: left out while an earlier one is
-        being written.
+        `last` says that this is the last epoch, whose network is always saved. If not `urgent`, the save is skipped
+        while an earlier one is still being written.
         """
         if not self._writes:
             return
@@ -87,7 +88,7 @@ class Checkpoints:
             network = parameter_values(trainer.net)
 
         def write() -> None:
-            # The state comes first: where a network is without one, the run could not go on.
+            # The state comes first: with a network but no state, the run could not be resumed.
             self._states.write(self._settings, position, arrays, self._data)
             self._failure = None
             self._saved = [*(n for n in self._saved if n != position.iteration), position.iteration]
@@ -102,9 +103,9 @@ class Checkpoints:
         self._writer.submit(f"the state of iteration {position.iteration}", write)
 
     def validated(self, trainer: Trainer, position: Position) -> None:
-        """Save `position`, which has the arrays of the one before: an epoch's validation is done.
+        """Save `position` after an epoch's validation; its arrays are those of the position before.
 
-        Where it was the best one so far, its network is saved in any case, and PREFIX-best.params a link to it.
+        If the epoch is the best one so far, its network is saved in any case, and PREFIX-best.params links to it.
         """
         if not self._writes:
             return
@@ -124,26 +125,26 @@ class Checkpoints:
                 if former:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(former)
-            if position.iteration in self._saved:  # or its arrays could not be written
+            if position.iteration in self._saved:  # otherwise its arrays could not be written
                 self._states.write(self._settings, position, data=self._data)
 
         self._writer.submit(f"the state after the validation of epoch {epochs}", write)
 
     def flush(self) -> None:
-        """Wait until all is written; GluonResnetError where the newest state, or its epoch's network, could not be."""
+        """Wait until everything is written; GluonResnetError if the newest state or its network could not be."""
         self._writer.flush()
         if self._failure:
             raise GluonResnetError(f"{self._failure}; {self._kept() or 'no state is kept'}")
 
     def settle(self) -> None:
-        """Wait until nothing is being written, whatever became of it."""
+        """Wait until nothing is being written, whatever the outcome."""
         self._writer.settle()
 
     def resume(self, trainer: Trainer) -> Optional[Position]:
-        """Set `trainer` to the last state and return its position; None where there is none.
+        """Set `trainer` to the last state and return its position; None if there is none.
 
-        UsageError that names the difference when the state is that of a run with other settings;
-        ModelError when a file is damaged.
+        UsageError, naming the difference, if the state belongs to a run with other settings;
+        ModelError if a file is damaged.
         """
         state = self._states.last()
         if state is None:
@@ -153,14 +154,14 @@ class Checkpoints:
             if then != now:
                 then, now = (printable_name(str(value)) for value in (then, now))
                 raise UsageError(
-                    f"{state.path} is of a run with another {name} ({then}, now {now}): "
-                    "a run goes on under its own settings, others start from its weights with --load-epoch"
+                    f"{state.path} belongs to a run with another {name} ({then}, now {now}): "
+                    "a run can only be resumed with its own settings; with --load-epoch another starts from its weights"
                 )
         other = state.data.difference(self._data) if state.data and self._data else None
         if other:
             raise UsageError(
-                f"{state.path} cannot be gone on from, since {other}; give the records that this run began with, or "
-                "another --model-prefix, which --pretrained can begin with these weights"
+                f"{state.path} cannot be resumed, since {other}; give the records that this run began with, or "
+                "another --model-prefix, for which --pretrained can start with these weights"
             )
         trainer.load_state(state.arrays_path, self._states.arrays(state))
         self._saved = [n for n in self._states.iterations() if n <= state.position.iteration]
@@ -168,9 +169,9 @@ class Checkpoints:
         return state.position
 
     def complete(self, trainer: Trainer, position: Position, iterations: int) -> None:
-        """Write the network of the epoch at whose end a run of so many iterations goes on, where it is not there.
+        """Write the network of the epoch at whose end a run of `iterations` iterations resumes, if it is missing.
 
-        The run was ended, or its disk full, between the state and the network.
+        It is if the run was killed, or its disk full, between writing the state and the network.
         """
         epochs, ended = position.epoch + position.trained, position.trained or not position.batch
         due = position.iteration >= iterations or epochs % self._save_period == 0
@@ -183,7 +184,7 @@ class Checkpoints:
             self._write_network(parameter_values(trainer.net), epochs)
 
     def keep_as(self, prefix: str) -> bool:
-        """Let the last state of this run stay under another prefix, in the same folder; False where there is none."""
+        """Keep the last state of this run under another prefix, in the same folder; False if there is none."""
         self._writer.flush()
         state = self._states.last() if self._saved else None
         if state:
@@ -191,12 +192,12 @@ class Checkpoints:
         return state is not None
 
     def under(self, prefix: str) -> Checkpoints:
-        """Those of the same settings whose files begin with `prefix`."""
+        """Checkpoints with the same settings, whose files begin with `prefix`."""
         return Checkpoints(prefix, self._settings)
 
     def unfinished(self, iterations: int) -> bool:
-        """Whether a run of so many iterations has been saved here and is not at its end."""
-        state = self._states.last() if self._states.linked else None  # else somebody gave it up
+        """Whether an unfinished run of `iterations` iterations has been saved here."""
+        state = self._states.last() if self._states.linked else None  # otherwise somebody has abandoned it
         return state is not None and not state.position.done(iterations)
 
     def _write_network(self, arrays: Mapping[str, Any], epochs: int) -> None:

@@ -1,4 +1,4 @@
-"""What the labels and the images of a run are, as its states keep it: a run goes on with the same alone."""
+"""The labels and images of a run, as its states record them: a run can only be resumed with the same ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gluon_resnet.terminal import shown
 
 @dataclass(frozen=True)
 class RunData:
-    """Names of the classes, in the order of the labels, and the records. Where the files are is no part of it."""
+    """The class names, in the order of the labels, and the records. The location of the files does not matter."""
 
     classes: tuple[str, ...]
     training: DataSet
@@ -24,18 +24,18 @@ class RunData:
         require(names, "classes", "a list of names", self.classes)
 
     def content(self) -> dict[str, Any]:
-        """As values that JSON knows."""
+        """The data as a dict of JSON values."""
         return {**asdict(self), "classes": list(self.classes)}
 
     @staticmethod
     def of(content: Any) -> RunData:
-        """What `content` gave, read back from JSON; UsageError for anything else."""
+        """The data that `content` returned, read back from JSON; UsageError for anything else."""
         return from_json(RunData, content, "data")
 
     def difference(self, now: RunData) -> Optional[str]:
-        """How `now`, the data of a run that is to go on from this one, differs, as a clause; None: it does not.
+        """How `now`, the data with which this run is to be resumed, differs, as a clause; None if it does not.
 
-        A run may go on with validation where it had none, or without.
+        A run may be resumed with validation if it had none, or without it.
         """
         classes = class_difference(self.classes, now.classes)
         if classes:
@@ -46,12 +46,12 @@ class RunData:
 
 
 def data_difference(what: str, then: Optional[DataSet], now: Optional[DataSet]) -> Optional[str]:
-    """How two sets of records differ, as a clause; None where they do not, or one is not known."""
+    """How two sets of records differ, as a clause; None if they do not, or one is unknown."""
     if then is None or now is None or then.fingerprint == now.fingerprint:
         return None
-    return f"the {what} data would be other records: {described(then)} then, {described(now)} now"
+    return f"the {what} data would be different records: {described(then)} then, {described(now)} now"
 
 
 def described(data: DataSet) -> str:
-    """A set of records, to read."""
+    """A description of a set of records."""
     return f"{', '.join(map(shown, data.files))} ({data.images:,} images, fingerprint {data.fingerprint})"

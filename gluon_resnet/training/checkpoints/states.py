@@ -1,4 +1,4 @@
-"""The states of a run on disk: PREFIX-resume-IIIIIIII.json after so many iterations, with its arrays beside it."""
+"""The states of a run on disk: PREFIX-resume-IIIIIIII.json after IIIIIIII iterations, with its arrays beside it."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _FORMAT = "gluon-resnet resume 3"
 
 @dataclass(frozen=True)
 class State:
-    """What a file PREFIX-resume-IIIIIIII.json says."""
+    """The content of a file PREFIX-resume-IIIIIIII.json."""
 
     path: str
     settings: dict[str, Any]
     position: Position
     arrays_path: str
     crc32: int  # of the file of arrays
-    data: Optional[RunData] = None  # states of older versions have none
+    data: Optional[RunData] = None  # older versions' states have none
 
 
 class States:
     """Writes and reads the states of the run whose files begin with `prefix`; PREFIX-resume.json is a link to the last.
 
-    A state is whole when its JSON file is there: that appears last, and is removed first.
+    A state is complete if its JSON file exists, since that appears last and is removed first.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -58,13 +58,13 @@ class States:
         arrays: Optional[Mapping[str, np.ndarray]] = None,
         data: Optional[RunData] = None,
     ) -> None:
-        """Write a state, which is then the last one; without `arrays` in place of the one of the same iteration.
+        """Write a state, which becomes the last one; without `arrays` it replaces that of the same iteration.
 
-        OSError where it cannot be: those that were there are kept.
+        OSError if it cannot be written, in which case existing states are kept.
         """
         path, arrays_path = self._paths(position.iteration)
         with contextlib.ExitStack() as files:
-            temporary = files.enter_context(temporary_name(path))  # renamed behind the arrays
+            temporary = files.enter_context(temporary_name(path))  # renamed after the arrays
             if arrays is None:
                 crc32 = self._read(path).crc32
             else:
@@ -74,16 +74,16 @@ class States:
             _write(temporary, State(path, dict(settings), position, arrays_path, crc32, data))
             if arrays is not None:
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)  # of the same iteration, with other arrays
+                    os.unlink(path)  # a state of the same iteration, with other arrays
         link(path, self.link_path)
 
     def adopt(self, state: State) -> None:
-        """Let `state`, of another prefix in the same folder, be the last one here, too; its arrays are not copied."""
+        """Make `state`, from another prefix in the same folder, the last one here, too, without copying its arrays."""
         path, arrays_path = self._paths(state.position.iteration)
         folder, name = os.path.split(arrays_path)
         temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         try:
-            os.link(state.arrays_path, temporary)  # never in the place of what is there
+            os.link(state.arrays_path, temporary)  # never replaces an existing file
         except OSError:  # a file system without links
             with temporary_name(arrays_path) as copy:
                 shutil.copyfile(state.arrays_path, copy)
@@ -95,20 +95,20 @@ class States:
 
     @property
     def linked(self) -> bool:
-        """Whether PREFIX-resume.json stands there, whatever it is."""
+        """Whether PREFIX-resume.json exists, whatever it is."""
         return os.path.lexists(self.link_path)
 
     def iterations(self) -> list[int]:
-        """Those of the states up to the last one, ascending."""
+        """The iterations of the states up to the last one, in ascending order."""
         last = self._last_iteration()
         return [number for number in self._numbers("json") if last is None or number <= last]
 
     def keep_only(self, iterations: Collection[int]) -> None:
-        """Remove all other states, and what runs that were killed left of theirs."""
+        """Remove all other states, and whatever killed runs have left of theirs."""
         folder, name = os.path.split(glob.escape(self._prefix))
         for pattern in (
             f".{name}-resume-*.tmp",
-            f"..{name}-resume-*.tmp",  # of write_arrays, which makes a temporary name to a temporary name
+            f"..{name}-resume-*.tmp",  # from write_arrays, which makes a temporary name for a temporary name
             f".{name}-[0-9]*.params.*.tmp",
             *(f"{name}-{linked}.*.tmp" for linked in ("resume.json", "best.params", "last.params")),
         ):
@@ -121,12 +121,12 @@ class States:
                     os.unlink(self._paths(number)[suffix == "params"])
 
     def last(self) -> Optional[State]:
-        """The state to go on from; None where there is none. ModelError where its JSON file is damaged."""
+        """The state to resume from; None if there is none. ModelError if its JSON file is damaged."""
         path = self._last_path()
         return self._read(path) if path else None
 
     def arrays(self, state: State) -> dict[str, np.ndarray]:
-        """The arrays of `state`; ModelError where they are missing or damaged."""
+        """The arrays of `state`; ModelError if they are missing or damaged."""
         reason = _damage(state)
         if reason:
             raise self._damaged(state.path, state.arrays_path, reason)
@@ -137,7 +137,7 @@ class States:
         return f"{stem}.json", f"{stem}.params"
 
     def _numbers(self, suffix: str) -> list[int]:
-        """The numbers of PREFIX-resume-IIIIIIII.`suffix`, ascending."""
+        """The numbers of all PREFIX-resume-IIIIIIII.`suffix`, in ascending order."""
         files = glob.glob(f"{glob.escape(self._prefix)}-resume-*.{suffix}")
         beginning = len(self._prefix) + len("-resume-")
         matches = (re.fullmatch(r"(\d{8,})\.\w+", path[beginning:]) for path in files)
@@ -157,7 +157,7 @@ class States:
         copied = last in numbers and not os.path.islink(self.link_path)
         if os.path.exists(self.link_path) and not copied:
             return os.path.realpath(self.link_path)
-        # Somebody removed the last one, or copied the files without their links.
+        # Somebody has removed the last one, or copied the files without links.
         rest = [number for number in numbers if last is None or number <= last]
         return self._paths(rest[-1])[0] if rest else None
 
@@ -171,20 +171,18 @@ class States:
         return ModelError(f"{path} cannot be resumed from: {reason}; {self._way_on(state_path)}", path)
 
     def _way_on(self, damaged: str) -> str:
-        """What to do where the state of the JSON file `damaged` is of no use."""
+        """What the user can do if the state in the JSON file `damaged` is useless."""
         for number in reversed(self.iterations()):
             path = self._paths(number)[0]
             if os.path.realpath(path) != damaged and _is_whole(path):
-                return (
-                    f"remove {damaged}, and --resume goes on from the state before it, of iteration {number}"
-                )
+                return f"remove {damaged}, and --resume continues from the state before it, of iteration {number}"
         newest = newest_epoch(self._prefix)
-        way_on = f"go on with --load-epoch {newest}" if newest is not None else "start anew"
+        way_on = f"continue with --load-epoch {newest}" if newest is not None else "start again"
         return f"remove {self.link_path} and {way_on}, without --resume"
 
 
 def link(target: str, path: str) -> None:
-    """Let `path` be a relative symbolic link to `target` in the same folder, or a copy where there are no links."""
+    """Make `path` a relative symbolic link to `target` in the same folder, or a copy if links are not supported."""
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         os.symlink(os.path.basename(target), temporary)
@@ -196,7 +194,7 @@ def link(target: str, path: str) -> None:
 
 
 def _write(path: str, state: State) -> None:
-    """What `_parsed` reads, under the name `path`."""
+    """Write `state` to `path` in the form that `_parsed` reads."""
     content = {
         "format": _FORMAT,
         "settings": state.settings,
@@ -209,7 +207,7 @@ def _write(path: str, state: State) -> None:
 
 
 def _parsed(path: str) -> State:
-    """The state of a JSON file; ValueError where it is none."""
+    """The state in a JSON file; ValueError if it does not hold one."""
     try:
         content = read_json(path, finite=False)  # the loss of an epoch may be NaN
         require(content["format"] == _FORMAT, "format", _FORMAT, content["format"])
@@ -238,7 +236,7 @@ def _is_whole(path: str) -> bool:
 
 
 def _damage(state: State) -> Optional[str]:
-    """What is wrong with the arrays of `state`; None where nothing is."""
+    """What is wrong with the arrays of `state`, or None."""
     try:
         found = _crc32(state.arrays_path)
     except FileNotFoundError:

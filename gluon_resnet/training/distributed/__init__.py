@@ -1,1 +1,1 @@
-"""Gradients combined over devices and workers, and the workers of a run."""
+"""Combines gradients over devices and workers, and manages the workers of a run."""

@@ -1,4 +1,4 @@
-"""What becomes of gradients with dist_async: servers apply those of each worker as they come."""
+"""Updates with dist_async: the servers apply each worker's gradients as they arrive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gluon_resnet.training.distributed.updates import Updates
 
 
 class AsyncUpdates(Updates):
-    """SGD with momentum in the servers, on the gradients of one worker at a time.
+    """SGD with momentum in the servers, applied to the gradients of one worker at a time.
 
-    Every worker pushes the gradient of the mean loss of its own batch, an update by itself, and pulls the weights
-    with all updates so far. The learning rate of all of them is that of worker 0. Momentum lives in the servers and is
-    no part of a state: it begins at 0. So do the servers' weights, which are worker 0's at its first update.
+    Every worker pushes the gradient of the mean loss of its own batch, which is an update by itself, and pulls the
+    weights with all updates so far. The learning rate of all of them is worker 0's. Momentum is kept in the servers and
+    not part of a state: it starts at 0. The servers' weights start as worker 0's at its first update.
     """
 
     _engine: AsyncParameterServer
@@ -26,13 +26,13 @@ class AsyncUpdates(Updates):
     ) -> None:
         self._momentum, self._weight_decay = momentum, weight_decay
         self._begun = False
-        self._lr: Optional[float] = None  # that of the servers
+        self._lr: Optional[float] = None  # the servers' current one
         super().__init__(net, engine, momentum, weight_decay, scaler)
 
     def apply_timed(self, lr: float, rows: int) -> tuple[Any, float]:
         mx.nd.waitall()
         began = time.perf_counter()
-        norm = self.apply(lr, rows)  # the update is a part of combining
+        norm = self.apply(lr, rows)  # the update is part of combining
         mx.nd.waitall()
         return norm, time.perf_counter() - began
 
@@ -40,10 +40,10 @@ class AsyncUpdates(Updates):
         if not self._begun:
             return
         mx.nd.waitall()
-        self._engine.barrier()  # all have pushed
+        self._engine.barrier()  # until all have pushed
         self._pull()
         mx.nd.waitall()
-        self._engine.barrier()  # nobody pushes before all have pulled
+        self._engine.barrier()  # so that nobody pushes before all have pulled
 
     def momenta(self) -> dict[str, list[Any]]:
         return {}
@@ -51,7 +51,7 @@ class AsyncUpdates(Updates):
     def load_scaler_state(self, arrays: Any) -> None:
         if self._begun:
             raise GluonResnetError(
-                "the servers of dist_async have their weights already: load a state before the first step"
+                "the servers of dist_async already have their weights: load a state before the first step"
             )
         super().load_scaler_state(arrays)
 
@@ -66,12 +66,12 @@ class AsyncUpdates(Updates):
         self._lr = lr
         for index, parameter in enumerate(self._trained):
             gradient = parameter.list_grad()[0]
-            gradient *= scale  # the pull may use its memory, too
+            gradient *= scale  # in place: the pull may reuse its memory, too
             self._engine.push(index, gradient)
             self._engine.pull(index, parameter.list_data())
 
     def _begin(self) -> None:
-        """All workers take part, each at its first update."""
+        """Set up the servers; all workers take part, each at its first update."""
         self._engine.begin_updates(
             [parameter.list_data()[0] for parameter in self._trained],
             momentum=self._momentum,

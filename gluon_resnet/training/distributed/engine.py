@@ -1,4 +1,4 @@
-"""What combines gradients and numbers over the devices of this process and over workers; here: one process alone."""
+"""The engine that combines gradients and numbers over devices and workers; here for a single process."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 
 
 class Engine:
-    """One process: MXNet's KVStore adds up the gradients of its devices, and there is no other worker.
+    """The engine of a single process: MXNet's KVStore adds up the gradients of its devices; there is no other worker.
 
-    The engines of several workers (dist_engine, horovod_engine) derive from it. All workers call a method that
-    combines at the same point of the run, and it waits for the last of them.
+    The engines for several workers (dist_engine, horovod_engine) derive from it. All workers call a method that
+    combines something at the same point of the run, and it waits for the last of them.
 
     Args:
-        kvstore: what gluon.Trainer takes: a name, or an open store.
+        kvstore: the store for gluon.Trainer: a name, or an open store.
+        rank: the rank of this worker.
+        count: the number of workers.
     """
 
-    in_step = True  # all workers make each update together, with the mean of their gradients
+    in_step = True  # whether all workers make each update together, with the mean of their gradients
 
     def __init__(self, kvstore: Any = "device", rank: int = 0, count: int = 1) -> None:
         self.kvstore = kvstore
@@ -29,29 +31,29 @@ class Engine:
         """Give all workers the values of worker 0; `copies` are a parameter's arrays on the devices."""
 
     def combine(self, copies: Sequence[Sequence[Any]]) -> None:
-        """Queue what is left to do when the KVStore has combined `copies`, the gradients of each parameter."""
+        """Queue what remains to be done after the KVStore has combined `copies`, the gradients of each parameter."""
 
     def sum(self, values: Sequence[int]) -> list[int]:
-        """Each of up to 8 `values`, from 0 to 2^48 - 1, added up over the workers."""
+        """The sums over the workers of each of up to 8 `values` from 0 to 2^48 - 1."""
         return list(values)
 
     def sum_array(self, array: np.ndarray) -> np.ndarray:
-        """A float32 `array` added up over the workers; the same bits for all of them."""
+        """The sum over the workers of a float32 `array`, with the same bits for all of them."""
         return array
 
     def barrier(self) -> None:
-        """Wait until all workers are here."""
+        """Wait until all workers have reached this point."""
 
     def wait_at_exit(self, wait: bool) -> None:
-        """Whether this process, when it ends, waits until all of them do."""
+        """Set whether this process, when it ends, waits until all workers do."""
 
     def address(self) -> str:
-        """The IPv4 address at which the other workers reach this machine."""
+        """The IPv4 address at which other workers reach this machine."""
         return "127.0.0.1"
 
 
 def address_towards(host: str, port: int) -> str:
-    """The IPv4 address of this machine in the network in which `host` is."""
+    """The IPv4 address of this machine in the network of `host`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # connecting sends nothing
         probe.connect((host, port))
         return str(probe.getsockname()[0])

@@ -1,4 +1,4 @@
-"""Horovod as an engine: workers add up gradients among themselves, without servers."""
+"""Horovod as an engine: the workers add up gradients among themselves, without servers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gluon_resnet.training.distributed.engine import Engine, address_towards
 
 
 class Horovod(Engine):
-    """`horovod`: the processes that horovodrun started, over Gloo.
+    """`horovod`: the processes started by horovodrun, communicating through Gloo.
 
-    Gradients are summed in one group and in place: the order of the additions does not depend on time, and the sum is
-    the same to the bit in all workers. UsageError when horovodrun did not start this process, EnvironmentProblem when
+    Gradients are summed in one group and in place: the order of the additions does not depend on timing, and the sum is
+    the same to the bit in all workers. UsageError if horovodrun did not start this process, EnvironmentProblem if
     Horovod is not installed.
     """
 
@@ -27,7 +27,7 @@ class Horovod(Engine):
             raise UsageError(
                 "the KVStore horovod needs several processes: start them with horovodrun -np N --gloo python ..."
             )
-        # It would make its Gloo known to all libraries, and PyTorch, which tensorboardX imports, would crash on it.
+        # Its Gloo would become visible to all libraries, and PyTorch, which tensorboardX imports, would crash on it.
         mode, ctypes.RTLD_GLOBAL = ctypes.RTLD_GLOBAL, ctypes.RTLD_LOCAL  # type: ignore[misc]
         try:
             import horovod.mxnet as hvd
@@ -76,16 +76,16 @@ class Horovod(Engine):
 
 
 def own_share(gpus: Sequence[int]) -> list[int]:
-    """The part of a machine's `gpus` that this process uses of all that horovodrun has started on it.
+    """This process's share of a machine's `gpus` among all processes that horovodrun has started on it.
 
-    UsageError where they cannot be dealt out evenly.
+    UsageError if they cannot be divided evenly.
     """
     rank, size = (
         int(os.environ.get(f"HOROVOD_LOCAL_{name}", default)) for name, default in (("RANK", 0), ("SIZE", 1))
     )
     if len(gpus) % size:
         raise UsageError(
-            f"{len(gpus)} GPUs cannot be dealt out to {size} processes on a machine: give --gpus more or less"
+            f"{len(gpus)} GPUs cannot be divided among {size} processes on a machine: give --gpus another number"
         )
     share = len(gpus) // size
     return list(gpus[rank * share : (rank + 1) * share])

@@ -1,4 +1,4 @@
-"""Connections among the workers of a cluster that are there to break: how each learns that another one is gone."""
+"""Connections between workers that exist in order to break: they tell each worker when another one is gone."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from gluon_resnet.listener import AuthenticatedListener
 _TOKEN, _RANK = struct.Struct(">Q"), struct.Struct(">I")  # what a worker sends to worker 0
 _DONE, _STOP = b".", b"s"
 _PATIENCE = 60.0  # seconds for all workers to connect
-_GRACE = 5.0  # seconds in which a worker that fails, too, can tell its own error
+_GRACE = 5.0  # seconds in which a worker that also fails can report its own error
 
 
 class Lifeline:
-    """A TCP connection from each worker to worker 0, watched at both ends by a thread.
+    """A TCP connection from each worker to worker 0, watched by a thread at both ends.
 
-    MXNet's parameter server waits for ever for a worker that was killed. A kernel closes the connections of a process
-    that ends, in whatever way; keep-alive finds within half a minute a machine that is not reached any more.
+    MXNet's parameter server waits for ever for a worker that was killed. The kernel closes the connections of a process
+    that ends in any way, and keep-alive notices within half a minute that a machine can no longer be reached.
 
     Args:
-        rank, count: of this worker, and how many there are.
-        address: of this machine, IPv4, for the other workers (Engine.address).
-        share: adds up six numbers over all workers (Engine.sum); worker 0 tells its address by it.
-        lost: called once, in the thread, with the rank of a worker that is gone: seen from worker 0 anyone, from the
-            others worker 0, which has lost somebody itself.
+        rank, count: the rank of this worker, and the number of workers.
+        address: this machine's IPv4 address for the other workers (Engine.address).
+        share: a function that adds up six numbers over all workers (Engine.sum), through which worker 0 announces its
+            address.
+        lost: a function that is called once, in the thread, with the rank of a worker that is gone: in worker 0 that of
+            any other worker, in the others 0, since worker 0 ends after losing a worker.
 
-    GluonResnetError when the workers do not reach each other.
+    Raises:
+        GluonResnetError: the workers cannot reach each other.
     """
 
     def __init__(
@@ -63,22 +65,22 @@ class Lifeline:
         return self._stop.is_set()
 
     def ask_stop(self) -> None:
-        """Tell the other workers that they shall stop; waits for nobody."""
+        """Tell the other workers to stop, without waiting for them."""
         if not self._stop.is_set():
             self._stop.set()
             self._tell(_STOP)
 
     def wait(self) -> None:
-        """Wait until `lost` was called, or until it is known that nobody is gone: half a minute at most."""
+        """Wait until `lost` has been called, or it is certain that nobody is gone: half a minute at most."""
         self._thread.join(_PATIENCE / 2)
 
     def close(self, failed: bool) -> None:
-        """Watch no longer. `failed`: the other workers cannot go on, and learn it."""
+        """Stop watching. If `failed`, the other workers are told that they cannot go on."""
         self._closed.set()
         if not failed:
             self._tell(_DONE)
         for peer in self._peers:
-            with contextlib.suppress(OSError):  # gone itself
+            with contextlib.suppress(OSError):  # the peer is gone
                 peer.shutdown(socket.SHUT_RDWR)  # wakes the thread
         self._thread.join()
         for peer in self._peers:
@@ -105,7 +107,7 @@ class Lifeline:
                         return
 
     def _forward_stop(self) -> None:
-        """Worker 0, whom all are connected to, tells it to the others."""
+        """Note a request to stop; worker 0, to which all are connected, passes it on to the others."""
         if 0 in self._peers.values():
             self._stop.set()
         else:
@@ -113,7 +115,7 @@ class Lifeline:
 
     def _tell(self, message: bytes) -> None:
         for peer in self._peers:
-            with contextlib.suppress(OSError):  # gone itself
+            with contextlib.suppress(OSError):  # the peer is gone
                 peer.sendall(message)
 
 
@@ -134,7 +136,7 @@ def _accept(
                     peer.close()
                 raise GluonResnetError(
                     f"only {len(peers)} of {count - 1} workers reached worker 0 at {host}:{port}: "
-                    "is a firewall between them?"
+                    "is there a firewall between them?"
                 )
             listener.wait(min(left, 1.0))
             for peer, _ in listener.admit():
@@ -147,7 +149,7 @@ def _accept(
 
 
 def _rank(peer: socket.socket) -> int:
-    """The rank that `peer`, which knows the token, tells; 0 where it tells none."""
+    """The rank that `peer`, which knows the token, sends; 0 if it sends none."""
     peer.settimeout(5)
     try:
         (rank,) = _RANK.unpack(peer.recv(_RANK.size, socket.MSG_WAITALL))
@@ -165,6 +167,6 @@ def _connect(rank: int, share: Callable[[Sequence[int]], list[int]]) -> socket.s
         peer.sendall(_TOKEN.pack(token) + _RANK.pack(rank))
     except OSError as error:
         raise GluonResnetError(
-            f"worker {rank} does not reach worker 0 at {host}:{port} ({error}): is a firewall between them?"
+            f"worker {rank} cannot reach worker 0 at {host}:{port} ({error}): is there a firewall between them?"
         ) from None
     return peer

@@ -1,4 +1,4 @@
-"""The other roles of a cluster: the scheduler, and a server that understands the commands of dist_engine.
+"""The other roles of a cluster: the scheduler, and a server that understands dist_engine's commands.
 
 Started as `python -m gluon_resnet.training.distributed.parameter_server`, with the variables DMLC_* set as for a
 worker.
@@ -16,18 +16,20 @@ from typing import Any, Callable, Optional
 from gluon_resnet.errors import UsageError
 from gluon_resnet.terminal import tell
 
-FIRST_NUMBERS = 2**30  # keys from here on hold numbers that are added up; weights are counted from 0
+FIRST_NUMBERS = 2**30  # keys from here on hold numbers to be added up; weights are numbered from 0
 
 
 def serve() -> None:
-    """Run the scheduler or a server, which the variable DMLC_ROLE says, until all workers are done.
+    """Run the scheduler or a server, depending on the variable DMLC_ROLE, until all workers are done.
 
-    For a process that has not imported MXNet yet. UsageError for another role.
+    For a process that has not imported MXNet yet. UsageError for any other role.
     """
     role = os.environ.get("DMLC_ROLE")
     if role not in ("scheduler", "server"):
-        raise UsageError(f"DMLC_ROLE is {role!r}, expected 'scheduler' or 'server': a launcher sets it")
-    # Under these roles MXNet serves within its import, with a controller that unpickles whatever it is sent.
+        raise UsageError(
+            f"DMLC_ROLE: expected 'scheduler' or 'server', as a launcher sets it, found {role!r}"
+        )
+    # In these roles MXNet serves during its import, with a controller that unpickles whatever it is sent.
     del os.environ["DMLC_ROLE"]
     try:
         from gluon_resnet._mxnet import mx
@@ -44,22 +46,22 @@ def serve() -> None:
 
 
 class _Server:
-    """What a server does with commands and, for dist_async, with what is pushed.
+    """Handles a server's commands and, for dist_async, everything that is pushed.
 
-    Commands are JSON: ``{"command": "asynchronous"}``, first of all; ``{"command": "sgd", "momentum": m,
-    "weight_decay": w, "wd_mult": {"0": x, ...}}``, by the keys of the weights, before the first gradient;
-    ``{"command": "learning_rate", "value": lr}``, at any time: momentum stays.
+    Commands are JSON: ``{"command": "asynchronous"}``, which comes first; ``{"command": "sgd", "momentum": m,
+    "weight_decay": w, "wd_mult": {"0": x, ...}}``, with the keys of the weights, before the first gradient; and
+    ``{"command": "learning_rate", "value": lr}``, at any time, which does not change momentum.
     """
 
     def __init__(self, store: Any, workers: int) -> None:
         self._store, self._workers = store, workers
         self._sgd: Any = None
         self._update: Optional[Callable[[int, Any, Any], None]] = None
-        self._pushes: dict[int, int] = {}  # of each key of numbers
+        self._pushes: dict[int, int] = {}  # for each key of numbers
 
     def obey(self, head: int, body: bytes) -> None:
-        """A command of a worker, which waits for the end of this."""
-        with _Fatal(f"a command that is not one of dist_async's was sent ({body[:60]!r}...)"):
+        """Execute the command of a worker, which waits for it to end."""
+        with _Fatal(f"a command was received that is not one of dist_async's ({body[:60]!r}...)"):
             content = json.loads(body)
             if content["command"] == "asynchronous":
                 self._store._set_updater(self._apply)
@@ -78,13 +80,13 @@ class _Server:
         self._update = mx.optimizer.get_updater(self._sgd)
 
     def _apply(self, key: int, pushed: Any, stored: Any) -> None:
-        """Only dist_async comes here: what `pushed` by one worker makes of what is `stored`."""
+        """Apply the array `pushed` by a worker to the one `stored`; only dist_async gets here."""
         with _Fatal(f"key {key} could not be updated"):
             if key < FIRST_NUMBERS:
                 assert self._update is not None
                 self._update(key, pushed, stored)
                 return
-            # Numbers are added up in rounds, in which each worker pushes once.
+            # Numbers are added up in rounds, in each of which every worker pushes once.
             pushes = self._pushes.get(key, 0)
             if pushes % self._workers == 0:
                 stored[:] = pushed
@@ -94,7 +96,7 @@ class _Server:
 
 
 class _Fatal:
-    """Ends the process where an exception would be lost in the native code that called, and workers would wait."""
+    """Ends the process on an exception, which would be lost in the calling native code while workers wait."""
 
     def __init__(self, message: str) -> None:
         self._message = message

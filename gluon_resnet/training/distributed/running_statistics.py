@@ -1,4 +1,4 @@
-"""The running means and variances of batch normalization, of which each device of each worker has its own."""
+"""Batch normalization's running means and variances, of which each device of each worker has its own copy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from gluon_resnet.training.distributed.engine import Engine
 
 
 class RunningStatistics:
-    """Reads, combines and sets all copies; copy number `rank * devices + device` is that of a device of a worker.
+    """Reads, combines and sets all copies; copy number `rank * devices + device` belongs to that device of that worker.
 
     Args:
-        parameters: of a network, by name.
+        parameters: the parameters of a network, by name.
         devices: their contexts.
+        engine: the engine that combines them over workers.
     """
 
     def __init__(self, parameters: Mapping[str, Any], devices: Sequence[Any], engine: Engine) -> None:
@@ -26,16 +27,16 @@ class RunningStatistics:
         self._own = slice(engine.rank * len(devices), (engine.rank + 1) * len(devices))
         self._copies = engine.count * len(devices)
         self._others = [n for n in range(self._copies) if not self._own.start <= n < self._own.stop]
-        # Of the other workers, as they were when all called a method that combines; at first all are equal.
+        # The other workers' copies as of the last call of a method that combines; at first all are equal.
         self._all = np.repeat(self._read()[:1], self._copies, axis=0)
 
     @property
     def names(self) -> set[str]:
-        """Of the parameters."""
+        """The names of the parameters."""
         return set(self._parameters)
 
     def tensors(self) -> dict[str, Any]:
-        """This worker's copies themselves, by NAME@NUMBER."""
+        """This worker's own copies, by NAME@NUMBER."""
         return {
             f"{name}@{number}": parameter.data(device)
             for number, device in enumerate(self._devices, self._own.start)
@@ -43,7 +44,7 @@ class RunningStatistics:
         }
 
     def others(self) -> dict[str, np.ndarray]:
-        """The copies of the other workers, by NAME@NUMBER, as they were when all last called `gather` or `average`."""
+        """The other workers' copies, by NAME@NUMBER, as of the last call of `gather` or `average`."""
         return {
             f"{name}@{number}": values
             for number in self._others
@@ -51,15 +52,15 @@ class RunningStatistics:
         }
 
     def load_others(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from `others()`, which are among `arrays`."""
+        """Continue from `others()`, which are among `arrays`."""
         for number in self._others:
             values = [arrays[f"{name}@{number}"].ravel() for name in self._parameters]
             self._all[number] = np.concatenate(values) if values else []
 
     def gather(self) -> None:
-        """Learn the copies of all workers, so that the state of a run has them. Called by all workers.
+        """Get the copies of all workers, so that the state of a run contains them. Called by all workers.
 
-        Not with dist_async, whose runs do not go on to the same bits, and whose workers do not wait.
+        Does nothing with dist_async, whose runs are not reproducible to the bit, and whose workers do not wait.
         """
         if self._engine.count > 1 and self._engine.in_step and self._all.size:
             copies = np.zeros_like(self._all)
@@ -69,17 +70,17 @@ class RunningStatistics:
     def average(self) -> None:
         """Give all devices of all workers the statistics of all their images together. Called by all workers.
 
-        The mean is the mean of means; the variance is the mean of variances plus the variance of means, that of the
-        union of equal parts. Parts are equal: workers have the same number of batches of one size, and the devices'
-        parts of a batch differ by a row at most. (Gluon, when it saves a network, and TensorFlow take the mean of the
-        variances, too low where workers see different images; with Horovod's examples it is worker 0's that are saved.)
+        The mean is the mean of the means; the variance is the mean of the variances plus the variance of the means, as
+        for a union of equal parts. Parts are equal, since workers have the same number of batches of one size, and the
+        devices' parts of a batch differ by at most one row. (Gluon, when saving a network, and TensorFlow take the mean
+        of the variances, which is too low if workers see different images; Horovod's examples save worker 0's.)
         """
         if self._copies == 1 or not self._all.size:
             return
         own = self._read().astype("float64")
         means, variances = own[:, : own.shape[1] // 2], own[:, own.shape[1] // 2 :]
         mean = self._mean_over_workers(means)
-        # Not the mean of squares less the square of the mean: float32, which engines add up, would lose it.
+        # Not the mean of squares minus the squared mean, which would be lost in float32, which engines add up.
         variance = self._mean_over_workers(variances + (means - mean) ** 2)
         self._all = np.tile(np.concatenate([mean, variance]).astype("float32"), (self._copies, 1))
         self._write()
@@ -89,12 +90,12 @@ class RunningStatistics:
         return {**self._means, **self._variances}
 
     def _mean_over_workers(self, rows: np.ndarray) -> np.ndarray:
-        """The mean of the `rows` of all workers, one a device."""
+        """The mean of the `rows` of all workers, of which there is one per device."""
         total = self._engine.sum_array(rows.sum(axis=0).astype("float32"))
         return total.astype("float64") / self._copies
 
     def _read(self) -> np.ndarray:
-        """This worker's copies, (devices, values): the means of all layers, then the variances."""
+        """This worker's copies, (devices, values): the means of all layers, and then the variances."""
         mx.nd.waitall()  # see parameters.parameter_value
         rows = [
             [p.data(device).asnumpy().ravel() for p in self._parameters.values()] or [np.empty(0, "float32")]
@@ -108,6 +109,6 @@ class RunningStatistics:
                 parameter.data(device)[:] = values
 
     def _split(self, copy: np.ndarray) -> list[np.ndarray]:
-        """The values of each parameter, out of those of a copy."""
+        """Split the values of a copy into those of each parameter."""
         sizes = [int(np.prod(p.shape)) for p in self._parameters.values()]
         return np.split(copy, np.cumsum(sizes)[:-1]) if sizes else []

@@ -1,4 +1,4 @@
-"""What becomes of gradients: combined over devices and workers, applied by SGD to every copy of the weights."""
+"""Combines gradients over devices and workers, and applies them with SGD to every copy of the weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gluon_resnet.training.distributed.engine import Engine
 
 
 class Updates:
-    """SGD with momentum on the parameters of a network; all their copies, on all workers, stay equal.
+    """SGD with momentum on the parameters of a network, whose copies stay equal on all workers.
 
     Args:
-        net: its parameters are initialized, one copy a device.
-        engine: what combines gradients (see devices.open_engine).
-        momentum, weight_decay: of SGD; a parameter's `wd_mult` multiplies its decay.
-        scaler: MXNet's dynamic loss scaler (contrib.amp.loss_scaler.LossScaler). An update whose gradients are not
-            finite is then skipped, and the scale halved.
+        net: a network with initialized parameters, one copy per device.
+        engine: the engine that combines gradients (see devices.open_engine).
+        momentum, weight_decay: the parameters of SGD; a parameter's `wd_mult` multiplies its decay.
+        scaler: MXNet's dynamic loss scaler (contrib.amp.loss_scaler.LossScaler), or None. With it, an update whose
+            gradients are not finite is skipped, and the scale is halved.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Updates:
             "sgd",
             {"learning_rate": 0.0, "momentum": momentum, "wd": weight_decay},
             kvstore=engine.kvstore,
-            update_on_kvstore=False,  # momentum and its checkpoint stay here; rates may change at every step
+            update_on_kvstore=False,  # momentum and its checkpoint stay here; the rate may change at every step
         )
         self._trained = [p for p in self._sgd._params if p.grad_req != "null"]
         self._create_momenta()
-        # Left to the first step, handing out the initial values races with that step: running statistics lose
-        # their first update.
+        # If left to the first step, distributing the initial values would race with that step, and running statistics
+        # would lose their first update.
         self._sgd._init_kvstore()
         self._sgd._init_params()
         engine.begin([parameter.list_data() for parameter in self._sgd._params])
@@ -46,7 +46,7 @@ class Updates:
 
     @property
     def loss_scale(self) -> Optional[float]:
-        """What the loss of the next step is multiplied by; None without a scaler."""
+        """The factor of the next step's loss; None without a scaler."""
         return float(self._scaler.loss_scale) if self._scaler else None
 
     def scaled(self, losses: list[Any]) -> list[Any]:
@@ -54,15 +54,16 @@ class Updates:
         return [loss * self._scaler.loss_scale for loss in losses] if self._scaler else losses
 
     def apply(self, lr: float, rows: int) -> Any:
-        """Queue the update that the gradients of `rows` losses of this worker, as `scaled` gave them, make.
+        """Queue the update from the gradients of this worker's `rows` losses, which `scaled` has returned.
 
-        Returns the L2 norm of the gradient of the mean loss over all workers, an array (1,) that is not computed yet.
+        Returns the L2 norm of the gradient of the mean loss over all workers, an array (1,) that may not be computed
+        yet.
         """
         self._combine()
         return self._update(lr, rows)
 
     def apply_timed(self, lr: float, rows: int) -> tuple[Any, float]:
-        """As `apply`, and the seconds that combining took: waits for all that is queued before and for that."""
+        """Like `apply`, but also returns the seconds that combining took; waits for it and for all earlier work."""
         mx.nd.waitall()
         began = time.perf_counter()
         self._combine()
@@ -85,16 +86,16 @@ class Updates:
         return norm
 
     def _apply(self, lr: float, scale: float) -> None:
-        """Queue the update by the combined gradients times `scale`."""
+        """Queue the update with the combined gradients times `scale`."""
         self._sgd.set_learning_rate(lr)
         self._sgd._optimizer.rescale_grad = scale
         self._sgd._update()
 
     def settle(self) -> None:
-        """Make the weights of all workers equal where they are not at every step."""
+        """Make the weights of all workers equal, if they are not equal at every step."""
 
     def momenta(self) -> dict[str, list[Any]]:
-        """The arrays of SGD by the full name of their parameter, with a copy for each device; none without momentum."""
+        """SGD's arrays by their parameter's full name, with a copy for each device; empty without momentum."""
         found = {}
         for parameter in self._trained:
             index = self._sgd._param2idx[parameter.name]
@@ -104,7 +105,7 @@ class Updates:
         return found
 
     def scaler_state(self) -> dict[str, np.ndarray]:
-        """What the loss scale of the coming steps depends on, by name; nothing without a scaler."""
+        """Everything that the coming steps' loss scale depends on, by name; empty without a scaler."""
         if not self._scaler:
             return {}
         scaler = self._scaler
@@ -112,7 +113,7 @@ class Updates:
         return {"loss_scale": np.array(values, "float32")}
 
     def load_scaler_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `scaler_state()`."""
+        """Continue from a `scaler_state()`."""
         if self._scaler:
             scale, following, unskipped = arrays["loss_scale"].tolist()
             self._scaler._loss_scale, self._scaler._next_loss_scale = scale, following

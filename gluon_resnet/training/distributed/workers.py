@@ -1,4 +1,4 @@
-"""The workers of a run, processes that train one network together, perhaps over several machines: what they share."""
+"""The workers of a run: processes that train one network together, perhaps on several machines."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from gluon_resnet.training.distributed.lifeline import Lifeline
 from gluon_resnet.training.metrics import Sums
 
 _LOSS_UNIT = 2**-20  # sums are of integers
-_BYTES = 6  # of text in one of them
-_TOLD, _LONGEST = 5, 80  # differences between workers that are told, and letters of a value
+_BYTES = 6  # of text in one integer
+_TOLD, _LONGEST = 5, 80  # differences between workers that are reported, and characters of a value
 
 
 class Workers:
-    """Adds up numbers over the workers of an engine; alone, a worker has nothing to add.
+    """Adds up numbers over the workers of an engine; a single worker has nothing to add.
 
-    Every method but `asked_to_stop` and `own_or_total` with dist_async is called by all workers at the same point of
-    the run, and waits for the last of them.
+    Every method, except `asked_to_stop` and `own_or_total` with dist_async, is called by all workers at the same point
+    of the run, and waits for the last of them.
 
-    A context manager: within it, `lost` is called, in a thread, when another worker is gone, for whose part MXNet
-    would wait for ever. Leaving it by an exception lets this process end at once, with the exit status of a command
-    that fails so, and the others know.
+    A context manager: within it, `lost` is called in a thread when another worker is gone, for which MXNet would wait
+    for ever. Leaving it through an exception makes this process end at once, with the exit status of a command that
+    fails with that exception, and informs the others.
 
     Args:
-        engine: what devices.open_engine gave; None: this is the only worker.
-        lost: takes the rank of the worker that is gone. The main thread may wait inside MXNet and not come back.
+        engine: the engine from devices.open_engine; None if this is the only worker.
+        lost: a function that takes the rank of the worker that is gone. The main thread may be waiting inside MXNet and
+            never return.
     """
 
     def __init__(
@@ -63,26 +64,26 @@ class Workers:
         if self._lifeline is None:
             return
         if error is None:
-            self._engine.barrier()  # each is watched until all are done
+            self._engine.barrier()  # so that each is watched until all are done
             self._engine.wait_at_exit(True)
         elif isinstance(error, mx.MXNetError):
-            self._lifeline.wait()  # Horovod fails where another worker is gone, and may be the first to see it
+            self._lifeline.wait()  # Horovod fails if another worker is gone, and may be the first to notice
         self._lifeline.close(failed=error is not None)
         if error is not None:
-            # Before MXNet's own, which waits for the others' part of what is queued.
+            # Runs before MXNet's own handler, which waits for the others' part of the queued work.
             atexit.register(_end, exit_status(error))
 
     def sum(self, values: Sequence[int]) -> list[int]:
-        """Each of up to 8 `values`, from 0 to 2^48 - 1, added up over the workers."""
+        """The sums over the workers of each of up to 8 `values` from 0 to 2^48 - 1."""
         if self.count == 1:
             return list(values)
         with doing("waiting for the other workers to reach the same point", self._who):
             return self._engine.sum(values)
 
     def total(self, sums: Sums) -> Sums:
-        """`sums` with those of all workers added; the loss to a millionth, and below 2.6e8 for each of them.
+        """The `sums` of all workers added up; each loss is rounded to a millionth, and must be below 2.6e8.
 
-        Gradient norms, which are those of all workers, stay as they are.
+        Gradient norms, which already are those of all workers, stay as they are.
         """
         if self.count == 1:
             return sums
@@ -93,15 +94,17 @@ class Workers:
         )
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true for one of them."""
+        """Whether `flag` is true for at least one worker."""
         return self.sum([flag])[0] > 0
 
     def agree(self, value: int) -> bool:
-        """Whether `value`, below 2^32, is the same for all of them."""
-        return not self.any(self.sum([value]) != [value * self.count])  # one differs from the mean, if any do
+        """Whether `value`, below 2^32, is the same for all workers."""
+        return not self.any(
+            self.sum([value]) != [value * self.count]
+        )  # if not all equal, one is not the mean
 
     def require_same(self, values: Mapping[str, Any]) -> None:
-        """UsageError unless `values`, which JSON can hold, are the same for all: what differs, and where."""
+        """Raise UsageError, saying what differs and where, unless all workers have the same JSON `values`."""
         texts = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
         if self.agree(zlib.crc32(json.dumps(texts, sort_keys=True).encode())):
             return
@@ -116,12 +119,12 @@ class Workers:
             told[_TOLD:] = [f"and {len(told) - _TOLD} more"]
         differences = self._text_of(differing, "; ".join(told))
         raise UsageError(
-            f"worker {differing} does not train as worker 0 does ({differences}): "
+            f"worker {differing} does not train like worker 0 ({differences}): "
             "start all workers with the same options, on the same records"
         )
 
     def _text_of(self, rank: int, text: str) -> str:
-        """The `text` of worker `rank`, for all."""
+        """The `text` of worker `rank`, distributed to all."""
         data = text.encode() if rank == self.rank else b""
         (size,) = self.sum([len(data)])
         parts = []
@@ -132,7 +135,7 @@ class Workers:
         return b"".join(parts)[:size].decode()
 
     def asked_to_stop(self, flag: bool) -> bool:
-        """At each step: whether `flag` is true for one of them. With dist_async nobody waits to learn it."""
+        """For each step: whether `flag` is true for any worker. With dist_async nobody waits for the answer."""
         if self._engine.in_step:
             return self.any(flag)
         if self._lifeline is None:
@@ -142,26 +145,26 @@ class Workers:
         return self._lifeline.stop_asked
 
     def own_or_total(self, sums: Sums) -> Sums:
-        """At each step: the `total`; with dist_async, whose workers do not wait, `sums`."""
+        """For each step: the `total` or, with dist_async, whose workers do not wait, just `sums`."""
         return self.total(sums) if self._engine.in_step else sums
 
     def _who(self) -> str:
         return (
-            f"this is worker {self.rank} of {self.count}: one of the others is late, whose own messages say why; "
+            f"this is worker {self.rank} of {self.count}: another worker is late, and its own messages say why; "
             "a parameter server does not tell which"
         )
 
 
 def _shown(text: Optional[str]) -> str:
-    """A value in JSON, which has no control characters, cut."""
+    """A shortened value in JSON, which has no control characters."""
     if text is None:
         return "nothing"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _end(status: int) -> None:
-    """End this process without the clean-up of native code."""
+    """End this process without cleaning up native code."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # closed, or its reader is gone
+        with contextlib.suppress(OSError, ValueError):  # closed, or the reader is gone
             stream.flush()
     os._exit(status)

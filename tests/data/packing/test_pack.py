@@ -252,7 +252,9 @@ def test_a_lossless_jpeg_is_converted(tmp_path: pathlib.Path, color: str, gray: 
 
 
 def test_a_lossless_jpeg_is_not_passed_through(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(BadImagesError, match="lossless JPEG; other formats are converted only without --pass-through"):
+    with pytest.raises(
+        BadImagesError, match="lossless JPEG; other formats are converted only without --pass-through"
+    ):
         pack(Pictures(lossless_jpeg(picture(9, 9))), str(tmp_path / "p"), PackOptions(pass_through=True))
 
 

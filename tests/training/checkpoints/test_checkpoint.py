@@ -141,10 +141,10 @@ def finished(request, tmp_path) -> tuple[str, str]:
     prefix = str(tmp_path / "run[1]")  # brackets mean something to glob
     assert go_on(prefix, keep=request.param)
     if request.param == 1:
-        return prefix, r"remove .*resume\.json and go on with --load-epoch 2, without --resume$"
+        return prefix, r"remove .*resume\.json and continue with --load-epoch 2, without --resume$"
     return (
         prefix,
-        r"remove .*-00000010\.json, and --resume goes on from the state before it, of iteration 5$",
+        r"remove .*-00000010\.json, and --resume continues from the state before it, of iteration 5$",
     )
 
 
@@ -294,7 +294,7 @@ def test_a_copy_in_place_of_the_link_is_as_good(tmp_path, monkeypatch):
     networks = [pathlib.Path(f"{prefix}-{name}.params").read_bytes() for name in ("0002", "last")]
     assert networks[0] == networks[1]
     pathlib.Path(f"{prefix}-resume-00000010.params").write_bytes(b"")
-    way_on = r"remove .*-00000010\.json, and --resume goes on from the state before it, of iteration 5$"
+    way_on = r"remove .*-00000010\.json, and --resume continues from the state before it, of iteration 5$"
     with pytest.raises(ModelError, match=way_on):
         resume(prefix)
     pathlib.Path(f"{prefix}-resume-00000010.json").unlink()

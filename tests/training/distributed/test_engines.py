@@ -37,10 +37,10 @@ def test_a_name_that_mxnet_would_take_and_train_alone_is_refused(name):
 
 
 def test_an_engine_that_cannot_work_here_says_why(monkeypatch):
-    with pytest.raises(UsageError, match="nccl joins GPUs"):
+    with pytest.raises(UsageError, match="nccl combines GPUs"):
         open_engine("nccl", [mx.cpu()])
     for name in ("dist_sync", "dist_device_sync", "dist_async"):
-        with pytest.raises(UsageError, match=f"{name} needs a cluster: DMLC_ROLE is not set"):
+        with pytest.raises(UsageError, match=f"{name} needs a cluster, but DMLC_ROLE is not set"):
             open_engine(name, [mx.cpu()])
     with pytest.raises(UsageError, match="start them with horovodrun -np N --gloo"):
         open_engine("horovod", [mx.cpu()])
@@ -70,7 +70,7 @@ def test_processes_of_a_machine_deal_out_its_gpus(monkeypatch):
         monkeypatch.setenv("HOROVOD_LOCAL_SIZE", "2")
         shares.append(own_share([3, 1, 2, 0]))
     assert shares == [[3, 1], [2, 0]]
-    with pytest.raises(UsageError, match="3 GPUs cannot be dealt out to 2 processes"):
+    with pytest.raises(UsageError, match="3 GPUs cannot be divided among 2 processes"):
         own_share([0, 1, 2])
 
 
@@ -86,7 +86,9 @@ def test_a_server_needs_its_role(role):
         timeout=600,
     )
     assert result.returncode == 1
-    assert f"DMLC_ROLE is {role!r}, expected 'scheduler' or 'server'" in result.stderr
+    assert (
+        f"DMLC_ROLE: expected 'scheduler' or 'server', as a launcher sets it, found {role!r}" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,5 +107,5 @@ def test_a_server_ends_at_a_command_it_does_not_know_and_unpickles_nothing(tmp_p
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert "parameter server: error: a command that is not one of dist_async's was sent" in result.stderr
+    assert "parameter server: error: a command was received that is not one of dist_async's" in result.stderr
     assert not (tmp_path / "ran").exists()

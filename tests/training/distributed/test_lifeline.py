@@ -139,5 +139,5 @@ def test_workers_that_cannot_be_reached_are_an_error_at_both_ends(monkeypatch):
         Lifeline(0, 2, "127.0.0.1", lambda numbers: list(numbers), lambda rank: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(GluonResnetError, match=f"worker 1 does not reach worker 0 at 127.0.0.1:{port}"):
+    with pytest.raises(GluonResnetError, match=f"worker 1 cannot reach worker 0 at 127.0.0.1:{port}"):
         Lifeline(1, 2, "127.0.0.1", lambda numbers: [127, 0, 0, 1, port, 7], lambda rank: None)
