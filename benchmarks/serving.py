@@ -6,7 +6,7 @@
 Each connection of wrk (apt-get install wrk), on the loopback, sends an image when the one before is answered. "alone"
 is Predictor in a process without a server, decoding included, one image at a time and in batches. All is measured in
 turns, and the medians of the rounds are printed. Clients, server and network share the machine's processors; where
-others do, too, the processor's time for an image says more than images a second.
+others do, too, the processor's time for an image says more than images per second.
 """
 
 from __future__ import annotations

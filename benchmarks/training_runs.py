@@ -68,7 +68,7 @@ def _ours(job: Job, batches: Iterable[Any], contexts: int = 1) -> Iterator[None]
     trainer = Trainer(net, devices, job.classes, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     meter = trainer.new_meter()
     for batch in batches:
-        trainer.step(batch, LR, meter, "the benchmark")  # returns when the step before is computed
+        trainer.step(batch, LR, meter, "the benchmark")  # returns once the step before has been computed
         yield
 
 

@@ -1,9 +1,9 @@
-"""A run: a training and the files around it, as train.py makes them, to be called from Python.
+"""A run: a training and the files around it, as train.py makes them, callable from Python.
 
     from gluon_resnet.runs import Settings, train
     train(Settings(network="resnet20", recipe="cifar10", data_train=["train.rec"], data_val=["test.rec"]))
 
-Importing this, Settings, and gluon_resnet.runs.files need no MXNet.
+Importing this package, Settings, and gluon_resnet.runs.files does not need MXNet.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
-"""An anomaly on disk: PREFIX-anomaly-IIIIIIII.json, with what it takes to run its step again, and the state before it.
+"""An anomaly on disk: PREFIX-anomaly-IIIIIIII.json, with what is needed to repeat its step, and a state of the run.
 
-The state is in PREFIX-anomaly-IIIIIIII.params where it is that before the step, or else it is the newest checkpoint of
-the run, in PREFIX-anomaly-IIIIIIII-resume.json and its arrays. Workers from 1 on write their part to
-PREFIX-anomaly-IIIIIIII-workerN.json, and the state is the first one's.
+The state is the one before the step, in PREFIX-anomaly-IIIIIIII.params, or else the newest checkpoint of the run, in
+PREFIX-anomaly-IIIIIIII-resume.json and its arrays. Workers other than the first write their part to
+PREFIX-anomaly-IIIIIIII-workerN.json, and use the first one's state.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ _FORMAT = "gluon-resnet anomaly 1"
 
 @dataclass(frozen=True)
 class AnomalyFile:
-    """What the JSON file holds; `place` and figures as of Anomaly."""
+    """The content of the JSON file; `place` and the figures are those of the Anomaly."""
 
     message: str
-    iteration: int  # these five: the Place
+    iteration: int  # these five make up the Place
     batch: int
     epoch: int
     epochs: int
     lr: float
-    loss: Union[float, str, None]  # a number that JSON does not know is "nan", "inf" or "-inf"
+    loss: Union[float, str, None]  # numbers that JSON cannot express are "nan", "inf" or "-inf"
     gradient_norm: Union[float, str, None]
     loss_scale: Optional[float]
-    records: list[int]  # ids of this worker's part of the batch, in its order
+    records: list[int]  # the ids of this worker's part of the batch, in order
     bad_records: list[int]
-    rank: int  # of the worker ...
-    world_size: int  # ... among so many
+    rank: int  # of this worker
+    world_size: int  # the number of workers
     seed: int
-    arguments: list[str]  # of the command line
-    command: str  # all of it
-    folder: str  # in which it ran
-    settings: dict[str, Any]  # the checkpoints'
+    arguments: list[str]  # those of the command line
+    command: str  # the whole command line
+    folder: str  # the one in which it ran
+    settings: dict[str, Any]  # those in the checkpoints
     versions: dict[str, str]
 
     @property
     def place(self) -> Place:
-        """Which step it was."""
+        """The step in question."""
         return Place(self.iteration, self.batch, self.epoch, self.epochs, self.lr)
 
     @staticmethod
     def of(anomaly: Anomaly, **run: Any) -> AnomalyFile:
-        """That of an anomaly of fit(); `run` has the fields from `rank` on."""
+        """The file for an anomaly of fit(); `run` gives the fields from `rank` on."""
         assert isinstance(anomaly.where, Place)
         return AnomalyFile(
             message=str(anomaly),
@@ -73,12 +73,12 @@ class AnomalyFile:
         )
 
     def save(self, prefix: str, anomaly: Anomaly, checkpoints: Optional[Checkpoints]) -> str:
-        """Write it, and the state; the path of the JSON file. `checkpoints`: of the worker that writes them."""
+        """Write the file and the state, and return its path; `checkpoints` is None unless this worker writes them."""
         os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
         base = f"{prefix}-anomaly-{self.iteration:08d}"
         path = f"{base}-worker{self.rank}.json" if self.rank else f"{base}.json"
         if anomaly.state is not None or checkpoints:
-            for pattern in ("*.params", "-resume*.json"):  # of an earlier run
+            for pattern in ("*.params", "-resume*.json"):  # left by an earlier run
                 for stale in glob.glob(glob.escape(base) + pattern):
                     os.unlink(stale)
         if anomaly.state is not None:
@@ -91,7 +91,7 @@ class AnomalyFile:
 
     @staticmethod
     def load(path: str) -> AnomalyFile:
-        """Read it back; ModelError where it is damaged or something else."""
+        """Read what `save` wrote; ModelError if it is damaged or something else."""
         try:
             content = read_json(path)
             if content.pop("format") != _FORMAT:
@@ -101,11 +101,11 @@ class AnomalyFile:
             return result
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = reason_of(error)
-            raise ModelError(f"{path} is not the file of an anomaly: {reason}", path) from None
+            raise ModelError(f"{path} is not an anomaly file: {reason}", path) from None
 
 
 def state_prefix(path: str) -> str:
-    """The beginning of the names of the state's files that belong to the anomaly file `path`."""
+    """The prefix of the state's files that belong to the anomaly file `path`."""
     return re.sub(r"(-worker\d+)?\.json$", "", path)
 
 
@@ -129,4 +129,4 @@ def _check(file: AnomalyFile) -> None:
         value, kind = getattr(file, field.name), str(field.type)
         require(kinds[kind](value), field.name, kind, value)
     if not (min(file.iteration, file.batch, file.epoch) >= 1 and 0 <= file.rank < file.world_size):
-        raise ValueError("its numbers of epoch, batch, iteration or worker are impossible")
+        raise ValueError("its epoch, batch, iteration or worker number is impossible")

@@ -14,9 +14,9 @@ from gluon_resnet.training.anomaly import Anomaly, Place
 
 
 def reported(anomaly: Anomaly, job: Job, command: str) -> GluonResnetError:
-    """The error to raise; the step of `job` is saved. `command`: what started the run, to be kept with it."""
+    """Save the step of `job` and return the error to raise. `command` is the command line that started the run."""
     text = str(anomaly)
-    if isinstance(anomaly.where, Place):  # else it is of a validation
+    if isinstance(anomaly.where, Place):  # otherwise it occurred in a validation
         try:
             plan, writes = job.plan, job.rank == 0
             file = AnomalyFile.of(
@@ -32,12 +32,12 @@ def reported(anomaly: Anomaly, job: Job, command: str) -> GluonResnetError:
             )
             path = file.save(plan.prefix, anomaly, job.checkpoints if writes else None)
             program = os.path.basename(sys.argv[0])
-            text += f"; the step is saved, see where it goes wrong: {program} --replay {shlex.quote(path)}"
+            text += f"; the step is saved; to see where it goes wrong, type: {program} --replay {shlex.quote(path)}"
         except (OSError, GluonResnetError) as error:
             text += f"; the step could not be saved ({error})"
     if anomaly.loss_scale is not None and anomaly.loss_scale < 1:
-        text += "; the loss scale has fallen below 1, so that it is not float16's range that is too small"
+        text += "; the loss scale has fallen below 1, so the range of float16 is not the cause"
     return GluonResnetError(
-        f"{text}; what was saved is kept: go on from it with a lower learning rate, or look for bad images and "
-        "labels"
+        f"{text}; the files saved so far are kept: resume from them with a lower learning rate, or look for bad images "
+        "and labels"
     )

@@ -1,4 +1,4 @@
-"""Where a run begins: anew, with the weights of an epoch, or where an earlier one stopped."""
+"""Where a run begins: from scratch, with the weights of an epoch, or where an earlier run stopped."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gluon_resnet.training.schedule import Observed
 
 
 def find_position(job: Job, workers: Workers) -> Position:
-    """Where to begin, with `job.trainer` set to it; the same for all workers.
+    """Set `job.trainer` to where the run begins, and return that position; it is the same for all workers.
 
-    UsageError where the command line does not say clearly what to go on from.
+    UsageError if the command line does not say clearly where to continue from.
     """
     settings, checkpoints = job.plan.settings, job.checkpoints
     position = checkpoints.resume(job.trainer) if settings.resume else None
@@ -33,25 +33,23 @@ def find_position(job: Job, workers: Workers) -> Position:
                 newest = newest_epoch(checkpoints.prefix) or saved[-1]
                 raise UsageError(
                     f"there is no {checkpoints.resume_path}, but {parameters_path(checkpoints.prefix, newest)}: "
-                    f"go on from that with --load-epoch {newest}, or choose another --model-prefix"
+                    f"continue from that with --load-epoch {newest}, or choose another --model-prefix"
                 )
-            note(f"there is no {checkpoints.resume_path} yet: a new run begins")
+            note(f"there is no {checkpoints.resume_path} yet, so a new run begins")
         elif settings.load_epoch is None and checkpoints.unfinished(job.iterations):
             raise UsageError(
-                f"{checkpoints.resume_path} is of a run that is not finished: go on with --resume, "
-                "or remove that file to begin anew, or choose another --model-prefix"
+                f"{checkpoints.resume_path} belongs to an unfinished run: continue it with --resume, remove that file "
+                "to begin from scratch, or choose another --model-prefix"
             )
         position = beginning(job)
-    elif settings.load_epoch is not None:  # as in the command that stopped, which is told to be typed again
-        note(
-            f"{checkpoints.resume_path} is gone on from; --load-epoch {settings.load_epoch} is not read again"
-        )
+    elif settings.load_epoch is not None:  # as when the command that stopped is typed again
+        note(f"{checkpoints.resume_path} is resumed; --load-epoch {settings.load_epoch} is ignored")
     _expect_the_same(workers, job, position)
     return position
 
 
 def beginning(job: Job) -> Position:
-    """Where a run without a state begins, with the weights of --load-epoch given to `job.trainer`."""
+    """Where a run without a state begins; loads the weights of --load-epoch into `job.trainer`."""
     epoch = job.plan.settings.load_epoch
     if epoch is None:
         return Position()
@@ -63,22 +61,24 @@ def beginning(job: Job) -> Position:
 
 
 def tell_what_to_expect(job: Job, position: Position) -> None:
-    """Notes about a beginning that a user may not expect."""
+    """Print notes about a beginning that a user may not expect."""
     pretrained, schedule = job.plan.pretrained, job.schedule
     if pretrained and not position.iteration:
         classes = job.card.classes
         other = class_difference(pretrained.card.classes, classes)
         note(
-            f"the weights are those of {pretrained.path}; the head, for {len(classes)} classes, is new"
+            f"the weights are taken from {pretrained.path}; the head, for {len(classes)} classes, is new"
             + (f" ({other})" if other else "")
         )
     if job.recipe.lr_mode == "step" and schedule.steps and schedule.steps[-1] >= job.iterations:
         note(f"the run ends before the learning rate's step at iteration {schedule.steps[-1]}")
     loaded = position.iteration and not position.batch and position.observed == Observed()
     if job.recipe.lr_mode == "plateau" and loaded:
-        note(f"parameters do not know of plateaus: the learning rate begins at {schedule.lr:g}, see --lr")
+        note(
+            f"saved parameters do not record plateaus, so the learning rate begins at {schedule.lr:g}; see --lr"
+        )
     if position.iteration and job.recipe.momentum and job.settings["asynchronous"]:
-        note("dist_async has the momentum in its servers, and no state has it: it begins at 0")
+        note("dist_async keeps the momentum on its servers and saves it nowhere, so it begins at 0")
     if schedule.warming(position.observed):
         note(
             f"the learning rate is {schedule.warmup_lr:g} until the training error is below {schedule.warmup_error:g} %"
@@ -86,30 +86,30 @@ def tell_what_to_expect(job: Job, position: Position) -> None:
 
 
 def _expect_the_same(workers: Workers, job: Job, position: Position) -> None:
-    """UsageError where the workers begin at different points, having found different files."""
+    """UsageError if the workers begin at different points, having found different files."""
     crc = zlib.crc32(repr(position).encode())
     if workers.count > 1:
         for array in job.trainer.state().values():
             crc = zlib.crc32(array.tobytes(), crc)
     if not workers.agree(crc):
         raise UsageError(
-            f"the workers would begin with different states, worker {workers.rank} with that after iteration "
-            f"{position.iteration}: the files of --model-prefix have to be the same on every machine"
+            f"the workers would begin with different states, worker {workers.rank} with the one after iteration "
+            f"{position.iteration}: the files under --model-prefix have to be the same on every machine"
         )
 
 
 def _require_same_classes(job: Job, path: str) -> None:
-    """UsageError where the network in `path` has other classes than this run's labels; a note on other records."""
+    """UsageError if the network in `path` has other classes than this run's labels; a note if the records differ."""
     known = f"{job.plan.prefix}-model.json"
     try:
         card = ModelCard.load(known)
-    except (OSError, ModelError):  # nothing is known of them
+    except (OSError, ModelError):  # then its classes are not known
         return
     other = class_difference(card.classes, job.card.classes)
     if other:
         raise UsageError(
-            f"the labels would mean other classes than the network's in {path}: {other} ({known}); give records with "
-            "its classes, or another --model-prefix and these weights as --pretrained, whose head is new"
+            f"the labels would mean other classes than those of the network in {path}: {other} ({known}); give records "
+            "with its classes, or give another --model-prefix and load these weights with --pretrained, for a new head"
         )
     changed = data_difference("training", card.data.training if card.data else None, job.data.training)
     if changed:
@@ -117,12 +117,12 @@ def _require_same_classes(job: Job, path: str) -> None:
 
 
 def _require_same_normalization(net: Any, path: str) -> None:
-    """UsageError where the network in `path` sees images otherwise than `net`, whose card would then be wrong."""
+    """UsageError if the network in `path` normalizes images otherwise than `net`, whose card would then be wrong."""
     arrays = read_arrays(path)
     for statistic in ("mean", "std"):
         ours, theirs = parameter_value(getattr(net[0], statistic)), arrays.get(f"0.{statistic}")
         if theirs is None or (ours.shape == theirs.shape and np.allclose(ours, theirs, atol=1e-3)):
             continue
         values = ",".join(f"{value:g}" for value in theirs.ravel())
-        way_out = f"--rgb-{statistic} {values}" if theirs.size == 3 else "its mean image by --mean-image"
-        raise UsageError(f"{path} was trained with another {statistic} than this run's: give {way_out}")
+        way_out = f"--rgb-{statistic} {values}" if theirs.size == 3 else "its mean image with --mean-image"
+        raise UsageError(f"{path} was trained with another {statistic} than this run uses: give {way_out}")

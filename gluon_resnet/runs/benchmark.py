@@ -1,4 +1,4 @@
-"""tools/train.py --benchmark: how fast this machine trains a network, apart from any data."""
+"""tools/train.py --benchmark: how fast this machine trains a network, independently of any data."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from gluon_resnet.training.progress import Progress
 from gluon_resnet.training.synthetic import SyntheticBatch
 from gluon_resnet.training.trainer import Trainer
 
-_WARM_UP = 5  # the first step builds the graph and oneDNN's code, and cuDNN tries its algorithms
+_WARM_UP = 5  # the first one builds the graph and oneDNN's code, and cuDNN tries its algorithms
 _ITERATIONS = 50
-_LR = 1e-6  # noise diverges with a recipe's
+_LR = 1e-6  # training on noise diverges with a recipe's rate
 _MEANINGLESS = ("data_train", "data_val", "num_epochs", "pretrained", "load_epoch", "resume")
 
 
 def benchmark(settings: Settings) -> None:
-    """Train on one synthetic batch and print milliseconds a step and images a second; no file is written.
+    """Train on one synthetic batch and print milliseconds per step and images per second; no file is written.
 
-    The network, the recipe and the devices are those of a run with the same settings. UsageError for one that
-    means nothing here.
+    The network, the recipe and the devices are those of a run with the same settings. UsageError for a setting that has
+    no meaning here.
     """
     for name in _MEANINGLESS:
         if getattr(settings, name):
             option = "--" + name.replace("_", "-")
-            raise UsageError(f"--benchmark trains on noise and forgets the result: leave {option} out")
+            raise UsageError(f"--benchmark trains on noise and discards the result: omit {option}")
     plan = Plan.of(settings)
     engine = open_engine(settings.kv_store, plan.contexts)
     with Workers(engine, give_up):
@@ -65,13 +65,13 @@ def _benchmark(plan: Plan, engine: Engine) -> None:
     meter.sums()
     rate, median = len(batch) * iterations / sum(seconds), statistics.median(seconds) * 1e3
     say(
-        f"{iterations} steps after {_WARM_UP} to warm up: {rate:.1f} images/s, {median:.1f} ms a step "
+        f"{iterations} steps after {_WARM_UP} warm-up steps: {rate:.1f} images/s, {median:.1f} ms per step "
         f"(median; {min(seconds) * 1e3:.1f} to {max(seconds) * 1e3:.1f})"
     )
 
 
 def _run(trainer: Trainer, batch: Any, meter: Meter, count: int, every: int, title: str) -> list[float]:
-    """The seconds of each of `count` steps: `step` returns when the one before it is computed."""
+    """The seconds of each of `count` steps: `step` returns once the step before it has been computed."""
     seconds = []
     began = time.perf_counter()
     with closing(Progress(every).follow(range(1, count + 1), title, count)) as numbers:

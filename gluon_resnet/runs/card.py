@@ -1,4 +1,4 @@
-"""The model card of a run: where it begins, and after each of its epochs."""
+"""The model card of a run: at its beginning, and after each of its epochs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gluon_resnet.runs.job import Job
 from gluon_resnet.training.epoch_record import EpochRecord
 from gluon_resnet.training.position import Position
 
-_PROTOCOL = "1-crop"  # what validation is, as evaluate.py calls it
+_PROTOCOL = "1-crop"  # evaluate.py's name for what validation does
 
 
 def card_of(job: Job, command: str, position: Position, epochs: int) -> ModelCard:
-    """The card of a run of so many epochs where it begins; what is known of a network that goes on is kept."""
+    """The card of a run of `epochs` epochs at its beginning; what is known of a network that is continued is kept."""
     plan = job.plan
     settings = {**job.settings, "epochs": epochs, "iterations": job.iterations}
     name = settings.pop("name")
@@ -27,12 +27,12 @@ def card_of(job: Job, command: str, position: Position, epochs: int) -> ModelCar
         job.card,
         data=TrainedOn(job.data.training, job.data.validation),
         epoch=position.epoch or None,
-        # As it is read back: tuples become lists.
+        # As it will be read back: with lists for tuples.
         recipe=TrainedBy(name, command, json.loads(json.dumps(given))),
         source=plan.pretrained.card.source if plan.pretrained else None,
     )
     if position.iteration or plan.settings.load_epoch is not None:
-        with contextlib.suppress(OSError, ModelError):  # none, or of another version
+        with contextlib.suppress(OSError, ModelError):  # there is none, or one of another version
             before = ModelCard.load(f"{plan.prefix}-model.json")
             errors = tuple(error for error in before.errors if error.epoch <= position.epoch)
             card = replace(card, epoch=position.epoch, errors=errors, source=before.source)
@@ -40,7 +40,7 @@ def card_of(job: Job, command: str, position: Position, epochs: int) -> ModelCar
 
 
 def after_epoch(card: ModelCard, record: EpochRecord) -> ModelCard:
-    """The card of a run after one more epoch: of all its validations it keeps the best and the last."""
+    """The card of a run after one more epoch: it keeps the best and the last of all validations."""
     card = replace(card, epoch=record.epoch)
     data = card.data.validation if card.data else None
     if data is None or record.val_top1_error is None or record.val_topk_error is None:

@@ -14,7 +14,7 @@ from gluon_resnet.versions import versions
 
 
 def environment(contexts: Sequence[Any], workers: Workers) -> dict[str, str]:
-    """What is known of this machine and this process, to read."""
+    """What is known of this machine and this process, for people to read."""
     processor = describe_processor()
     return {
         **versions(),

@@ -1,4 +1,4 @@
-"""The recipe fitted to the records: what is chosen by their number and size."""
+"""The recipe fitted to the records: settings chosen by their number and size."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gluon_resnet.runs.settings import Settings
 from gluon_resnet.training.recipes import Recipe
 from gluon_resnet.training.small_data import Fitted, fit_recipe
 
-_LOOKED_AT = 32  # images, to learn how large they are
+_LOOKED_AT = 32  # images, to learn the usual size
 
-# What an option chooses of a recipe, where a length or a schedule may be fitted to few images.
+# The values of a recipe, each with the options that choose it; those not chosen may be fitted to few images.
 _CHOICES = {
     "batch_size": ("batch_size",),
     "lr": ("lr",),
@@ -31,14 +31,14 @@ _CHOICES = {
 
 
 def usual_size(files: Sequence[RecordFile]) -> Optional[tuple[int, int]]:
-    """The medians of width and height of some images, evenly spread over `files`; None where none can be read."""
+    """The medians of width and height of some images, evenly spread over `files`; None if none can be read."""
     ends = list(accumulate(len(file.images) for file in files))
     count, sizes = min(ends[-1], _LOOKED_AT), []
     for number in range(count):
         place = number * ends[-1] // count
         at = bisect_right(ends, place)
-        index = files[at].images[place - ends[at]]  # counted from its last one
-        with suppress(DataError):  # told, with its name, when it is needed
+        index = files[at].images[place - ends[at]]  # a negative index into its images
+        with suppress(DataError):  # reported, with its name, when it is needed
             sizes.append(image_size(files[at][index].payload))
     if not sizes:
         return None
@@ -54,7 +54,7 @@ def fitted(
     world_size: int,
     devices: int,
 ) -> Fitted:
-    """The recipe for the images of `files`, of the `usual` size; UsageError where they do not fill a batch."""
+    """The recipe for the images of `files`, of the `usual` size; UsageError if they do not fill a batch."""
     given = {
         name for name, options in _CHOICES.items() if any(getattr(settings, o) is not None for o in options)
     }
@@ -67,9 +67,9 @@ def fitted(
     if batch < devices:
         raise UsageError(f"a batch of {batch} cannot be split over {devices} devices")
     if images < batch:
-        whose = f" of each of {world_size} workers" if world_size > 1 else ""
+        whose = f" for each of {world_size} workers" if world_size > 1 else ""
         raise UsageError(
-            f"{images} records{whose} do not fill one batch of {batch}: give --batch-size {images}, or less, "
+            f"{images} records{whose} do not fill one batch of {batch}: give --batch-size {images} or less, "
             "or more records"
         )
     return result

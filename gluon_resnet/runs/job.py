@@ -1,4 +1,4 @@
-"""One worker's part of a run, built: data, network, trainer, and where its state is kept."""
+"""One worker's part of a run, built: data, network, trainer, and checkpoints."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ from gluon_resnet.training.transfer import freeze
 
 
 class Job:
-    """One worker's part of a run, ready to begin or to go on. Nothing is written yet.
+    """One worker's part of a run, ready to begin or to resume. Nothing is written yet.
 
     Args:
-        plan: of the run.
-        engine: what combines gradients over devices and workers.
-        rank, world_size: of this worker.
-        workers: that have to be given the same command line; None: nobody is asked, a step is replayed.
-        checked: every number of every step is looked at (see DetectingTrainer).
+        plan: the plan of the run.
+        engine: the engine that combines gradients over devices and workers.
+        rank, world_size: this worker's rank and the number of workers.
+        workers: the workers, which must all have been given the same command line; None to replay a step alone.
+        checked: whether every number of every step is checked (see DetectingTrainer).
 
     Attributes:
-        card: of the network; mean: what is subtracted, where that was measured or read, else None.
-        usual_size: width and height of a usual image that trains; None: not known.
-        fitted: what became of the plan's recipe by the number and size of the images that train.
-        recipe: that, with the mean.
-        records, validation_records: files, as open_records gives them.
-        train, validation: loaders; None for a worker that does not validate.
-        iterations, schedule: of the run.
-        trainer: with the first weights.
-        settings: what the numbers of the run depend on, besides the data.
-        data: its classes and records.
-        checkpoints: of the run.
+        card: the model card of the network.
+        mean: the mean image to subtract if it was measured or read, otherwise None.
+        usual_size: the width and height of a typical training image; None if not known.
+        fitted: the plan's recipe, fitted to the number and size of the training images.
+        recipe: that recipe, with the mean.
+        records, validation_records: the record files, as open_records returns them.
+        train, validation: the loaders; `validation` is None on a worker that does not validate.
+        iterations, schedule: the number of iterations and the learning rate schedule of the run.
+        trainer: the trainer, with the initial weights.
+        settings: everything that the numbers of the run depend on, besides the data.
+        data: the run's classes and records.
+        checkpoints: the checkpoints of the run.
     """
 
     def __init__(
@@ -68,9 +69,9 @@ class Job:
         settings, recipe = plan.settings, plan.recipe
         self.plan, self.rank, self.world_size, self._engine = plan, rank, world_size, engine
         if settings.save_every and not engine.in_step:
-            raise UsageError("--save-every needs workers that are in step: leave it out with dist_async")
+            raise UsageError("--save-every needs workers that run in step: omit it with dist_async")
         if settings.load_epoch is not None and not settings.resume:
-            # Now: the mean may take an hour to measure.
+            # Checked now, since measuring the mean may take an hour.
             os.stat(parameters_path(plan.prefix, settings.load_epoch))
         classes = class_names([*settings.data_train, *settings.data_val], settings.num_classes)
         self.records, self.validation_records = open_records(
@@ -83,9 +84,9 @@ class Job:
         self.card = _card(plan, recipe, classes)
         left = check_labels([*self.records, *self.validation_records], len(classes))
         if left and rank == 0:
-            note(f"the labels of {left:,} records are looked at as they come, to lose no time now")
+            note(f"the labels of {left:,} records will be checked as they are read, to save time now")
         self.mean_path = f"{plan.prefix}-mean.npz"
-        # Without a state a run begins anew, and a mean that is there is of an earlier one; a replay has no other.
+        # Without a state a run starts afresh, and a mean on disk is an earlier run's; a replay uses its own run's.
         going_on = settings.resume and (workers is None or bool(States(plan.prefix).iterations()))
         self.mean = mean_image(plan, recipe, self.records, self.mean_path if going_on else None)
         if self.mean:
@@ -104,7 +105,7 @@ class Job:
         self.settings = self._settings()
         validated = data_set(self.validation) if self.validation else None
         self.data = RunData(self.card.classes, data_set(self.train), validated)
-        if workers:  # before they share a network, for which they would wait
+        if workers:  # before they share a network, which would make them wait
             workers.require_same(self._common())
         mx.random.seed(settings.seed)
         net = build_network(self.card, self.mean.mean_image if self.mean else None, recipe.zero_gamma)
@@ -129,7 +130,7 @@ class Job:
         return {
             **asdict(self.recipe),
             "epochs": None,
-            # Another run can be made longer.
+            # With other modes a run can be extended.
             "iterations": self.iterations if self.recipe.lr_mode == "cosine" else None,
             "network": self.plan.network,
             "shortcut": settings.shortcut,
@@ -147,7 +148,7 @@ class Job:
         }
 
     def _common(self) -> dict[str, Any]:
-        """What has to be the same for all workers of this run."""
+        """Everything that has to be the same for all workers of this run."""
         settings, training = self.plan.settings, self.data.training
         return {
             **self.settings,
@@ -165,7 +166,7 @@ class Job:
 def build_trainer(
     plan: Plan, recipe: Recipe, net: Any, classes: int, engine: Engine, checked: bool = False
 ) -> Trainer:
-    """The trainer of an initialized network, as `recipe` and the command line have it."""
+    """The trainer of an initialized network, as `recipe` and the settings ask."""
     settings = plan.settings
     return (DetectingTrainer if checked else Trainer)(
         net,
@@ -185,7 +186,7 @@ def build_trainer(
 
 
 def _card(plan: Plan, recipe: Recipe, classes: tuple[str, ...]) -> ModelCard:
-    """The model card of the network to be, whose mean may not be known yet; UsageError where there is no such one."""
+    """The model card of the network to be built, perhaps with no known mean; UsageError if there is no such network."""
     settings = plan.settings
     card = ModelCard(
         network=plan.network,
@@ -207,7 +208,7 @@ def _card(plan: Plan, recipe: Recipe, classes: tuple[str, ...]) -> ModelCard:
 def _training_loader(
     plan: Plan, recipe: Recipe, records: Sequence[RecordFile], rank: int, world_size: int
 ) -> Loader:
-    """Augmented batches of one worker."""
+    """The loader of augmented batches for one worker."""
     (red, green, blue), jitter = recipe.rgb_mean, recipe.color_jitter
     augmented = TrainTransform(
         size=recipe.size,

@@ -1,4 +1,4 @@
-"""The mean image of a run: read, or measured on the records that train."""
+"""The mean image of a run: read from a file, or measured on the training records."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from gluon_resnet.training.recipes import Recipe
 def mean_image(
     plan: Plan, recipe: Recipe, records: Sequence[RecordFile], kept: Optional[str]
 ) -> Optional[PixelStatistics]:
-    """What a recipe with a mean per pixel subtracts; None for one with a mean per channel.
+    """The mean image that the recipe subtracts; None for a recipe with one mean per channel.
 
-    It is that of --mean-image; or that in `kept`, of a run that goes on; or else that of `records`. UsageError for a
-    mean image of another size.
+    It is read from --mean-image, or else from `kept`, the file of a run being resumed, or else measured on `records`.
+    UsageError for a mean image of another size.
     """
     if plan.keeps_mean_image or recipe.mean == "channel":
         return None
@@ -39,8 +39,8 @@ def mean_image(
     side = statistics.mean_image.shape[-1]
     if side != recipe.size:
         raise UsageError(
-            f"{path} is the mean of images of {side}x{side}, and the network sees {recipe.size}x{recipe.size}: "
-            f"measure it by tools/mean.py --image-shape 3,{recipe.size},{recipe.size}"
+            f"{path} is the mean of images of {side}x{side}, but the network sees {recipe.size}x{recipe.size}: "
+            f"measure it with tools/mean.py --size {recipe.size}"
         )
     return statistics
 

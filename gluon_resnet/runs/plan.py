@@ -1,4 +1,4 @@
-"""What a run will do, as far as its settings and the network that it begins with decide."""
+"""What a run will do, as far as its settings and the pretrained network decide."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from gluon_resnet.training.transfer import Pretrained
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings looked at as a whole; no records are open yet.
+    """Settings, checked as a whole; no records have been opened yet.
 
     Attributes:
         asked: the settings as they were given.
-        settings: these with what the pretrained network decides; `settings.network` and `variant` are known.
-        recipe: the preset with what was given in place of its values.
+        settings: the same, completed by the pretrained network; `settings.network` and `variant` are known.
+        recipe: the preset, with the values that were given in place of its own.
         pretrained: the network to begin with, if any.
-        keeps_mean_image: whether its mean image is kept.
-        interpolation: that of all resizing, 'linear' or 'cubic'.
+        keeps_mean_image: whether the mean image of that network is kept.
+        interpolation: the interpolation of all resizing, 'linear' or 'cubic'.
         contexts: the devices of this process.
     """
 
@@ -41,7 +41,7 @@ class Plan:
 
     @staticmethod
     def of(asked: Settings) -> Plan:
-        """UsageError for settings that do not go together, EnvironmentProblem for devices that are not there."""
+        """The plan for `asked`; UsageError if settings contradict each other, EnvironmentProblem without a device."""
         filled = fill_in(asked)
         settings = filled.settings
         assert settings.network is not None

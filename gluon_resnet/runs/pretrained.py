@@ -1,4 +1,4 @@
-"""The network of --pretrained, and what it does to the other settings."""
+"""The network of --pretrained, and its effect on the other settings."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class _Published(Pretrained):
 
     @property
     def path(self) -> str:
-        """Where its weights are."""
+        """The path of its weights."""
         return f"{self.prefix}.pth"
 
     def network(self) -> Any:
-        """It, built and with its weights, on the CPU."""
+        """The network, built with its weights on the CPU."""
         return published_network(self.card)
 
 
 class Filled(NamedTuple):
-    """Settings with what the network of `pretrained` decides; see Plan."""
+    """Settings, completed by the network of `pretrained`; see Plan."""
 
     settings: Settings
     pretrained: Optional[Pretrained] = None
@@ -46,7 +46,7 @@ class Filled(NamedTuple):
 
 
 def fill_in(settings: Settings) -> Filled:
-    """`settings` with the network of --pretrained and the preprocessing that its weights expect, where none is given.
+    """`settings` with the network of --pretrained and the preprocessing that its weights expect, unless given.
 
     UsageError for settings that contradict each other or the card.
     """
@@ -55,15 +55,15 @@ def fill_in(settings: Settings) -> Filled:
         settings = replace(settings, network=network, variant=variant)
     if settings.pretrained is None:
         if settings.freeze:
-            raise UsageError("--freeze keeps the weights of a trained network: give --pretrained, too")
+            raise UsageError("--freeze keeps the weights of a trained network: give --pretrained as well")
         if settings.network is None:
-            raise UsageError("give --network, or --pretrained, which has one")
+            raise UsageError("give --network, or --pretrained, which implies one")
         variant = settings.variant or "v1"
-        describe(settings.network, settings.shortcut, variant)  # there is such a network
+        describe(settings.network, settings.shortcut, variant)  # fails if there is no such network
         return Filled(replace(settings, variant=variant))
     if settings.load_epoch is not None:
         raise UsageError(
-            "--load-epoch begins with weights of this run, --pretrained with another's: give one"
+            "--load-epoch begins with weights of this run, --pretrained with those of another: give only one of them"
         )
     pretrained = _found(settings)
     card = pretrained.card
@@ -75,7 +75,7 @@ def fill_in(settings: Settings) -> Filled:
     same_size = settings.image_shape in (None, card.size)
     own_mean = settings.rgb_mean is None and settings.mean_image is None
     if card.per_pixel_mean and not same_size and own_mean:
-        note(f"the mean image is of {card.size}x{card.size}: its average is subtracted")
+        note(f"the mean image has {card.size}x{card.size} pixels, so its average is subtracted instead")
     rgb_mean = settings.rgb_mean if settings.mean_image else settings.rgb_mean or card.mean
     filled = replace(
         settings,
@@ -96,8 +96,8 @@ def _found(settings: Settings) -> Pretrained:
     if settings.pretrained == IMAGENET:
         if newest_epoch(IMAGENET) is not None:
             raise UsageError(
-                f"--pretrained {IMAGENET} are published weights, and a checkpoint here has that name, too: write "
-                f"./{IMAGENET} for the checkpoint, or go to another folder"
+                f"--pretrained {IMAGENET} means published weights, but a checkpoint here has that name, too: write "
+                f"./{IMAGENET} for the checkpoint, or run in another folder"
             )
         network, variant = require_published(settings.network, settings.variant, settings.shortcut)
         path, digest = published_file(network, note)
@@ -115,7 +115,7 @@ def _found(settings: Settings) -> Pretrained:
 
 
 def with_resize(recipe: Recipe, pretrained: Optional[Pretrained]) -> Recipe:
-    """The recipe with the network's own resize before evaluation, in proportion to the recipe's crop."""
+    """The recipe with the network's own resizing before evaluation, in proportion to the recipe's crop."""
     if pretrained is None or not pretrained.resize_known:
         return recipe
     resize, size = pretrained.card.resize, pretrained.card.size

@@ -15,18 +15,20 @@ from gluon_resnet.training.recipes import Recipe, get_recipe
 def chosen_recipe(settings: Settings, network: str) -> Recipe:
     """The preset for `network`, with the values of `settings` in place of its own.
 
-    UsageError for settings that contradict each other, or that would be taken and do nothing.
+    UsageError for settings that contradict each other or would have no effect.
     """
     recipe = get_recipe(settings.recipe)
-    if settings.warmup_epochs is None:  # a warm-up of the user's takes the place of ResNet-110's
+    if settings.warmup_epochs is None:  # the user's warm-up replaces that of ResNet-110
         recipe = recipe.for_network(network)
-    if recipe.zero_gamma and describe(network).shortcut is None:  # plain nets, rivals
+    if recipe.zero_gamma and describe(network).shortcut is None:  # plain nets and those of other papers
         recipe = replace(recipe, zero_gamma=False)
     if settings.image_shape is not None:
         recipe = recipe.with_size(settings.image_shape)
     if settings.lr_step_epochs is not None:
         if settings.lr_mode not in (None, "step"):
-            raise UsageError(f"--lr-step-epochs are steps: they do not go with --lr-mode {settings.lr_mode}")
+            raise UsageError(
+                f"--lr-step-epochs means steps and cannot be used with --lr-mode {settings.lr_mode}"
+            )
         recipe = replace(
             recipe, lr_mode="step", lr_step_epochs=settings.lr_step_epochs, lr_step_iterations=()
         )
@@ -42,7 +44,7 @@ def chosen_recipe(settings: Settings, network: str) -> Recipe:
         recipe = replace(recipe, warmup_epochs=0)
     if settings.data_val:
         if settings.holdout:
-            raise UsageError("--holdout takes the place of --data-val: give one of them")
+            raise UsageError("--holdout replaces --data-val: give only one of them")
         recipe = replace(recipe, holdout=0)
     if settings.rgb_mean is not None:
         recipe = replace(recipe, mean="channel")
@@ -79,19 +81,17 @@ def chosen_recipe(settings: Settings, network: str) -> Recipe:
 
 
 def _refuse_contradictions(settings: Settings, recipe: Recipe) -> None:
-    """UsageError for the first setting that would be taken and do nothing."""
+    """UsageError for the first setting that would have no effect."""
     for option, why in _meaningless(settings, recipe):
-        raise UsageError(f"--{option.replace('_', '-')} {why}: leave it out")
+        raise UsageError(f"--{option.replace('_', '-')} {why}: omit it")
     if settings.dtype == "bfloat16" and settings.recompute:
-        # Its backward pass does not fit its forward pass: "Backward shape inconsistent with the forward shape".
-        raise UsageError(
-            "MXNet 1.9.1 cannot recompute activations of bfloat16: leave --recompute or --dtype out"
-        )
+        # Its backward pass does not match its forward pass: "Backward shape inconsistent with the forward shape".
+        raise UsageError("MXNet 1.9.1 cannot recompute activations in bfloat16: omit --recompute or --dtype")
 
 
 def _meaningless(settings: Settings, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The settings that were given and change nothing, each with the reason."""
-    falls = f"has no meaning where the learning rate falls by --lr-mode {recipe.lr_mode}"
+    """The settings that were given and have no effect, each with the reason."""
+    falls = f"has no meaning with --lr-mode {recipe.lr_mode}"
     if recipe.lr_mode == "cosine":
         unused = ["lr_factor", "lr_patience", "lr_threshold"]
     elif recipe.lr_mode == "step":
@@ -104,4 +104,4 @@ def _meaningless(settings: Settings, recipe: Recipe) -> Iterator[tuple[str, str]
     if settings.mixup_alpha is not None and settings.mixup == 0:
         yield "mixup_alpha", "has no meaning with --mixup 0"
     if settings.mixup == 1 and settings.mixup_alpha == 0:
-        yield "mixup_alpha 0", "is no mixup, which --mixup asks for"
+        yield "mixup_alpha 0", "turns off the mixup that --mixup asks for"

@@ -18,10 +18,10 @@ from gluon_resnet.terminal import say
 def open_records(
     train: Sequence[str], validation: Optional[Sequence[str]], holdout: int
 ) -> tuple[list[RecordFile], list[RecordFile]]:
-    """The records to train on, and those to validate on, perhaps none.
+    """The records to train on, and those to validate on, if any.
 
-    Without `validation` these are `holdout` ones out of the file to train on, and nothing is written yet: a run that
-    is refused must not change the lists of another (see list_holdout). UsageError where they cannot be taken out.
+    Without `validation` the latter are `holdout` records taken out of the training file. Nothing is written yet, since
+    a refused run must not change the index files of another (see list_holdout). UsageError if they cannot be taken.
     """
     files = [RecordFile(path) for path in train]
     if validation or not holdout:
@@ -29,7 +29,7 @@ def open_records(
     way_out = "give --data-val, or --holdout 0 for no validation"
     if len(files) > 1:
         raise UsageError(
-            f"{holdout} records are held out of one file for validation, and --data-train has {len(files)} files: "
+            f"{holdout} records are held out of one file for validation, but --data-train has {len(files)} files: "
             f"{way_out}"
         )
     try:
@@ -41,7 +41,7 @@ def open_records(
 
 
 def list_holdout(train: RecordFile, held: RecordFile, prefix: str) -> None:
-    """Write PREFIX-train.idx and PREFIX-holdout.idx, the lists of both parts, and say so."""
+    """Write PREFIX-train.idx and PREFIX-holdout.idx, the indexes of both parts, and say so."""
     for part, name in ((train, "train"), (held, "holdout")):
         with temporary_name(f"{prefix}-{name}.idx") as temporary:
             part.write_index(temporary)
@@ -51,12 +51,12 @@ def list_holdout(train: RecordFile, held: RecordFile, prefix: str) -> None:
 
 
 def class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]:
-    """The names in the .classes files beside `records`, which have to agree; numbers where there is none.
+    """The names in the .classes files beside `records`, which must agree; numbers if there is no such file.
 
-    OSError where one of `records` is not there.
+    OSError if one of `records` does not exist.
     """
     for path in records:
-        os.stat(path)  # a name that is wrong is told as such
+        os.stat(path)  # so that a mistyped path is reported as such
     names: Optional[tuple[str, ...]] = None
     for path in map(classes_path, records):
         if not os.path.exists(path):
@@ -66,12 +66,12 @@ def class_names(records: Sequence[str], count: Optional[int]) -> tuple[str, ...]
             names, first = found, path
         elif names != found:
             raise DataError(
-                f"{path} has other classes than {first}: labels would mean different things", path
+                f"{path} has other classes than {first}, so labels would mean different things", path
             )
     if names is None:
         if count is None:
             raise UsageError(f"there is no .classes file beside {records[0]}: give --num-classes")
         return tuple(str(label) for label in range(count))
     if count is not None and count != len(names):
-        raise UsageError(f"--num-classes is {count}, and {first} has {len(names)} names")
+        raise UsageError(f"--num-classes is {count}, but {first} has {len(names)} names")
     return names

@@ -1,4 +1,4 @@
-"""The step at which a run's numbers went out of range, run again with every number looked at: train.py --replay."""
+"""The step at which a run's numbers went out of range, repeated with every number checked: train.py --replay."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from gluon_resnet.training.metrics import Meter
 from gluon_resnet.training.position import Position
 from gluon_resnet.training.progress import Progress
 
-_IMAGES = 10  # shown: those of the greatest loss
+_IMAGES = 10  # how many are shown, those with the greatest loss
 
 
 class Replay:
-    """One step of a run that ended, run again; nothing is written.
+    """One step of a run that failed, repeated; nothing is written.
 
     Args:
-        path: of the anomaly file; ModelError where it is damaged or something else.
+        path: the path of the anomaly file; ModelError if it is damaged or something else.
 
     Attributes:
-        arguments: those of the command line of that run.
+        arguments: the arguments of that run's command line.
     """
 
     def __init__(self, path: str) -> None:
@@ -46,18 +46,18 @@ class Replay:
         self.arguments = self.file.arguments
 
     def __call__(self, settings: Settings) -> int:
-        """Tell where numbers go wrong; 1 when they do, 0 when not.
+        """Print where numbers go wrong, and return 1 if they do and 0 if not.
 
-        `settings`: those of the run, perhaps with others on top.
+        `settings` are those of the run, perhaps with some overridden.
         """
-        # One process in the place of its worker, whose state has the running statistics of all.
+        # This process takes the place of its worker, whose state has the running statistics of all workers.
         rank, world_size = self.file.rank, self.file.world_size
         engine = Engine("device", rank, world_size)
         plan = Plan.of(replace(settings, resume=True))  # for the run's own mean image
         job = Job(plan, engine, rank, world_size, checked=True)
         say(f"{self._path}: {self.file.message}")
         if os.getcwd() != self.file.folder:
-            say(f"note: that was in {self.file.folder}, and relative paths are now taken from here")
+            say(f"note: that run was started in {self.file.folder}; relative paths are now taken from here")
         trainer = job.trainer
         assert isinstance(trainer, DetectingTrainer)
         trainer.checking = False
@@ -67,7 +67,7 @@ class Replay:
         return self._inspect(trainer, batch, lr, job.card.classes)
 
     def _load_state(self, job: Job) -> Optional[Position]:
-        """Give the trainer the best state that there is; where it stands, or None if that is before the step."""
+        """Give the trainer the best state available; return its position, or None for that just before the step."""
         base = state_prefix(self._path)
         before = f"{base}.params"
         if os.path.exists(before):
@@ -75,26 +75,26 @@ class Replay:
             say(f"the weights are those before the step ({before})")
             return None
         places = [job.checkpoints.under(base)]
-        if self.file.rank:  # the first worker has saved nothing where it was not the one to find the anomaly
+        if self.file.rank:  # the first worker saved nothing if it did not find the anomaly
             places.append(job.checkpoints)
         for place in places:
             position = place.resume(job.trainer)
             if position:
                 say(f"the weights are those of {place.resume_path}, after iteration {position.iteration}")
                 return position
-        say("the weights are those that the run began with: no state lies beside the file")
+        say("the weights are those that the run began with, since there is no state beside the file")
         return beginning(job)
 
     def _reach(
         self, job: Job, trainer: DetectingTrainer, position: Optional[Position]
     ) -> tuple[Batch, float]:
-        """The batch and the learning rate of the step, with `trainer` before it."""
+        """The batch and the learning rate of the step, after bringing `trainer` to the point before it."""
         steps = self.file.iteration - 1 - position.iteration if position else 0
         if not position or not steps or self.file.world_size > 1:
             if steps:
                 say(
-                    f"note: they are not those before the step, since one worker alone cannot train the network of "
-                    f"{self.file.world_size} up to it: it may not show again"
+                    f"note: these are not the weights before the step, since one worker alone cannot train the network "
+                    f"of {self.file.world_size} workers up to it: the anomaly may not appear again"
                 )
             return self._batch(job.train), self.file.lr
         say(f"training again on the {steps} batches from there to the step")
@@ -121,12 +121,12 @@ class Replay:
         found = batch.ids[: len(batch) - batch.pad].tolist()
         if found != self.file.records:
             raise DataError(
-                f"{self._path}: batch {self.file.batch} of epoch {self.file.epoch} has other records now (the first: "
-                f"{found[0]}, then {self.file.records[0]}): give the data and the options of that run"
+                f"{self._path}: batch {self.file.batch} of epoch {self.file.epoch} has other records now (the first is "
+                f"{found[0]}, and was {self.file.records[0]}): give the data and the options of that run"
             )
 
     def _inspect(self, trainer: DetectingTrainer, batch: Batch, lr: float, classes: Sequence[str]) -> int:
-        """Run the step and print what it computed; the exit status."""
+        """Run the step and print what it computed; return the exit status."""
         seen: list[Values] = []
         trainer.checking, trainer.see = True, seen.append
         place, ending = self.file.place._replace(lr=lr), ""
@@ -135,25 +135,25 @@ class Replay:
         except Anomaly as anomaly:
             ending = str(anomaly)
         first = next((values for values in seen if values.bad and not _forgiven(values, trainer)), None)
-        print("\n" + _table(seen, ("images", "output", "loss"), "what is computed"))
+        print("\n" + _table(seen, ("images", "output", "loss"), "computed"))
         print("\n" + _table(seen, ("gradient",), "gradient of"))
         print("\n" + _images(batch, trainer.losses, classes) + "\n")
         if first is None and not ending:
-            say(f"it does not show again: all numbers of {place} are finite")
+            say(f"the anomaly does not appear again: all numbers of {place} are finite")
             return 0
-        say(f"it shows again in {place}: {f'first in {first}' if first else ending}")
+        say(f"the anomaly appears again in {place}: {f'first in {first}' if first else ending}")
         return 1
 
 
 class _Reached(Exception):
-    """The step is the next one."""
+    """Raised when the next step is the one in question."""
 
     def __init__(self, batch: Batch, lr: float) -> None:
         self.batch, self.lr = batch, lr
 
 
 class _UpTo:
-    """A trainer for fit() whose step number `iteration`, from 0, raises _Reached."""
+    """A trainer for fit() that raises _Reached in place of step number `iteration`, counted from 0."""
 
     def __init__(self, trainer: DetectingTrainer, iteration: int) -> None:
         self._trainer, self._iteration = trainer, iteration
@@ -170,7 +170,7 @@ class _UpTo:
 
 
 def _forgiven(values: Values, trainer: DetectingTrainer) -> bool:
-    """Whether the loss scaler's skipping of the update is the answer to it."""
+    """Whether the loss scaler responds to these values by skipping the update."""
     return values.kind == "gradient" and trainer.scale is not None and trainer.scale >= 1
 
 
@@ -184,13 +184,15 @@ def _table(seen: Sequence[Values], kinds: Sequence[str], title: str) -> str:
 
 
 def _images(batch: Batch, losses: np.ndarray, classes: Sequence[str]) -> str:
-    """The images of the greatest loss, or with pixels that are not finite."""
+    """A table of the images with the greatest loss, or with pixels that are not finite."""
     order = np.argsort(-np.nan_to_num(losses, nan=np.inf, posinf=np.inf), kind="stable")
     rows = []
     for row in order[:_IMAGES].tolist():
         pixels, label = batch.data[row], int(batch.label.reshape(len(batch), -1)[row, 0])
         rows.append((int(batch.ids[row]), classes[label], losses[row], pixels.min(), pixels.max()))
     title = (
-        "record" if len(losses) <= _IMAGES else f"record, the {_IMAGES} of {len(losses)} of the greatest loss"
+        "record"
+        if len(losses) <= _IMAGES
+        else f"record, the {_IMAGES} of {len(losses)} with the greatest loss"
     )
     return tabulate(printable_cells(rows), (title, "label", "loss", "pixels from", "to"), floatfmt=".4g")

@@ -1,4 +1,4 @@
-"""A training from records to parameters, as train.py does it."""
+"""A training from records to parameters, as train.py runs it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         prefix: the beginning of the names of all its files.
-        epochs: how many it has when it is finished; the last one may be a part of one.
-        stopped_by: the number of the signal that stopped it before its end; None: it is finished.
+        epochs: the number of epochs when it is finished; the last one may be partial.
+        stopped_by: the number of the signal that stopped it early; None if it is finished.
     """
 
     prefix: str
@@ -48,22 +48,22 @@ class Outcome(NamedTuple):
 
     @property
     def parameters_path(self) -> str:
-        """The file of the last epoch's parameters, which is there where the training is finished."""
+        """The file of the last epoch's parameters, which exists if the training is finished."""
         return parameters_path(self.prefix, self.epochs)
 
 
 def train(settings: Settings, command: Optional[str] = None) -> Outcome:
-    """Train as `settings` say, print how it goes, and write the files of a run; see docs/training.md.
+    """Train as `settings` say, print the progress, and write the files of a run; see docs/training.md.
 
-    Call it in the main thread: the first SIGINT or SIGTERM finishes the step, saves and returns.
+    Call it in the main thread: at the first SIGINT or SIGTERM it finishes the step, saves and returns.
 
     Args:
-        settings: those of the run.
-        command: what was typed to begin it, for files that say how they were made; None: that of `settings`.
+        settings: the settings of the run.
+        command: the command line to record in files that say how they were made; by default one made from `settings`.
 
     Raises:
-        UsageError: settings contradict each other, the records, or what lies under the prefix.
-        DataError, ModelError: a file is damaged or not what it should be.
+        UsageError: settings contradict each other, the records, or the files under the prefix.
+        DataError, ModelError: a file is damaged or of the wrong kind.
         EnvironmentProblem: a device or a library is missing.
         GluonResnetError: numbers went out of range.
         OSError: a file cannot be read or written.
@@ -79,12 +79,12 @@ def train(settings: Settings, command: Optional[str] = None) -> Outcome:
 
 
 def _train(job: Job, command: str, workers: Workers) -> Outcome:
-    """This worker's part."""
+    """Do this worker's part of the training."""
     settings, prefix = job.plan.settings, job.plan.prefix
     position = find_position(job, workers)
     if position.done(job.iterations):
         job.checkpoints.complete(job.trainer, position, job.iterations)
-        say(f"{prefix}: all {position.epoch} epochs are done already")
+        say(f"{prefix}: all {position.epoch} epochs are already done")
         return Outcome(prefix, position.epoch)
     if workers.rank == 0:
         tell_of_records(job)
@@ -120,12 +120,12 @@ def _train(job: Job, command: str, workers: Workers) -> Outcome:
         return Outcome(prefix, epochs)
     if report:
         going_on = command if settings.resume else f"{command} --resume"
-        say(f"stopped; the state is in {job.checkpoints.resume_path}, go on with: {going_on}")
-    return Outcome(prefix, epochs, stop.signal or signal.SIGTERM)  # or another worker had one
+        say(f"stopped; the state is in {job.checkpoints.resume_path}; continue with: {going_on}")
+    return Outcome(prefix, epochs, stop.signal or signal.SIGTERM)  # None if another worker received it
 
 
 def _begin_files(job: Job, command: str, position: Position, epochs: int, workers: Workers) -> TrainReport:
-    """The files that are written before the first step; by one worker."""
+    """Write the files that precede the first step, on one worker only."""
     settings, prefix = job.plan.settings, job.plan.prefix
     moved = None if job.checkpoints.resumed else move_aside(prefix, settings.load_epoch)
     if moved:
@@ -141,5 +141,5 @@ def _begin_files(job: Job, command: str, position: Position, epochs: int, worker
         list_holdout(job.records[0], job.validation_records[0], prefix)
     if job.mean:
         job.mean.save(job.mean_path)
-        say(f"the mean of {job.mean.images} images is subtracted, and kept in {job.mean_path}")
+        say(f"the mean of {job.mean.images} images is subtracted, and saved in {job.mean_path}")
     return report

@@ -11,17 +11,17 @@ from gluon_resnet.errors import UsageError
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training is asked to do; each field is the option of train.py that has its name.
+    """What a training is asked to do; each field is the option of train.py with the same name.
 
-    None means that the recipe, the pretrained network or the records decide. Paths are taken from the current folder.
-    Sequences become tuples. A field without a comment is explained by ``train.py --help``.
+    None means that the recipe, the pretrained network or the records decide. Paths are relative to the current folder.
+    Sequences become tuples. ``train.py --help`` explains the fields that have no comment.
 
     Raises:
-        UsageError: a field has a value that no option could give it, such as a name of data as one string.
+        UsageError: a field has a value that no option could give it, such as a single string for the data files.
     """
 
     # network
-    network: Optional[str] = None  # may have its variant behind it: 'resnet50_v1b'
+    network: Optional[str] = None  # may end with its variant, as in 'resnet50_v1b'
     shortcut: Optional[str] = None
     variant: Optional[str] = None
     pretrained: Optional[str] = None  # PREFIX, PREFIX:EPOCH, PREFIX:best, or 'imagenet'
@@ -33,10 +33,10 @@ class Settings:
     data_val: tuple[str, ...] = ()
     holdout: Optional[int] = None  # records
     data_nthreads: Optional[int] = None
-    image_shape: Optional[int] = None  # pixels of the side N of 3,N,N
-    random_mirror: Optional[int] = None  # 0 or 1, as all switches that a recipe has a value for
-    rgb_mean: Optional[tuple[float, float, float]] = None  # of pixels from 0 to 255
-    mean_image: Optional[str] = None  # path of an .npz file
+    image_shape: Optional[int] = None  # the side N of 3,N,N in pixels
+    random_mirror: Optional[int] = None  # 0 or 1, as for every switch that recipes set
+    rgb_mean: Optional[tuple[float, float, float]] = None  # on the scale of pixels from 0 to 255
+    mean_image: Optional[str] = None  # the path of an .npz file
     rgb_std: Optional[tuple[float, float, float]] = None
 
     # training
@@ -53,7 +53,7 @@ class Settings:
     min_lr: Optional[float] = None
     warmup_epochs: Optional[float] = None
     warmup_lr: Optional[float] = None
-    warmup_error: Optional[float] = None  # per cent
+    warmup_error: Optional[float] = None  # percent
     wd: Optional[float] = None
     no_wd: Optional[int] = None
     mom: Optional[float] = None
@@ -74,7 +74,7 @@ class Settings:
     # files
     model_prefix: Optional[str] = None  # None: runs/NETWORK
     save_period: Optional[int] = None  # epochs
-    save_every: int = 0  # batches; 0: states after epochs only
+    save_every: int = 0  # batches; 0: save states only after epochs
     keep: int = 2
     load_epoch: Optional[int] = None
     resume: bool = False
@@ -88,12 +88,14 @@ class Settings:
         for name in _SEQUENCES:
             value = getattr(self, name)
             if isinstance(value, str):
-                raise UsageError(f"{name}: expected a sequence, found the text {value!r}: write [{value!r}]")
+                raise UsageError(
+                    f"{name}: expected a sequence, found the string {value!r}: write [{value!r}]"
+                )
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
 
     def arguments(self) -> list[str]:
-        """The options of train.py that ask for the same: those with another value than the default."""
+        """The options of train.py that ask for the same: those whose value is not the default."""
         result: list[str] = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -106,7 +108,7 @@ _SEQUENCES = ("data_train", "data_val", "rgb_mean", "rgb_std", "lr_step_epochs",
 
 
 def _words(name: str, value: Union[bool, str, float, Sequence[Any]]) -> list[str]:
-    """What stands behind an option on a command line."""
+    """The words that follow an option on a command line."""
     if value is True:
         return []
     if name == "image_shape":

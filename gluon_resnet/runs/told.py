@@ -1,4 +1,4 @@
-"""Notes about a run's records before it begins, on what a user may not expect."""
+"""Notes about a run's records before it begins, on things that a user may not expect."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from gluon_resnet.terminal import note, warn
 
 
 def tell_of_records(job: Job) -> None:
-    """What was chosen for few images; holes for crops, fractions for a mean, files and names that are there twice."""
+    """Print notes about what was fitted to few images, crops that miss most of an image, and fractions as a mean.
+
+    It also warns of files with the same records and classes with the same name.
+    """
     settings, recipe, usual = job.plan.settings, job.recipe, job.usual_size
     if job.fitted.changes:
         note(
-            f"for {job.train.num_records:,} images, which are few, what was not given is fitted to them: "
+            f"settings that were not given are fitted to {job.train.num_records:,} images, which are few: "
             f"{'; '.join(job.fitted.changes)} (docs/training.md, Few images)"
         )
     fractions = note_of_fractions(("--rgb-mean", "--rgb-std"), settings.rgb_mean, settings.rgb_std)
@@ -23,19 +26,19 @@ def tell_of_records(job: Job) -> None:
         width, height = usual
         part = recipe.size**2 / (width * height)
         note(
-            f"the recipe {recipe.name} cuts {recipe.size}x{recipe.size} pixels out of images as they are, and these "
-            f"have {width}x{height}: the network sees {100 * part:.2g} % of each; pack them by im2rec.py --resize "
-            f"{recipe.size}, or leave --recipe {recipe.name} out"
+            f"the recipe {recipe.name} cuts {recipe.size}x{recipe.size} pixels out of unscaled images, and these "
+            f"have {width}x{height}: the network sees {100 * part:.2g} % of each; pack them with im2rec.py --resize "
+            f"{recipe.size}, or omit --recipe {recipe.name}"
         )
     twins = same_records(job.records)
     if twins:
-        warn(f"{twins[0]} and {twins[1]} hold the same records, which train twice in an epoch")
+        warn(f"{twins[0]} and {twins[1]} contain the same records, which are trained on twice per epoch")
     if job.validation_records:
         twins = same_records(job.records, job.validation_records)
         if twins:
             warn(
-                f"{twins[1]} of the validation holds the same records as {twins[0]}, which trains: the validation "
-                "error is one of images that the network has seen"
+                f"{twins[1]} for validation contains the same records as {twins[0]} for training: the validation "
+                "error is that of images that the network has seen"
             )
     names = same_names(job.card.classes)
     if names:

@@ -1,4 +1,4 @@
-"""The end of a worker whose run another worker has left."""
+"""The end of a worker whose run has lost another worker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from gluon_resnet.terminal import tell
 
 
 def give_up(rank: int) -> None:
-    """End this process, whose main thread may wait inside MXNet for worker `rank`, which is gone."""
+    """End this process, whose main thread may be waiting inside MXNet for worker `rank`, which is gone."""
     tell(
-        f"train.py: error: worker {rank} has ended, and the others cannot go on: start all of them with --resume"
+        f"train.py: error: worker {rank} has ended, and the others cannot continue: start them all with --resume"
     )
     os._exit(1)

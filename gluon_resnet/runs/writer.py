@@ -26,22 +26,22 @@ from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 from gluon_resnet.training.learning import LearningWatch
 from gluon_resnet.training.position import Position
 
-_MOST_CLASSES = 2000  # whose confusions are counted: these take 32 MB
+_MOST_CLASSES = 2000  # the most whose confusions are counted, in 32 MB
 
 
 class TrainReport:
     """Called with each epoch's record; `step` takes those of the steps. A context manager around the training.
 
-    What goes wrong here (a full disk, a library that is not installed) is told once, and the training goes on.
+    A problem here (a full disk, a library that is not installed) is reported once, and the training continues.
 
     Args:
-        prefix: beginning of the names of all files.
-        card, run: of the model and of the run; what happened to the run before is kept where it goes on.
-        position: where it begins.
-        train: its loader, or None; it tells how long the training waited for batches.
+        prefix: the beginning of the names of all files.
+        card, run: the cards of the model and of the run; a resumed run keeps its earlier events.
+        position: the position at which the training begins.
+        train: the training loader, which knows how long the training waited for batches, or None.
 
     Attributes:
-        confusion: for fit(), which counts the answers of each validation here; None where there are too many classes.
+        confusion: the array in which fit() counts the answers of each validation; None if there are too many classes.
     """
 
     def __init__(
@@ -53,16 +53,18 @@ class TrainReport:
         self._iteration = position.iteration
         count = len(card.classes)
         self.confusion = np.zeros((count, count), np.int64) if count <= _MOST_CLASSES else None
-        # Now: a folder that cannot be written to is known before the work.
+        # Opened now, so that a folder that cannot be written to is reported before the work.
         self._learning = LearningWatch(count, run.epochs, interval)
         self._log = EpochLog(f"{prefix}-log.jsonl", position.epoch)
         self._steps = StepLog(f"{prefix}-steps.jsonl", position.iteration)
         self._run = run.happened(0, "begun")
         if position.iteration:
             before = run
-            with contextlib.suppress(OSError, DataError):  # none, or of another version: it begins here
+            with contextlib.suppress(
+                OSError, DataError
+            ):  # if there is none, or one of another version, it begins here
                 before = RunCard.load(self._run_path)
-            text = f"gone on with, in epoch {position.epoch + 1}"
+            text = f"resumed in epoch {position.epoch + 1}"
             kept = replace(run, events=before.events, worst_classes=before.worst_classes)
             self._run = kept.happened(position.iteration, text)
         self._run.save(self._run_path)
@@ -90,13 +92,13 @@ class TrainReport:
             self._beside(self._board.close)
 
     def event(self, text: str) -> None:
-        """Something happened: a stop, a warning. It is kept, and stands in the report."""
+        """Record an event, such as a stop or a warning, and show it in the report."""
         self._run = self._run.happened(self._iteration, text)
         self._beside(lambda: self._run.save(self._run_path))
         self._beside(self._show)
 
     def step(self, record: StepRecord) -> None:
-        """Take the record of some updates."""
+        """Take the record of some steps."""
         self._iteration = record.iteration
         self._beside(lambda: self._steps.append(record))
         if self._board:
@@ -104,16 +106,16 @@ class TrainReport:
             self._beside(lambda: board.step(record))
 
     def __call__(self, record: EpochRecord) -> None:
-        """Take the record of an epoch: its line is printed, all files are brought up to date."""
+        """Take the record of an epoch: print its line and bring all files up to date."""
         self._iteration = record.iteration
         say(record.line(self._run.epochs, len(self._card.classes)))
         loading = self._train.stats() if self._train else None
-        if loading and loading.batches:  # none where a run goes on with an epoch's validation
+        if loading and loading.batches:  # there are none if a run resumes with an epoch's validation
             say(f"  loader: {loading}")
             record = replace(record, data_wait=round(loading.consumer_wait_share, 3))
         if self.confusion is not None and record.val_loss is not None:
             self._run = replace(self._run, worst_classes=worst_classes(self.confusion, self._card.classes))
-        with contextlib.suppress(OSError, ModelError):  # evaluate.py may have added some
+        with contextlib.suppress(OSError, ModelError):  # evaluate.py may have added errors
             self._card = replace(self._card, errors=ModelCard.load(self._card_path).errors)
         self._card = after_epoch(self._card, record)
         self._beside(lambda: self._log.append(record))
@@ -131,7 +133,7 @@ class TrainReport:
         self._beside(self._show)
 
     def _tested(self, record: EpochRecord) -> tuple[int, Optional[float]]:
-        """How many images the errors of an epoch are of, and the part of its largest class, if known."""
+        """The number of images that the errors of an epoch refer to, and the share of the largest class, if known."""
         data = self._card.data
         validated = record.val_loss is not None
         tested = (data.validation if validated else data.training) if data else None
@@ -149,7 +151,7 @@ class TrainReport:
         return f"{self._prefix}-run.json"
 
     def _open_board(self) -> None:
-        # Points of epochs that are over have reached the disk; those of steps since then may not have.
+        # The points of finished epochs have reached the disk; those of later steps may not have.
         epochs = self._log.records
         begin = epochs[-1].iteration if epochs else 0
         board = TensorBoard(f"{self._prefix}-tensorboard", begin + 1)
@@ -167,7 +169,7 @@ class TrainReport:
         self._beside(lambda: write_report(f"{self._prefix}-report.html", run))
 
     def _beside(self, work: Callable[[], None]) -> None:
-        """Do what the training does not depend on."""
+        """Do something that the training does not depend on."""
         try:
             work()
         except (EnvironmentProblem, DataError, OSError) as problem:

@@ -102,7 +102,7 @@ def test_errors_are_one_sentence_and_a_status(tmp_path):
     damaged = write_run(tmp_path / "damaged", [50.0, 30.0])
     lines = pathlib.Path(f"{damaged}-log.jsonl").read_text().splitlines()
     pathlib.Path(f"{damaged}-log.jsonl").write_text(f"{lines[0]}\n{lines[1][:50]}\n")
-    with pytest.raises(UsageError, match=r"missing is no run: expected a log, .*missing-log\.jsonl"):
+    with pytest.raises(UsageError, match=r"missing is not a run: expected the log .*missing-log\.jsonl"):
         main([a, str(tmp_path / "missing")])
     with pytest.raises(DataError, match=r"damaged-log\.jsonl: line 2 is not an epoch's record"):
         main([a, damaged])

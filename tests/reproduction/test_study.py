@@ -124,7 +124,7 @@ def stop_in_first_training(folder, arguments):
     assert process.returncode == 130
     assert started(out) == ["pack train", "pack test", "train plain8"]
     typed = " ".join(["python3", *command(*arguments)[1:]])
-    assert out.splitlines()[-1] == f"stopped; go on with: {typed}"
+    assert out.splitlines()[-1] == f"stopped; continue with: {typed}"
 
 
 def expect_results(study):

@@ -88,9 +88,9 @@ def test_a_run_in_its_first_epoch_has_a_curve(tmp_path):
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"nothing is no run: expected a log, .*nothing-log\.jsonl"):
+    with pytest.raises(UsageError, match=r"nothing is not a run: expected the log .*nothing-log\.jsonl"):
         read_run(str(tmp_path / "nothing"))
-    with pytest.raises(UsageError, match="is no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         read_run(str(tmp_path))
     prefix = write_run(tmp_path / "a", [50.0, 40.0])
     with pytest.raises(DataError, match=r"a-steps\.jsonl: line 1 is not an epoch's record"):

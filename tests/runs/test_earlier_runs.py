@@ -60,7 +60,7 @@ def test_a_shorter_run_of_another_network_is_what_is_tested_and_exported(data, p
     assert chosen_epoch(earlier / "a", "best") in (1, 2, 3)
     assert (earlier / "a-log.jsonl").exists()
     assert main([*data, "--num-epochs", "3", "--model-prefix", str(earlier / "a"), "--resume"]) is None
-    assert "all 3 epochs are done already" in capsys.readouterr().out
+    assert "all 3 epochs are already done" in capsys.readouterr().out
 
 
 def test_a_run_from_an_earlier_epoch_leaves_the_later_ones_out(data, prefix, capsys):

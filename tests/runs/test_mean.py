@@ -33,7 +33,7 @@ def test_the_mean_of_the_training_images_is_inside_the_network(data, tmp_path, c
     prefix = tmp_path / "runs" / "a"
     assert main([*data, "--model-prefix", str(prefix)]) is None
     said = capsys.readouterr().out.splitlines()[0]
-    assert said == f"the mean of 132 images is subtracted, and kept in {prefix}-mean.npz"
+    assert said == f"the mean of 132 images is subtracted, and saved in {prefix}-mean.npz"
     expected = pixel_statistics(train_path(data), TRANSFORM)
     kept = PixelStatistics.load(f"{prefix}-mean.npz")
     np.testing.assert_array_equal(kept.mean_image, expected.mean_image)

@@ -74,17 +74,17 @@ def test_options_take_the_place_of_the_presets_values(options, expected):
     [
         (
             "--recipe modern --lr-factor 0.5",
-            "--lr-factor has no meaning where .* by --lr-mode cosine: leave it out",
+            "--lr-factor has no meaning with --lr-mode cosine: omit it",
         ),
-        ("--lr-mode cosine --lr-patience 3", "--lr-patience has no meaning where .* --lr-mode cosine"),
-        ("--recipe cifar10 --min-lr 0.1", "--min-lr has no meaning where .* --lr-mode step"),
-        ("--lr-step-epochs 3 --lr-threshold 0.1", "--lr-threshold has no meaning where .* --lr-mode step"),
+        ("--lr-mode cosine --lr-patience 3", "--lr-patience has no meaning with --lr-mode cosine"),
+        ("--recipe cifar10 --min-lr 0.1", "--min-lr has no meaning with --lr-mode step"),
+        ("--lr-step-epochs 3 --lr-threshold 0.1", "--lr-threshold has no meaning with --lr-mode step"),
         ("--warmup-lr 0.1", "--warmup-lr has no meaning without a warm-up"),
         ("--mixup 0 --mixup-alpha 0.4", "--mixup-alpha has no meaning with --mixup 0"),
-        ("--mixup --mixup-alpha 0", "--mixup-alpha 0 is no mixup, which --mixup asks for"),
+        ("--mixup --mixup-alpha 0", "--mixup-alpha 0 turns off the mixup that --mixup asks for"),
         (
             "--dtype bfloat16 --recompute",
-            "cannot recompute activations of bfloat16: leave --recompute or --dtype out",
+            "cannot recompute activations in bfloat16: omit --recompute or --dtype",
         ),
     ],
 )
@@ -145,7 +145,7 @@ def test_what_cannot_be_held_out_is_told_before_any_file(data, tmp_path):
         UsageError, match=r"5000 records cannot be held out of the 132 images in .*--holdout 0"
     ):
         main(options)
-    with pytest.raises(UsageError, match="held out of one file for validation, and --data-train has 2 files"):
+    with pytest.raises(UsageError, match="held out of one file for validation, but --data-train has 2 files"):
         main([*options, "--data-train", data[-3], data[-3]])
     assert list(tmp_path.iterdir()) == []
 
@@ -180,7 +180,7 @@ def test_the_rate_falls_at_plateaus_and_loaded_parameters_know_none(data, tmp_pa
     assert main([*options, "--num-epochs", "4", "--load-epoch", "3"]) is None
     assert [record["lr"] for record in log(tmp_path / "a")] == pytest.approx([1e-5, 1e-5, 5e-6, 1e-5])
     assert (
-        "note: parameters do not know of plateaus: the learning rate begins at 1e-05"
+        "note: saved parameters do not record plateaus, so the learning rate begins at 1e-05"
         in capsys.readouterr().err
     )
 

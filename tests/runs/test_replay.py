@@ -105,7 +105,9 @@ def test_a_replay_rebuilds_the_step_to_the_bit_and_writes_nothing(
     assert "a-anomaly-00000007-resume.json, after iteration 4" in out
     assert "training again on the 2 batches from there to the step" in out
     first = re.search(
-        r"^it shows again in iteration 7, batch 3 of epoch 2/9 .*: first in (.*)$", out, re.MULTILINE
+        r"^the anomaly appears again in iteration 7, batch 3 of epoch 2/9 .*: first in (.*)$",
+        out,
+        re.MULTILINE,
     )
     assert first
 
@@ -134,9 +136,9 @@ def test_what_a_replay_prints(data, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--replay", str(path)]) == 1
     out = capsys.readouterr().out
-    assert f"note: that was in {folder}, and relative paths are now taken from here" in out
+    assert f"note: that run was started in {folder}; relative paths are now taken from here" in out
     assert out.startswith(f"{path}: numbers ran out of range in iteration 2, batch 2 of epoch 1/1")
-    assert "the weights are those that the run began with: no state lies beside the file" in out
+    assert "the weights are those that the run began with, since there is no state beside the file" in out
     for block in ("images", r"0 \(Normalize\)", r"1\.features\.3\.0\.body\.1 \(BatchNorm\)", "loss"):
         assert re.search(rf"^{block} +32", out, re.MULTILINE), block
     assert re.search(r"^1\.output\.weight +4x64( +\S+){3}", out, re.MULTILINE)
@@ -154,7 +156,8 @@ def test_a_step_that_is_sound_now_ends_with_0(data, tmp_path, capsys):
     assert main(["--replay", path, "--lr", "0.05"]) == 0
     out = capsys.readouterr().out
     assert (
-        "it does not show again: all numbers of iteration 2, batch 2 of epoch 1/1 (learning rate 0.05)" in out
+        "the anomaly does not appear again: all numbers of iteration 2, batch 2 of epoch 1/1 (learning rate 0.05)"
+        in out
     )
 
 
@@ -185,7 +188,7 @@ def test_files_and_data_that_do_not_fit(data, tmp_path):
     with pytest.raises(OSError, match="missing"):
         main(["--replay", str(tmp_path / "missing.json")])
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(ModelError, match="a-anomaly-00000002.json is not the file of an anomaly"):
+    with pytest.raises(ModelError, match="a-anomaly-00000002.json is not an anomaly file"):
         main([f"--replay={path}"])
 
 
@@ -232,7 +235,7 @@ def test_at_the_terminal_it_is_one_sentence_and_the_command_in_it_works(data, tm
         [*run, *command], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert ended.stdout.splitlines()[-1].startswith("it shows again in iteration 2")
+    assert ended.stdout.splitlines()[-1].startswith("the anomaly appears again in iteration 2")
 
 
 @pytest.mark.slow

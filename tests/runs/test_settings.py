@@ -95,7 +95,7 @@ def test_settings_are_a_value() -> None:
     assert hash(settings) == hash(Settings(data_train=("a.rec",)))
     with pytest.raises(FrozenInstanceError):
         settings.lr = 1.0
-    with pytest.raises(UsageError, match=r"data_train: expected a sequence, found the text 'a.rec'"):
+    with pytest.raises(UsageError, match=r"data_train: expected a sequence, found the string 'a.rec'"):
         Settings(data_train="a.rec")
 
 

@@ -120,7 +120,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on(whole, tmp_path, number)
     assert process.returncode == 128 + number
     assert "Traceback" not in err
     assert json.loads((tmp_path / "a-resume.json").read_text())["position"]["iteration"] < 3 * 33
-    command = re.search(r"stopped; the state is in a-resume\.json, go on with: (.*)", out)[1]
+    command = re.search(r"stopped; the state is in a-resume\.json; continue with: (.*)", out)[1]
     assert command.endswith(" --resume")
     subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True, timeout=600)
     assert (tmp_path / "a-0003.params").read_bytes() == expected
@@ -129,11 +129,11 @@ def test_a_signal_saves_and_the_printed_command_goes_on(whole, tmp_path, number)
 def test_going_on(data, tmp_path, capsys):
     options = [*data, "--model-prefix", str(tmp_path / "a")]
     assert main([*options, "--num-epochs", "1", "--resume"]) is None
-    assert "a-resume.json yet: a new run begins" in capsys.readouterr().err
+    assert "a-resume.json yet, so a new run begins" in capsys.readouterr().err
     run = read_run(str(tmp_path / "a"))
     wrong = sum(row.wrong for row in run.card.worst_classes)  # all four classes stand there
     assert wrong == 0.5 * run.best.val_top1_error > 0  # of 50 images
-    with pytest.raises(UsageError, match=r"not finished: go on with --resume"):
+    with pytest.raises(UsageError, match=r"unfinished run: continue it with --resume"):
         main([*options, "--num-epochs", "2"])
     with pytest.raises(UsageError, match=r"another lr \(0\.05, now 0\.01\)"):
         main([*options, "--num-epochs", "2", "--resume", "--lr", "0.01"])
@@ -141,15 +141,15 @@ def test_going_on(data, tmp_path, capsys):
         main([*options, "--num-epochs", "2", "--resume", "--num-layers", "14"])
     assert main([*options, "--num-epochs", "2", "--resume"]) is None
     assert main([*options, "--num-epochs", "2", "--resume"]) is None
-    assert "all 2 epochs are done already" in capsys.readouterr().out
+    assert "all 2 epochs are already done" in capsys.readouterr().out
     assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01"]) is None
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:-2]] == ["3/3"]
     assert len((tmp_path / "a-log.jsonl").read_text().splitlines()) == 3
     assert main([*options, "--num-epochs", "3", "--load-epoch", "2", "--lr", "0.01", "--resume"]) is None
-    assert "a-resume.json is gone on from; --load-epoch 2 is not read again" in capsys.readouterr().err
+    assert "a-resume.json is resumed; --load-epoch 2 is ignored" in capsys.readouterr().err
     for path in tmp_path.glob("a-resume*.json"):
         path.unlink()
-    with pytest.raises(UsageError, match=r"but .*a-0003\.params: go on from that with --load-epoch 3"):
+    with pytest.raises(UsageError, match=r"but .*a-0003\.params: continue from that with --load-epoch 3"):
         main([*options, "--num-epochs", "4", "--resume"])
 
 
@@ -208,8 +208,8 @@ def test_weights_keep_the_normalization_that_they_were_trained_with(data, tmp_pa
     card, going_on = tmp_path / "a-model.json", [*options, "2", "--load-epoch", "1"]
     before = card.read_bytes()
     for others, message in (
-        (["--rgb-mean", "1,2,3", *channel[2:]], r"another mean than this run's: give --rgb-mean 10,20,30"),
-        ([*channel[:2], "--rgb-std", "1,2,3"], r"another std than this run's: give --rgb-std 0.4,0.5,0.6"),
+        (["--rgb-mean", "1,2,3", *channel[2:]], r"another mean than this run uses: give --rgb-mean 10,20,30"),
+        ([*channel[:2], "--rgb-std", "1,2,3"], r"another std than this run uses: give --rgb-std 0.4,0.5,0.6"),
         (channel[2:], r"a-0001\.params was trained with another mean .* --rgb-mean 10,20,30"),  # a mean image
     ):
         with pytest.raises(UsageError, match=message):
@@ -252,10 +252,13 @@ def test_what_is_there_twice_is_told(data, tmp_path, capsys):
     assert main([*network, "--data-train", str(copy), "--data-val", str(copy)]) is None
     err = capsys.readouterr().err
     assert "warning: classes 0 and 2 are both called 'top'" in err
-    assert f"warning: {copy} of the validation holds the same records as {copy}, which trains" in err
+    assert f"warning: {copy} for validation contains the same records as {copy} for training" in err
     (tmp_path / "copy.classes").unlink()
     assert main([*network, "--data-train", train, str(copy), "--holdout", "0"]) is None
-    assert f"warning: {train} and {copy} hold the same records, which train twice" in capsys.readouterr().err
+    assert (
+        f"warning: {train} and {copy} contain the same records, which are trained on twice"
+        in capsys.readouterr().err
+    )
 
 
 def test_classes_have_to_be_known_and_agree(data, tmp_path):
@@ -328,8 +331,8 @@ def test_arguments_that_cannot_be(data, arguments, capsys):
         ("--rgb-std 1,0,1", UsageError, "std"),
         ("--batch-size 200", UsageError, "132 records do not fill one batch of 200"),
         ("--data-train missing.rec", FileNotFoundError, r"missing\.rec"),
-        ("--holdout 5", UsageError, "--holdout takes the place of --data-val"),
-        ("--lr-mode cosine --lr-step-epochs 3", UsageError, "they do not go with --lr-mode cosine"),
+        ("--holdout 5", UsageError, "--holdout replaces --data-val"),
+        ("--lr-mode cosine --lr-step-epochs 3", UsageError, "cannot be used with --lr-mode cosine"),
         ("--warmup-error 80", UsageError, "--warmup-error needs --warmup-lr"),
         ("--warmup-error 80 --warmup-epochs 1", UsageError, "choose one"),
         ("--network plain --last-gamma", UsageError, "plain8 has no shortcuts"),

@@ -72,7 +72,7 @@ def test_dist_async_learns_stops_and_goes_on_without_momentum(data, tmp_path):
     with cluster(run(done + 6, "--resume"), tmp_path) as processes:
         statuses, texts = results(processes)
     assert statuses == [0, 0, 0, 0]
-    assert all("the momentum in its servers" in text for text in texts[:2])
+    assert all("the momentum on its servers" in text for text in texts[:2])
     *_, last = map(json.loads, (tmp_path / "a-log.jsonl").read_text().splitlines())
     assert last["epoch"] == done + 6
     assert last["val_top1_error"] < 50  # chance: 75 %
@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_ends_the_other(data, tmp_path, which, kvstore):
         (status,), (text,) = results([processes[1 - which]])
     assert status == 1
     assert text.splitlines()[-1].startswith("train.py: error: worker ")
-    assert text.rstrip().endswith("has ended, and the others cannot go on: start all of them with --resume")
+    assert text.rstrip().endswith("has ended, and the others cannot continue: start them all with --resume")
 
 
 def test_a_worker_that_fails_says_why_and_ends_the_other(data, tmp_path):
@@ -100,7 +100,7 @@ def test_a_worker_that_fails_says_why_and_ends_the_other(data, tmp_path):
     assert statuses == [1, 1]
     failed, other = sorted((text.splitlines()[-1] for text in texts), key=lambda line: "has ended" in line)
     assert failed.startswith(f"train.py: error: {train}: record with key 17 at offset ")
-    assert other.endswith("has ended, and the others cannot go on: start all of them with --resume")
+    assert other.endswith("has ended, and the others cannot continue: start them all with --resume")
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -134,7 +134,7 @@ def test_a_run_that_was_killed_goes_on_without_a_gap_or_a_point_twice(tmp_path, 
     board = shown(tmp_path / "a-tensorboard")
     assert [step for step, _ in board["train/loss"]] == list(range(100, 801, 100))
     assert board["validation/top1_error"] == [(400, 40.0), (800, 33.0)]
-    assert events(tmp_path) == [(0, "begun"), (kept, "gone on with, in epoch 2")]
+    assert events(tmp_path) == [(0, "begun"), (kept, "resumed in epoch 2")]
 
 
 def test_steps_that_had_not_reached_the_event_files_come_from_the_log(tmp_path):
@@ -178,7 +178,7 @@ def test_events_and_the_error_that_ended_a_run_stand_in_the_report(tmp_path):
         (0, "begun"),
         (200, "the loader stood still for 60 s"),
         (200, "ended: numbers ran out of range in batch 7"),
-        (200, "gone on with, in epoch 1"),
+        (200, "resumed in epoch 1"),
         (200, "ended: KeyboardInterrupt"),
     ]
     page = (tmp_path / "a-report.html").read_text()
@@ -259,7 +259,7 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
         report(replace(epoch_record(21, 10.0), iteration=8190))
     run = read_run(str(tmp_path / "a"))
     assert (len(run.epochs), len(run.steps), len(run.train_curve)) == (21, 1, 21)
-    assert events(tmp_path) == [(7800, "gone on with, in epoch 21")]
+    assert events(tmp_path) == [(7800, "resumed in epoch 21")]
 
 
 def test_confusions_of_very_many_classes_are_not_counted(tmp_path, capsys):

@@ -243,7 +243,7 @@ def test_files_that_are_something_else_are_refused(tmp_path, change):
         content = json.load(stream)
     with open(path, "w", encoding="utf-8") as stream:
         json.dump({**content, **change}, stream)
-    with pytest.raises(ModelError, match="is not the file of an anomaly"):
+    with pytest.raises(ModelError, match="is not an anomaly file"):
         AnomalyFile.load(path)
 
 
@@ -253,7 +253,7 @@ def test_files_that_are_something_else_are_refused(tmp_path, change):
 def test_damaged_files_are_refused(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_text(text)
-    with pytest.raises(ModelError, match="is not the file of an anomaly"):
+    with pytest.raises(ModelError, match="is not an anomaly file"):
         AnomalyFile.load(str(path))
 
 

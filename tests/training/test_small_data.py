@@ -69,7 +69,7 @@ def test_sixty_pictures_are_learned_without_an_option(packed, tmp_path, monkeypa
     assert "warning" not in err
     size = {"resnet20": 32, "resnet18": 40}[network]
     assert (
-        "note: for 48 images, which are few, what was not given is fitted to them: batches of 16; "
+        "note: settings that were not given are fitted to 48 images, which are few: batches of 16; "
         "learning rate 0.00625 (0.1 x 16/256); 60 epochs (180 updates), the rate falling after 30 and 45; "
         f"crops of {size}x{size}"
     ) in err
@@ -140,8 +140,8 @@ def test_a_recipe_that_cuts_holes_says_so(tmp_path, capsys):
     assert main(run) is None
     err = capsys.readouterr().err
     assert (
-        "the recipe cifar10 cuts 32x32 pixels out of images as they are, and these have 160x128: the network sees 5 % "
-        "of each; pack them by im2rec.py --resize 32, or leave --recipe cifar10 out"
+        "the recipe cifar10 cuts 32x32 pixels out of unscaled images, and these have 160x128: the network sees 5 % "
+        "of each; pack them with im2rec.py --resize 32, or omit --recipe cifar10"
     ) in err
     # One update teaches nobody.
     assert "warning: the training error of " in err

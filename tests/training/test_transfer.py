@@ -163,7 +163,7 @@ def test_a_mean_image_is_kept_unless_it_does_not_fit(data, tmp_path, capsys):
     assert "mean image" not in capsys.readouterr().err
 
     assert main([*options, f"{prefix}2", "--image-shape", "3,24,24"]) is None
-    assert "the mean image is of 16x16: its average is subtracted" in capsys.readouterr().err
+    assert "the mean image has 16x16 pixels, so its average is subtracted instead" in capsys.readouterr().err
     assert read_arrays(f"{prefix}2-0001.params")["0.mean"].ravel().tolist() == [100, 110, 120]
     assert main([*options, f"{prefix}3", "--rgb-mean", "7,8,9"]) is None
     assert read_arrays(f"{prefix}3-0001.params")["0.mean"].ravel().tolist() == [7, 8, 9]

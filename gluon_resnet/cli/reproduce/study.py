@@ -267,7 +267,7 @@ def _lenient(report: Callable[[], None]) -> Callable[[], None]:
 def _told(outcome: Outcome, folder: str, command: str) -> Optional[int]:
     """The exit status, after a line about the end; GluonResnetError where something failed."""
     if outcome.signal:
-        say(f"stopped; go on with: {command}")
+        say(f"stopped; continue with: {command}")
         return 128 + outcome.signal
     if outcome.failed:
         told = "; ".join(f"{name}: {why}" for name, why in outcome.failed.items())

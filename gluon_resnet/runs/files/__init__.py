@@ -1,1 +1,1 @@
-"""The files of a run, which are written and read without MXNet."""
+"""The files of a run, written and read without MXNet."""

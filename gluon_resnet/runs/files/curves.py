@@ -9,45 +9,45 @@ from typing import Any, Optional
 from gluon_resnet.analysis.figures import legend_label, new_figure, svg_element, write_figure
 from gluon_resnet.runs.files.run import Points, Run
 
-_LONG = 10_000  # iterations from which on the axis has units of 1e4, as in the paper
-_CROPPED = 20  # validations from which on the axis leaves out the first fall of the error, as in the paper
+_LONG = 10_000  # the iterations from which the axis has units of 1e4, as in the paper
+_CROPPED = 20  # the validations from which the axis leaves out the first fall of the error, as in the paper
 
 
-# A title and its runs in the order of their colors; None keeps a color free for a run that another panel has.
+# A title and its runs in the order of their colors; None reserves the color of a run that only another panel has.
 Panel = tuple[str, Sequence[Optional[Run]]]
 
 
 def draw_curves(path: str, runs: Sequence[Run], title: str = "") -> None:
-    """Write the top-1 errors of `runs` as PNG or SVG, one color each; thin: training, bold: validation.
+    """Write the top-1 errors of `runs` as PNG or SVG, one color per run; thin: training, bold: validation.
 
-    The training error is dashed where all runs are of a CIFAR recipe (the paper's Figure 6), else solid (Figure 4).
-    A dotted line marks where the learning rate fell. The file is written whole.
+    The training error is dashed if all runs use a CIFAR recipe (the paper's Figure 6), otherwise solid (Figure 4).
+    Dotted lines mark drops of the learning rate. The file is written whole.
 
-    Raises as `write_figure`.
+    Raises the errors of `write_figure`.
     """
     write_figure(path, lambda: _figure(runs, title))
 
 
 def curves_svg(run: Run) -> str:
-    """The same of one run, as an <svg> element for a page with a light or a dark background."""
+    """The same for one run, as an <svg> element for a page with a light or a dark background."""
     return svg_element(lambda: _figure([run], ""))
 
 
 def draw_panels(path: str, panels: Sequence[Panel], bold: str = "validation") -> None:
-    """Write several drawings beside each other, with the same axes, as the paper's Figures 4 and 6.
+    """Write several drawings side by side, with the same axes, as in the paper's Figures 4 and 6.
 
     Args:
-        path: PNG or SVG.
-        panels: from left to right.
-        bold: what the bold line is the error of, for the legends.
+        path: the path of the PNG or SVG file.
+        panels: the panels from left to right.
+        bold: what the bold line shows the error of, for the legends.
 
-    Raises as `write_figure`.
+    Raises the errors of `write_figure`.
     """
     write_figure(path, lambda: _panels(panels, panels, bold))
 
 
 def panels_svg(panels: Sequence[Panel], bold: str = "validation") -> list[str]:
-    """The same as <svg> elements, one for each panel: beside each other on a wide page, stacked on a narrow one."""
+    """The same as <svg> elements, one per panel: side by side on a wide page, stacked on a narrow one."""
     return [svg_element(partial(_panels, [panel], panels, bold)) for panel in panels]
 
 
@@ -63,7 +63,7 @@ def _figure(runs: Sequence[Run], title: str) -> Any:
 
 
 def _panels(shown: Sequence[Panel], panels: Sequence[Panel], bold: str) -> Any:
-    """A figure of the panels `shown`, with axes on which the runs of all `panels` have room."""
+    """A figure of the panels `shown`, with axes that have room for the runs of all `panels`."""
     runs = [run for _, column in panels for run in column if run]
     errors = [error for run in runs for curve in _curves(run) for _, error in curve]
     top, end = _top(runs) or 1.05 * max(errors, default=100.0), _end(runs)
@@ -78,12 +78,12 @@ def _panels(shown: Sequence[Panel], panels: Sequence[Panel], bold: str) -> Any:
 
 
 def _end(runs: Sequence[Run]) -> int:
-    """Of the axis of iterations, where all `runs` have room; 0: none has begun."""
+    """The end of the axis of iterations, with room for all `runs`; 0 if none has begun."""
     return max((run.iterations for run in runs), default=0)
 
 
 def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end: int) -> None:
-    """The curves of `runs`; `alone`: one whose name nobody needs, and whose rates are written down."""
+    """Draw the curves of `runs`; if `alone`, a single run without a name but with its learning rates."""
     unit = 1e4 if end >= _LONG else 1
     known = [run for run in runs if run]
     cifar = all(str(run.settings.get("recipe", "")).startswith("cifar") for run in known)
@@ -115,7 +115,7 @@ def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end:
         thin = "thin" if dash == "-" else "dashed"
         caption = None if alone else f"{thin}: training, bold: {bold}"
         size = None if alone else "small"
-        # In the corner where no run begins; matplotlib takes seconds to find the best one for many points.
+        # In the corner where no run begins; matplotlib takes seconds to find the best place among many points.
         axes.legend(loc="lower left", title=caption, title_fontsize=size, fontsize=size)
 
 
@@ -124,7 +124,7 @@ def _curves(run: Run) -> tuple[Points, Points]:
 
 
 def _top(runs: Sequence[Run]) -> Any:
-    """The end of the axis of errors: for long runs the highest error after their first tenth; None: any."""
+    """The end of the axis of errors: for long runs the highest error after their first tenth; None for no limit."""
     if not runs or min(len(run.validation_curve) for run in runs) < _CROPPED:
         return None
 

@@ -1,6 +1,6 @@
-"""What is known of a run as it goes, as JSON lines: PREFIX-log.jsonl of its epochs, PREFIX-steps.jsonl of its steps.
+"""The history of a run as JSON lines: PREFIX-log.jsonl has its epochs and PREFIX-steps.jsonl its steps.
 
-Nothing here needs MXNet: what a run wrote is read on any machine.
+Nothing here needs MXNet, so that a run's history can be read on any machine.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 
 
 class EpochLog:
-    """The records of a run's epochs, in a file that is whole after each of them.
+    """The records of a run's epochs, in a file that is complete after each of them.
 
     Args:
-        path: the file, which is made, or cut to what is kept, at once. DataError when it exists, is to be continued,
-            and holds something else.
-        epochs: how many epochs of it to keep; later ones were not saved in a checkpoint and will come again.
+        path: the path of the file, which is at once created or cut to what is kept. DataError if it exists, is to be
+            continued, and contains something else.
+        epochs: the number of its epochs to keep; later ones were not saved in a checkpoint and will be repeated.
     """
 
     def __init__(self, path: str, epochs: int) -> None:
@@ -38,7 +38,7 @@ class EpochLog:
             self._write()
 
     def append(self, record: EpochRecord) -> None:
-        """Add the record of the next epoch. On OSError it is kept for the next writing."""
+        """Add the record of the next epoch. After an OSError it is written along with the next one."""
         self.records.append(record)
         self._write()
 
@@ -48,18 +48,18 @@ class EpochLog:
 
 
 class StepLog:
-    """The records of a run's steps, in a file to which lines are added.
+    """The records of a run's steps, in a file to which lines are appended.
 
-    A line that a killed process left unfinished at the end is taken away when the run goes on.
+    A line that a killed process left unfinished at the end is removed when the run is resumed.
 
     Args:
-        path: the file. DataError when it exists, is to be continued, and holds something else.
-        iteration: how many updates of it to keep; later ones were not saved in a checkpoint and will come again.
+        path: the path of the file. DataError if it exists, is to be continued, and contains something else.
+        iteration: the number of its iterations to keep; later ones were not saved in a checkpoint and will be repeated.
     """
 
     def __init__(self, path: str, iteration: int) -> None:
         self._path = path
-        self.records: list[StepRecord] = []  # those kept
+        self.records: list[StepRecord] = []  # those that are kept
         if iteration and os.path.exists(path):
             self.records = list(takewhile(lambda record: record.iteration <= iteration, read_steps(path)))
         with open(path, "ab+", opener=own_file) as stream:
@@ -68,7 +68,7 @@ class StepLog:
             stream.truncate(kept)
 
     def append(self, record: StepRecord) -> None:
-        """Add the record of the latest steps. On OSError the file is as it was."""
+        """Add the record of the latest steps. After an OSError the file is as it was."""
         with open(self._path, "ab", opener=own_file) as stream:
             size = stream.tell()
         try:
@@ -81,12 +81,12 @@ class StepLog:
 
 
 def read_epochs(path: str) -> list[EpochRecord]:
-    """The records of a PREFIX-log.jsonl. DataError names the line that is none; OSError where there is no file."""
+    """The records of a PREFIX-log.jsonl. DataError names a line that is not a record; OSError if there is no file."""
     return list(_read(path, EpochRecord, "an epoch's"))
 
 
 def read_steps(path: str) -> list[StepRecord]:
-    """The records of a PREFIX-steps.jsonl, without a last line that is being written. Errors as for read_epochs."""
+    """The records of a PREFIX-steps.jsonl, without a last line that is being written; raises as `read_epochs`."""
     return list(_read(path, StepRecord, "a step's"))
 
 
@@ -108,7 +108,7 @@ def _read(path: str, kind: type[_Record], whose: str) -> Iterator[_Record]:
 def _parsed(kind: type[_Record], content: Any) -> _Record:
     """The record of a JSON object; ValueError or TypeError for anything else."""
     if not isinstance(content, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     record = kind(**content)
     for field in fields(kind):
         value, optional = getattr(record, field.name), "Optional" in str(field.type)
@@ -120,7 +120,7 @@ def _parsed(kind: type[_Record], content: Any) -> _Record:
 
 
 def _line(record: Any) -> str:
-    """The record as a line; a number that is not finite, which JSON does not have, as null where that may be."""
+    """The record as a line; a number that is not finite, which JSON cannot express, becomes null where allowed."""
     optional = {field.name for field in fields(record) if "Optional" in str(field.type)}
     content = {
         name: None if name in optional and value is not None and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Pages that need no other file and no network: what their templates share, and how they write figures."""
+"""Self-contained pages, without other files or network: what their templates share, and how they format figures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gluon_resnet.errors import EnvironmentProblem
 
 
 def render(template: Path, **values: Any) -> str:
-    """The page of a template, which extends page.html and is given `title`; all values are escaped.
+    """The page made from a template, which extends page.html and takes a `title`; all values are escaped.
 
-    EnvironmentProblem when Jinja2 is missing.
+    EnvironmentProblem if Jinja2 is missing.
     """
     try:
         import jinja2
@@ -29,7 +29,7 @@ def render(template: Path, **values: Any) -> str:
 
 
 def percent(value: Optional[float], digits: int = 2) -> str:
-    """'8.75 %'; empty for None."""
+    """'8.75 %'; '' for None."""
     return "" if value is None else f"{value:.{digits}f} %"
 
 
@@ -42,5 +42,5 @@ def duration(seconds: float) -> str:
 
 
 def _setting(value: Any) -> str:
-    """A value of a JSON file, to read."""
+    """A value of a JSON file, formatted for people."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""One page about a run: PREFIX-report.html, which needs no other file and no network."""
+"""A self-contained page about one run: PREFIX-report.html."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gluon_resnet.training.epoch_record import EpochRecord
 
 
 def write_report(path: str, run: Run) -> None:
-    """Write the page, whole: curves, time, epochs, worst classes, events, configuration, environment.
+    """Write the page: curves, time, epochs, worst classes, events, configuration, environment.
 
-    Without matplotlib it says what to install in place of the curves. EnvironmentProblem when Jinja2 is missing.
+    Without matplotlib it says what to install in place of the curves. EnvironmentProblem if Jinja2 is missing.
     """
     curves, no_curves = None, ""
     try:
@@ -44,7 +44,7 @@ def write_report(path: str, run: Run) -> None:
 
 
 def _columns(run: Run) -> list[tuple[str, Any]]:
-    """Of the table of epochs: what any of them has."""
+    """The columns of the table of epochs that any of them has a value for."""
 
     def top_k(record: EpochRecord) -> str:
         return (
@@ -75,6 +75,6 @@ def _columns(run: Run) -> list[tuple[str, Any]]:
         (name, cell)
         for name, field, cell in columns
         if any(getattr(r, field) is not None for r in run.epochs)
-        # Nothing is wrong within the top k of k classes.
+        # Nothing can be wrong within the top k of k classes.
         and not (field == "val_topk_error" and run.settings.get("classes") == run.epochs[-1].top_k)
     ]

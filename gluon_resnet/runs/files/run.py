@@ -1,4 +1,4 @@
-"""A run as it is read from its files, finished or not; without MXNet."""
+"""A run as read from its files, finished or not, without MXNet."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gluon_resnet.runs.files.history import read_epochs, read_steps
 from gluon_resnet.runs.files.run_card import RunCard
 from gluon_resnet.training.epoch_record import EpochRecord, StepRecord
 
-_LOG, _POINTS = "-log.jsonl", 250  # how many points a curve of steps has at most
+_LOG, _POINTS = "-log.jsonl", 250  # the most points that a curve of steps has
 
-Points = list[tuple[int, float]]  # (iteration, error in per cent)
+Points = list[tuple[int, float]]  # (iteration, error in percent)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run. Errors are per cent."""
+    """What is known of a run. Errors are in percent."""
 
     name: str
     epochs: Sequence[EpochRecord]
@@ -28,22 +28,22 @@ class Run:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What its numbers depend on, besides the data."""
+        """Everything that its numbers depend on, besides the data."""
         return self.card.settings if self.card else {}
 
     @property
     def planned(self) -> Optional[int]:
-        """How many epochs there will be, where that is known."""
+        """The number of epochs that the run will have, if known."""
         return self.card.epochs if self.card else None
 
     @property
     def iterations(self) -> int:
-        """Updates that are recorded."""
+        """The number of recorded updates."""
         return max((points[-1].iteration for points in (self.epochs, self.steps) if points), default=0)
 
     @property
     def best(self) -> Optional[EpochRecord]:
-        """The first epoch with the lowest top-1 error of the validation, or without one that of the training."""
+        """The first epoch with the lowest top-1 error in validation, or in training if none was validated."""
         validated = [record for record in self.epochs if record.val_top1_error is not None]
         if validated:
             return min(validated, key=lambda record: record.val_top1_error or 0.0)
@@ -51,19 +51,19 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Of training, in all epochs that are over."""
+        """The training time of all finished epochs."""
         return sum(record.seconds for record in self.epochs)
 
     @property
     def images_per_second(self) -> Optional[float]:
-        """Over all these epochs; None: none is over."""
+        """The training speed over all finished epochs; None if there are none."""
         return self._mean("images_per_second")
 
     @property
     def split(self) -> Optional[dict[str, float]]:
-        """The parts of the training time, 0 to 1: loading, communication, compute; None where nobody measured.
+        """The shares of the training time, from 0 to 1: loading, communication, compute; None if not measured.
 
-        Communication counts as compute where only the loading was measured.
+        If only loading was measured, communication counts as compute.
         """
         loading, communication = self._mean("data_wait"), self._mean("communication")
         if loading is None:
@@ -75,9 +75,9 @@ class Run:
 
     @property
     def train_curve(self) -> Points:
-        """Of the steps, where they are recorded from the beginning, else of the epochs.
+        """The training error by step, if steps are recorded from the beginning, otherwise by epoch.
 
-        A point is the mean over a 250th of the run: single steps of a small network scatter by some per cent.
+        A point is the mean over a 250th of the run: single steps of a small network scatter by several percent.
         """
         if not self._steps_are_complete:
             return [(record.iteration, record.train_top1_error) for record in self.epochs]
@@ -92,34 +92,34 @@ class Run:
 
     @property
     def validation_curve(self) -> Points:
-        """Of the epochs that were validated."""
+        """The validation error by epoch."""
         return [(r.iteration, r.val_top1_error) for r in self.epochs if r.val_top1_error is not None]
 
     @property
     def drops(self) -> list[tuple[int, float]]:
-        """Where the learning rate fell to a half or less from one record to the next: the iteration, the new rate."""
+        """The drops of the learning rate to half or less between two records, as (iteration, new rate)."""
         records: Sequence[Any] = self.steps if self._steps_are_complete else self.epochs
         pairs = zip(records, records[1:])
         return [(old.iteration, new.lr) for old, new in pairs if 0 < new.lr <= old.lr / 2]
 
     @property
     def _steps_are_complete(self) -> bool:
-        """False where a run went on from one of an older version, which did not record them."""
+        """False if the run resumed one of an older version, which did not record its steps."""
         if not self.steps or not self.epochs:
             return bool(self.steps)
         return self.steps[0].iteration <= self.epochs[0].iteration
 
     def _mean(self, name: str) -> Optional[float]:
-        """Of a field of the epochs, over the time of those that have it."""
+        """The mean of a field of the epochs, weighted by time, over those that have it."""
         known = [(r.seconds, getattr(r, name)) for r in self.epochs if getattr(r, name) is not None]
         seconds = sum(weight for weight, _ in known)
         return sum(weight * value for weight, value in known) / seconds if seconds else None
 
 
 def read_run(path: str) -> Run:
-    """The run of a prefix, as train.py's --model-prefix, or of a log file.
+    """The run with a prefix, like train.py's --model-prefix, or the run of a log file.
 
-    UsageError where there is none, DataError where one of its files is damaged.
+    UsageError if there is none, DataError if one of its files is damaged.
     """
     if os.path.isfile(path):
         prefix = path[: -len(_LOG)] if path.endswith(_LOG) else None
@@ -127,7 +127,7 @@ def read_run(path: str) -> Run:
     else:
         prefix, log = path, f"{path}{_LOG}"
         if not os.path.isfile(log):
-            raise UsageError(f"{path} is no run: expected a log, {log}, or the log's own name")
+            raise UsageError(f"{path} is not a run: expected the log {log}, or the path of a log")
     name = os.path.basename(prefix or "") or os.path.basename(os.path.dirname(os.path.abspath(log)))
     run = Run(name, read_epochs(log))
     if prefix is None:

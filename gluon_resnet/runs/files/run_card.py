@@ -1,8 +1,8 @@
-"""The run card: what has to be known about a run besides its numbers, as PREFIX-run.json.
+"""The run card, PREFIX-run.json: everything to know about a run besides its numbers.
 
 {"format": "gluon-resnet run card 1",
  "command": "python3 tools/train.py ...",
- "epochs": 164,                                                   how many there will be
+ "epochs": 164,                                                   the number planned
  "settings": {"network": "resnet20", "lr": 0.1, ...},             what the numbers depend on, besides the data
  "data": {"training": "cifar10_train.rec (50,000 images)", ...},
  "environment": {"processor": "...", "devices": "cpu(0)", ...},   what the speed depends on
@@ -29,7 +29,7 @@ from gluon_resnet.provenance import settings_of_today
 from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 _FORMAT = "gluon-resnet run card 1"
-_WORST, _RIVALS = 10, 3  # classes, and for each the classes that it is taken for
+_WORST, _RIVALS = 10, 3  # how many classes, and for each how many it is mistaken for
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Event:
     """Something that happened to a run."""
 
     time: str  # local, ISO 8601, to the second
-    iteration: int  # updates done when it did
+    iteration: int  # the number of updates done by then
     text: str
 
     def __post_init__(self) -> None:
@@ -48,12 +48,12 @@ class Event:
 
 @dataclass(frozen=True)
 class WorstClass:
-    """A class with a high validation error, and what its images were taken for."""
+    """A class with a high validation error, and what its images were mistaken for."""
 
     name: str
     images: int
     wrong: int
-    taken_for: tuple[tuple[str, int], ...]  # names of the most frequent wrong answers, and how many
+    taken_for: tuple[tuple[str, int], ...]  # the most frequent wrong answers: names and counts
 
     def __post_init__(self) -> None:
         pairs = [(self.name, self.images), (self.name, self.wrong), *self.taken_for]
@@ -63,7 +63,7 @@ class WorstClass:
 
 @dataclass(frozen=True)
 class RunCard:
-    """How a run was started, on what, and what happened to it. Texts and numbers only, which JSON can hold."""
+    """How and on what a run was started, and what happened to it. It has only text and numbers, for JSON."""
 
     command: str
     epochs: int
@@ -71,26 +71,26 @@ class RunCard:
     data: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
-    worst_classes: tuple[WorstClass, ...] = ()  # of the last validation
+    worst_classes: tuple[WorstClass, ...] = ()  # those of the last validation
 
     def happened(self, iteration: int, text: str) -> RunCard:
-        """The card with one more event, of now."""
+        """The card with one more event, timed now."""
         now = datetime.now().isoformat(timespec="seconds")
         return replace(self, events=(*self.events, Event(now, iteration, text)))
 
     def save(self, path: str) -> None:
-        """Write it as JSON."""
+        """Write the card as JSON."""
         with whole_file(path) as stream:
             content = {"format": _FORMAT, **asdict(self)}
             stream.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod
     def load(path: str) -> RunCard:
-        """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
+        """Read what `save` wrote; DataError for anything else, OSError if there is no file."""
         try:
             content = read_json(path, finite=False)
             if content.pop("format", None) != _FORMAT:
-                raise ValueError(f"it has no format {_FORMAT!r}")
+                raise ValueError(f"its format is not {_FORMAT!r}")
             events = tuple(Event(**event) for event in content.pop("events"))
             worst = tuple(
                 WorstClass(row["name"], row["images"], row["wrong"], tuple(map(tuple, row["taken_for"])))
@@ -101,7 +101,7 @@ class RunCard:
                 require(isinstance(getattr(card, name), dict), name, "an object", getattr(card, name))
             for name in ("data", "environment"):
                 texts = all(isinstance(text, str) for text in getattr(card, name).values())
-                require(texts, name, "an object of texts", getattr(card, name))
+                require(texts, name, "an object of strings", getattr(card, name))
             require(isinstance(card.command, str), "command", "text", card.command)
             require(is_integer(card.epochs, 0, INT64_MAX), "epochs", "a number from 0", card.epochs)
             return replace(card, settings=settings_of_today(card.settings))
@@ -111,21 +111,22 @@ class RunCard:
 
 
 def described_data(paths: Sequence[str], images: int) -> str:
-    """Data as a card has it: compare.py sees whether two runs had the same."""
+    """The data as a card has it, from which compare.py sees whether two runs had the same."""
     return f"{', '.join(map(os.path.abspath, paths))} ({images:,} images)"
 
 
 def described_images(data: str) -> Optional[int]:
-    """How many images `described_data` was told; None for other texts, and for 0."""
+    """The number of images in a text of `described_data`; None for other texts, and for 0."""
     found = re.search(r"\((\d[\d,]*) images\)$", data)
     return int(found[1].replace(",", "")) or None if found else None
 
 
 def worst_classes(confusion: np.ndarray, names: Sequence[str]) -> tuple[WorstClass, ...]:
-    """At most ten classes with errors, the highest error first.
+    """At most ten classes with errors, the highest error rate first.
 
-    `confusion`: integers (classes, classes), images of the row's label that were taken for the column's; `names` of
-    the classes.
+    Args:
+        confusion: integers (classes, classes), the images with the row's label that were taken for the column's.
+        names: the names of the classes.
     """
     images = confusion.sum(axis=1)
     wrong = images - confusion.diagonal()

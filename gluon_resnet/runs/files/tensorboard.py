@@ -19,16 +19,16 @@ _NAME = "events.out.tfevents."
 
 
 class TensorBoard:
-    """Adds a run's records to a folder of event files. The steps of all its points are iterations.
+    """Adds a run's records to a folder of event files. All points have iterations as their steps.
 
-    tensorboardX's SummaryWriter is not used: when the disk is full its thread ends, and the training with it would
-    wait for a place in the queue for ever. Here an OSError reaches the caller.
+    tensorboardX's SummaryWriter is not used: when the disk is full its thread ends, and the training would wait for
+    ever for room in its queue. Here an OSError reaches the caller.
 
     Args:
-        folder: is made. A new file in it begins; points that older ones have from `purge_step` on are hidden.
-        purge_step: the first iteration that comes now.
+        folder: the folder, which is created. A new file in it begins, and older points from `purge_step` on are hidden.
+        purge_step: the first iteration that will be added.
 
-    Raises EnvironmentProblem when tensorboardX is not installed.
+    Raises EnvironmentProblem if tensorboardX is not installed.
     """
 
     def __init__(self, folder: str, purge_step: int) -> None:
@@ -44,7 +44,7 @@ class TensorBoard:
         os.makedirs(folder, exist_ok=True)
         name = f"{_NAME}{_time_for(folder):.6f}.{socket.gethostname()}.{os.getpid()}"
         self._event, self._summary = Event, Summary
-        # An absolute path: tensorboardX sends those that begin with s3: or gs: away.
+        # An absolute path: tensorboardX sends those that begin with s3: or gs: elsewhere.
         self._writer = RecordWriter(os.path.abspath(os.path.join(folder, name)))
         self._flushed = 0.0
         self._first = purge_step
@@ -52,7 +52,7 @@ class TensorBoard:
         self._add(purge_step, session_log=SessionLog(status=SessionLog.START))
 
     def settings(self, title: str, settings: Mapping[str, Any]) -> None:
-        """Add a table of text, at the first iteration."""
+        """Add a table of text at the first iteration."""
         from tensorboardX.summary import text
 
         rows = [f"| {name} | {_cell(value)} |" for name, value in settings.items()]
@@ -74,7 +74,7 @@ class TensorBoard:
         )
 
     def epoch(self, record: EpochRecord) -> None:
-        """Add the points of an epoch; what was added until now survives the process."""
+        """Add the points of an epoch; everything added so far then survives the process."""
         top_k = f"top{record.top_k}_error"
         self._points(
             record.iteration,
@@ -92,7 +92,7 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, and close the file."""
         self._writer.close()
 
     def _points(self, iteration: int, values: Mapping[str, Optional[float]]) -> None:
@@ -109,7 +109,7 @@ class TensorBoard:
 
 
 def _time_for(folder: str) -> float:
-    """Now, or just behind the newest file in `folder`, where the clock was set back: they are read in this order."""
+    """The time now, or just after the newest file in `folder` if the clock was set back: names decide the order."""
     times = [re.match(re.escape(_NAME) + r"(\d+(\.\d{6})?)\.", name) for name in os.listdir(folder)]
     newest = max((float(match[1]) for match in times if match), default=0.0)
     return max(time.time(), newest + 1e-5)
@@ -117,7 +117,7 @@ def _time_for(folder: str) -> float:
 
 @contextlib.contextmanager
 def _nothing_beside_it() -> Iterator[None]:
-    """While it is imported, tensorboardX has neither PyTorch, which it would import, nor protobuf's C extension.
+    """Hide from tensorboardX, while it is imported, PyTorch, which it would import, and protobuf's C extension.
 
     In a process with Horovod for MXNet both crash.
     """
@@ -133,5 +133,5 @@ def _nothing_beside_it() -> Iterator[None]:
 
 
 def _cell(value: Any) -> str:
-    """A value within a Markdown table."""
+    """A value for a Markdown table."""
     return str(value).replace("|", "\\|").replace("\n", " ")
