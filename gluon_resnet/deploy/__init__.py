@@ -1,6 +1,6 @@
-"""From a checkpoint to a program: `export` (in export.py) writes the files of a trained network, `Predictor` uses them.
+"""From a checkpoint to a program: `export` (export.py) writes the files of a trained network, `Predictor` uses them.
 
-Importing this needs no MXNet, and `Predictor` with the backend 'onnx' neither.
+Importing this package does not need MXNet, nor does `Predictor` with the backend 'onnx'.
 """
 
 from gluon_resnet.deploy.predictor import Predictor

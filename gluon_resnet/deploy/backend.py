@@ -1,4 +1,4 @@
-"""What the predictor asks of a library that runs exported networks."""
+"""The interface of a library that runs exported networks, as the predictor uses it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Backend(Protocol):
     """An exported network on the CPU, for one thread at a time.
 
     Attributes:
-        classes: the number of its outputs.
+        classes: the number of outputs.
     """
 
     classes: int
 
     def run(self, inputs: np.ndarray, output: str) -> np.ndarray:
-        """One of the network's outputs for float32 (n, 3, size, size), C-contiguous, of any n from 1.
+        """One of the network's outputs for `inputs`, float32 (n, 3, size, size), C-contiguous, n at least 1.
 
         Args:
-            output: LOGITS: those before the softmax, float32 (n, classes). FEATURES: what the last fully connected
-                layer takes, float32 (n, D).
+            output: LOGITS for the values before the softmax, float32 (n, classes); FEATURES for the input of the last
+                fully connected layer, float32 (n, D).
 
         Raises:
             ModelError: the network has no such output.
@@ -34,7 +34,7 @@ class Backend(Protocol):
 
 
 def in_parts(inputs: np.ndarray, most: int, run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """What `run` makes of `inputs`, at most so many rows at once."""
+    """The result of `run` for `inputs`, computed at most `most` rows at a time."""
     if len(inputs) <= most:
         return run(inputs)
     return np.concatenate([run(inputs[begin : begin + most]) for begin in range(0, len(inputs), most)])

@@ -15,22 +15,22 @@ from gluon_resnet.errors import DataError
 
 
 class Calibration:
-    """Some images of a record file, drawn at random, the same ones each time.
+    """Some images of a record file, drawn at random, but always the same ones.
 
     Args:
-        path: of the record file.
-        card: of the network.
-        batches, batch_size: how many images; fewer where the file has not so many.
-        threads: that decode; None: one for each processor.
+        path: the path of the record file.
+        card: the card of the network.
+        batches, batch_size: the number of batches and of images in each; fewer if the file does not have enough.
+        threads: the number of decoding threads; by default one for each processor.
 
     Attributes:
         file: the name of the record file, without its folder.
-        fingerprint: as of `Loader`.
-        batch_size: of each batch.
-        images: how many all batches have.
+        fingerprint: the fingerprint of the records, as in `Loader`.
+        batch_size: the size of each batch.
+        images: the number of images in all batches.
 
     Raises:
-        DataError: there are no images, or a label is none of the network's classes.
+        DataError: there are no images, or a label is not one of the network's classes.
         OSError: the file cannot be read.
     """
 
@@ -41,7 +41,7 @@ class Calibration:
         found = len(records.images)
         if not found:
             raise DataError(f"{path}: there are no images to calibrate on")
-        check_labels([records], len(card.classes))  # else these are records for another network
+        check_labels([records], len(card.classes))  # other labels mean records for another network
         self.file = os.path.basename(path)
         self.batch_size = min(batch_size, found)
         self.images = min(batches, found // self.batch_size) * self.batch_size

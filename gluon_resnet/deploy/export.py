@@ -22,14 +22,14 @@ from gluon_resnet.provenance import Exported
 Path = Union[str, "os.PathLike[str]"]
 
 FORMATS = {"mxnet": ("mxnet",), "onnx": ("onnx",), "both": ("mxnet", "onnx")}
-_ENDINGS = {"mxnet": ("-symbol.json", "-0000.params"), "onnx": (".onnx",)}  # of the names of the files
+_ENDINGS = {"mxnet": ("-symbol.json", "-0000.params"), "onnx": (".onnx",)}  # of the files' names
 
 
 class Export(NamedTuple):
-    """What `export` wrote, and what stands beside it and does not belong to it."""
+    """The files that `export` wrote, and files beside them that do not belong to them."""
 
     files: list[str]
-    outdated: list[str]  # of an earlier export, of other parameters
+    outdated: list[str]  # left by an earlier export of other parameters
 
 
 def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") -> Export:
@@ -43,25 +43,25 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
 
     'both': these three.
 
-    Either all files are written or, when one cannot be made, none. The card's `exported` says of which
-    checkpoint they are, and in which formats they are there: an earlier export in the other format stays one of
-    them if it was of this checkpoint.
+    Either all files are written or, if one cannot be made, none. The card's `exported` names the checkpoint that they
+    were made from and the formats that exist: an earlier export in the other format remains among these if it was made
+    from the same checkpoint.
 
     Args:
-        model_prefix: PREFIX of PREFIX-model.json and PREFIX-NNNN.params.
-        epoch: NNNN.
-        output: beginning of the names of the new files; its folder is made when it does not exist.
+        model_prefix: the PREFIX of PREFIX-model.json and PREFIX-NNNN.params.
+        epoch: the number NNNN.
+        output: the beginning of the new files' names; its folder is created if needed.
         format: one of FORMATS.
 
     Raises:
         ModelError: the card or the parameters are damaged, or do not belong together.
-        UsageError: the export would overwrite the checkpoint, or the network has no translation to ONNX.
-        EnvironmentProblem: ONNX, and the package onnx is not installed.
+        UsageError: the export would overwrite the checkpoint, or the network cannot be translated to ONNX.
+        EnvironmentProblem: the format is ONNX, and the package onnx is not installed.
         OSError: a file cannot be read or written.
     """
     model_prefix, output = os.fspath(model_prefix), os.fspath(output)
     if format not in FORMATS:
-        raise UsageError(f"there is no format {format!r}: choose one of {', '.join(FORMATS)}")
+        raise UsageError(f"format: expected one of {', '.join(FORMATS)}, found {format!r}")
     require_prefix(output)
     checkpoint = parameters_path(model_prefix, epoch)
     paths = [output + ending for kind in FORMATS[format] for ending in _ENDINGS[kind]]
@@ -99,9 +99,9 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
 
 
 def _read(net: Any, checkpoint: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """The graph of a network that is not initialized, and its parameters in `checkpoint` by their names in it.
+    """The graph of a network that is not initialized, and its parameters in `checkpoint`, by their names in the graph.
 
-    They never become MXNet's, which would hold them, and a gradient of each, beside the file's content.
+    The parameters do not become MXNet's, which would hold them, with a gradient for each, beside the file's content.
     """
     parameters = net._collect_params_with_prefix()
     arrays = read_arrays(checkpoint)
@@ -112,7 +112,7 @@ def _read(net: Any, checkpoint: str) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def _formats(output: str, digest: str) -> dict[str, str]:
-    """In which formats an earlier export of the same checkpoint is there."""
+    """The formats in which an earlier export of the same checkpoint exists."""
     try:
         exported = ModelCard.load(f"{output}-model.json").exported
     except (OSError, ModelError):

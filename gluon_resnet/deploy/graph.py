@@ -1,4 +1,4 @@
-"""An exported graph and its parameters, checked: MXNet itself would leave missing parameters 0, for one."""
+"""An exported graph and its parameters, checked: MXNet, for example, would leave missing parameters at 0."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_CLASSES = 1 << 22  # of a graph without a card; as in csrc/predictor/predi
 
 
 class Graph(NamedTuple):
-    """What PREFIX-symbol.json and PREFIX-0000.params hold.
+    """The content of PREFIX-symbol.json and PREFIX-0000.params.
 
     Attributes:
-        symbol: from `INPUT` to the logits, (N, classes).
-        arrays: the parameters by the names that the symbol has for them, without 'arg:' and 'aux:'.
+        symbol: the graph from `INPUT` to the logits, (N, classes).
+        arrays: the parameters by their names in the symbol, without 'arg:' and 'aux:'.
         classes: the number of outputs.
     """
 
@@ -33,10 +33,10 @@ class Graph(NamedTuple):
 
 
 def read_graph(graph_path: str, parameters_path: str, size: int, classes: Optional[int] = None) -> Graph:
-    """The graph of these files for images of `size` pixels, of float32 or quantized to INT8.
+    """Read the graph of these files, in float32 or quantized to INT8, for images of `size` pixels.
 
-    ModelError, with the path, where a file is damaged, the two do not belong together, or the graph has another
-    number of outputs than `classes`. OSError where a file cannot be read.
+    ModelError, with the path, if a file is damaged, the two do not belong together, or the number of outputs is not
+    `classes`. OSError if a file cannot be read.
     """
     file = SymbolFile(graph_path)
     symbol = file.symbol
@@ -60,7 +60,7 @@ def read_graph(graph_path: str, parameters_path: str, size: int, classes: Option
 
 
 def count_classes(file: SymbolFile, size: int, classes: Optional[int] = None) -> int:
-    """The outputs for an image of `size` pixels; ModelError for no row of them, or another number than `classes`."""
+    """The number of outputs for an image of `size` pixels; ModelError unless they are a row, of `classes` if given."""
     (output,) = file.shapes(size).outputs
     found = output[1] if len(output) == 2 and output[0] == 1 else 0
     if found != classes and (classes is not None or not 0 < found <= _MOST_CLASSES):
@@ -71,10 +71,13 @@ def count_classes(file: SymbolFile, size: int, classes: Optional[int] = None) ->
 def load_graph(
     graph_path: str, parameters_path: str, card: ModelCard, contexts: Optional[Sequence[Any]] = None
 ) -> Any:
-    """The network of these files as a Gluon block on `contexts` (default: the CPU); raises as `read_graph`."""
+    """The network of these files as a Gluon block on `contexts` (by default the CPU); raises as `read_graph`."""
     graph = read_graph(graph_path, parameters_path, card.size, len(card.classes))
     net = gluon.SymbolBlock(graph.symbol, mx.sym.var(INPUT, dtype="float32"))
-    for name, parameter in net.collect_params().items():  # what has been checked, not the file again
+    for (
+        name,
+        parameter,
+    ) in net.collect_params().items():  # the arrays that were checked, without rereading the file
         array = graph.arrays[name]
         value = mx.nd.array(array, dtype=array.dtype)
         parameter._load_init(value, contexts or [mx.cpu()], cast_dtype=True, dtype_source="saved")

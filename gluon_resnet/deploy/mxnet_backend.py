@@ -17,21 +17,24 @@ from gluon_resnet.deploy.graph import read_graph
 from gluon_resnet.deploy.symbol_file import says
 from gluon_resnet.errors import ModelError
 
-_FULLY_CONNECTED = ("FullyConnected", "_sg_mkldnn_fully_connected")  # in a file; fused in that of INT8
+_FULLY_CONNECTED = (
+    "FullyConnected",
+    "_sg_mkldnn_fully_connected",
+)  # in a float32 file; fused, in an INT8 file
 
 
 class MXNetBackend:
     """PREFIX-symbol.json and PREFIX-0000.params; see `Backend`.
 
-    An executor runs one shape only, and keeps the weights once more in the order that oneDNN wants. So there are
-    few, each made when it is first needed: for batches of `batch_size`, a quarter of it and so on, and of 1. A batch
-    of another size is run in such pieces. With ResNet-50 an image takes an executor as long in a batch of 1 as in
-    one of 16, 77 ms on one core. A hybridized block, which takes any shape, needs 25 ms more for each change of the
-    batch size, when it orders the weights again, and without static_shape for each call.
+    An executor runs only one shape, and keeps another copy of the weights, in the order that oneDNN wants. There are
+    therefore only a few, each made when it is first needed: for batches of `batch_size`, of a quarter of it and so on,
+    and of 1. A batch of another size is run in such pieces. With ResNet-50 an executor takes as long per image in a
+    batch of 1 as in one of 16: 77 ms on one core. A hybridized block, which takes any shape, needs 25 ms more whenever
+    the batch size changes, to reorder the weights, and without static_shape in every call.
     """
 
     def __init__(self, prefix: str, size: int, classes: Optional[int], batch_size: int) -> None:
-        # Else each executor says on standard error that it is fused.
+        # Otherwise each executor reports on standard error that it is fused.
         os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
         self._path = f"{prefix}-symbol.json"
         graph = read_graph(self._path, f"{prefix}-0000.params", size, classes)
@@ -47,7 +50,9 @@ class MXNetBackend:
     def run(self, inputs: np.ndarray, output: str) -> np.ndarray:
         """See `Backend.run`."""
         if output not in self._outputs:
-            message = f"{self._path}: it does not end with a fully connected layer whose input could be given"
+            message = (
+                f"{self._path}: the network does not end with a fully connected layer, so it has no features"
+            )
             raise ModelError(message, path=self._path)
         rows = []
         begin = 0
@@ -58,7 +63,9 @@ class MXNetBackend:
                 executor.arg_dict[INPUT][:] = inputs[begin : begin + count]
                 rows.append(executor.forward(is_train=False)[self._outputs[output]].asnumpy())
                 if len(rows[-1]) != count:
-                    message = f"{self._path}: expected {count} rows for as many images, found {len(rows[-1])}"
+                    message = (
+                        f"{self._path}: expected one row for each of {count} images, found {len(rows[-1])}"
+                    )
                     raise ModelError(message, path=self._path)
             except mx.base.MXNetError as error:
                 raise ModelError(f"{self._path}: {says(error)}", path=self._path) from None
@@ -80,7 +87,7 @@ class MXNetBackend:
 def _is_misfused(symbol: Any) -> bool:
     """Whether MXNet's fusion would change what the graph computes.
 
-    It takes the batch normalization behind a convolution into it, also where something else reads the convolution.
+    It merges the batch normalization after a convolution into it even if something else reads the convolution's output.
     """
     nodes = json.loads(symbol.tojson())["nodes"]
     readers = defaultdict(list)
@@ -96,7 +103,7 @@ def _is_misfused(symbol: Any) -> bool:
 @contextlib.contextmanager
 def _without_fusion() -> Iterator[None]:
     chosen = os.environ.get("MXNET_SUBGRAPH_BACKEND")
-    os.environ["MXNET_SUBGRAPH_BACKEND"] = "default"  # fuses nothing, nor prints that as NONE does
+    os.environ["MXNET_SUBGRAPH_BACKEND"] = "default"  # fuses nothing, and unlike NONE does not say so
     try:
         yield
     finally:
@@ -106,9 +113,9 @@ def _without_fusion() -> Iterator[None]:
 
 
 def _features(symbol: Any) -> Optional[Any]:
-    """What the last fully connected layer takes, (N, D), as a symbol; None where the graph does not end with one.
+    """The input of the last fully connected layer, (N, D), as a symbol; None if the graph does not end with one.
 
-    In an INT8 graph it is what the layer's input is quantized from.
+    In an INT8 graph it is the float32 value from which the layer's input is quantized.
     """
     graph = json.loads(symbol.tojson())
     nodes = graph["nodes"]
@@ -118,6 +125,6 @@ def _features(symbol: Any) -> Optional[Any]:
     features = symbol.get_children()[0]
     if nodes[last["inputs"][0][0]]["op"] == "_contrib_quantize_v2":
         features = features.get_children()[0]
-    elif last.get("attrs", {}).get("quantized") == "True":  # by layers before
+    elif last.get("attrs", {}).get("quantized") == "True":  # by earlier layers
         return None
     return mx.sym.Flatten(features)

@@ -1,4 +1,4 @@
-"""An exported network in onnxruntime, where neither MXNet nor the package onnx is needed."""
+"""An exported network in onnxruntime, which needs neither MXNet nor the package onnx."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ except ImportError:
 
 
 _MOST_BYTES = (1 << 31) - 1  # protobuf's limit
-_MOST_LETTERS = 300  # of what onnxruntime says
+_MOST_LETTERS = 300  # of a message of onnxruntime
 
 
 class OnnxBackend:
@@ -36,14 +36,14 @@ class OnnxBackend:
             raise self._error(str(error)) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4  # what else it would print comes as an exception, too
+        options.log_severity_level = 4  # whatever it would print also comes as an exception
         try:
             self._session = onnxruntime.InferenceSession(
-                content,
+                content,  # the bytes that were checked
                 options,
-                providers=["CPUExecutionProvider"],  # and not the file again
+                providers=["CPUExecutionProvider"],
             )
-        except Exception as error:  # onnxruntime's exceptions have no base class of their own
+        except Exception as error:  # onnxruntime's exceptions have no base class in common
             raise self._says(error) from None
         inputs = {value.name: value.shape for value in self._session.get_inputs()}
         self._outputs = {value.name: value.shape for value in self._session.get_outputs()}
@@ -60,7 +60,7 @@ class OnnxBackend:
     def run(self, inputs: np.ndarray, output: str) -> np.ndarray:
         """See `Backend.run`."""
         if output not in self._outputs:
-            raise self._error(f"it has no output {output!r}")
+            raise self._error(f"the network has no output {output!r}")
         return in_parts(inputs, self._batch_size, lambda part: self._run(part, output))
 
     def _run(self, part: np.ndarray, output: str) -> np.ndarray:

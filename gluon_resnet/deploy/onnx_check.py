@@ -1,6 +1,6 @@
-"""Whether onnxruntime can be given a file: it has what `export` writes, and takes no absurd amount of memory.
+"""Checks that a file is safe for onnxruntime: it has only what `export` writes, and takes no absurd amount of memory.
 
-onnxruntime reads weights from any file that a model names, runs loops without end, and takes all memory for a padding.
+onnxruntime reads weights from any file that a model names, runs loops without end, and takes all memory for padding.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from gluon_resnet.terminal import MOST_OF_A_NAME, printable, printable_name
 
 Shape = tuple[int, ...]
 
-_OPSET = 13  # as onnx_export.py, which needs the package onnx
+_OPSET = 13  # as in onnx_export.py, which needs the package onnx
 _SIDE = 1 << 14
 _MOST_NODES = 16384
 _MOST_AXES = 8
-_FLOAT, _INT64 = 1, 7  # types of tensors
+_FLOAT, _INT64 = 1, 7  # tensor types
 _TYPES: dict[int, np.dtype[Any]] = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
-_KINDS = {"f": 1, "i": 2, "ints": 7}  # types of attributes
+_KINDS = {"f": 1, "i": 2, "ints": 7}  # attribute types
 
 # As in csrc/graph/results.cc.
 _AT_A_TIME, _IN_ALL = (1 << 10, 1 << 26), (1 << 15, 1 << 30)
@@ -33,7 +33,7 @@ _AT_A_TIME, _IN_ALL = (1 << 10, 1 << 26), (1 << 15, 1 << 30)
 
 @dataclass
 class _Node:
-    """A node with the shapes of its inputs, and the numbers of those that are lists of them."""
+    """A node with the shapes of its inputs, and the numbers in those that are lists of integers."""
 
     inputs: list[Shape]
     numbers: list[Any]
@@ -62,7 +62,7 @@ def check_model(content: bytes, size: int) -> None:
     model = read_model(content)
     versions = [(opset.get("domain", ""), opset.get("version")) for opset in model["opset_import"]]
     if versions != [("", _OPSET)] or "graph" not in model:
-        raise ModelError(f"expected a graph of the opset {_OPSET}, as export.py writes it")
+        raise ModelError(f"expected a graph of opset {_OPSET}, as export.py writes it")
     graph = model["graph"]
     if len(graph["node"]) > _MOST_NODES:
         raise ModelError(f"expected at most {_MOST_NODES} nodes, found {len(graph['node'])}")
@@ -101,38 +101,38 @@ def _array(tensor: dict[str, Any]) -> tuple[str, np.ndarray]:
     shown = printable_name(name)
     if tensor["external_data"] or tensor.get("data_location", 0) != 0:
         raise ModelError(
-            f"the tensor {shown} is in another file, which is not read: export the network again"
+            f"the tensor {shown} is stored in another file, which is not read: export the network again"
         )
     dtype = _TYPES.get(tensor.get("data_type", 0))
     content = tensor.get("raw_data", b"")
     fits = len(shape) <= _MOST_AXES and min(shape, default=1) >= 1
     if dtype is None or not fits or math.prod(shape) * dtype.itemsize != len(content):
-        raise ModelError(f"the tensor {shown}: expected float32 or int64 values of the shape {shape}")
+        raise ModelError(f"tensor {shown}: expected float32 or int64 values of shape {shape}")
     return name, np.frombuffer(content, dtype).reshape(shape)
 
 
 def _result(node: dict[str, Any], shapes: dict[str, Shape], numbers: dict[str, Any]) -> Shape:
-    """The shape of what a node puts out for one image."""
+    """The shape of a node's output for one image."""
     operator = node.get("op_type", "")
     if operator not in _OPERATORS or node.get("domain", "") != "":
-        known = "this operator is none that export.py writes"
-        raise ModelError(f"{known}; run a network of another kind with onnxruntime itself")
+        known = "export.py does not write this operator"
+        raise ModelError(f"{known}; to run a network of another kind, use onnxruntime itself")
     kinds, integers, result = _OPERATORS[operator]
     unknown = [name for name in node["input"] if name not in shapes]
     if unknown or len(node["output"]) != 1 or node["output"][0] in shapes:
-        raise ModelError("expected inputs that stand before it, and one new output")
+        raise ModelError("expected inputs that are defined before it, and one new output")
     attributes = {}
     for attribute in node["attribute"]:
         name = attribute.get("name", "")
         kind = kinds.get(name)
         if kind is None or name in attributes or attribute.get("type") != _KINDS[kind]:
-            raise ModelError(f"there is no attribute {printable_name(name)} of this kind")
+            raise ModelError(f"there is no attribute {printable_name(name)} of this type")
         attributes[name] = attribute.get(kind, 0)
         if kind == "f" and not math.isfinite(attributes[name]):
             raise ModelError(f"{name}: expected a number, found {attributes[name]}")
     for position, name in enumerate(node["input"]):
         if (name in numbers) != (position in integers):
-            raise ModelError(f"its input {position} is of another type")
+            raise ModelError(f"its input {position} has another type")
     described = _Node(
         [shapes[name] for name in node["input"]], [numbers.get(name) for name in node["input"]], attributes
     )
@@ -252,7 +252,7 @@ def _elementwise(node: _Node) -> Shape:
 
 _Result = Callable[[_Node], Shape]
 
-# The attributes of each operator and their kinds, which inputs are int64, and the shape that it puts out.
+# The attributes of each operator and their types, which inputs are int64, and the function for its output's shape.
 _OPERATORS: dict[str, tuple[dict[str, str], tuple[int, ...], _Result]] = {
     "Add": ({}, (), _elementwise),
     "AveragePool": (

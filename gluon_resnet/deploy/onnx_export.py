@@ -1,7 +1,7 @@
 """A network's graph and parameters as an ONNX file.
 
 MXNet's exporter is not used: it takes the opset of the installed onnx, makes every weight an input as well, which
-keeps runtimes from folding it, gives PReLU's slopes the wrong axis, and copies the weights again and again.
+keeps runtimes from folding it, gives PReLU's slopes the wrong axis, and copies the weights several times.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ try:
     import onnx
 except ImportError:
     raise EnvironmentProblem(
-        "ONNX files are written by the package onnx: pip install 'gluon-resnet[onnx]'"
+        "writing ONNX files needs the package onnx: pip install 'gluon-resnet[onnx]'"
     ) from None
 
 from gluon_resnet.deploy.onnx_operators import TRANSLATIONS, Node, OnnxGraph
 
-OPSET = 13  # onnxruntime knows it since 1.6 of 2020, and no operator here gains by a later one
-IR_VERSION = 7  # that of this opset's time; from 4 on, weights need not be inputs
+OPSET = 13  # known to onnxruntime since 1.6 (2020); no operator here gains anything from a later one
+IR_VERSION = 7  # the one of that opset's time; from 4 on, weights need not be inputs
 
 _DESCRIPTION = (
     "Input: float32 RGB from 0 to 255, NCHW; the normalization is inside. Outputs: the logits, before the softmax; "
-    "the features, which the last fully connected layer takes."
+    "the features, which are the inputs of the last fully connected layer."
 )
-_LIMIT = 2**31 - 2**22  # protobuf's is 2 GiB; the rest is for nodes and metadata
+_LIMIT = 2**31 - 2**22  # protobuf's limit is 2 GiB; the rest is for nodes and metadata
 
 
 def write_onnx(
@@ -41,15 +41,15 @@ def write_onnx(
 ) -> None:
     """Write a network to `path`, with the graph's own input, (N, 3, size, size), and the outputs of _DESCRIPTION.
 
-    Batch normalization behind a convolution is folded into it, in float64. ONNX's checker has read the file.
+    Batch normalization after a convolution is folded into it, in float64. The file is validated by ONNX's checker.
 
     Args:
         graph: an MXNet symbol that ends with a fully connected layer.
-        parameters: the values of its arguments and auxiliary states by name, float32. They are copied twice.
-        metadata: becomes the file's metadata_props; what is not text, as JSON.
+        parameters: the float32 values of its arguments and auxiliary states, by name. They are copied twice.
+        metadata: the file's metadata_props; values that are not text are written as JSON.
 
     Raises:
-        UsageError: a node that has no translation, or more than 2 GiB.
+        UsageError: a node cannot be translated, or the file would exceed 2 GiB.
         OSError: the file cannot be written.
     """
     translated, data, logits = _translate(graph, parameters, (1, 3, size, size))
@@ -71,7 +71,7 @@ def write_onnx(
     model.graph.name = str(metadata.get("network", "network"))
     _add_nodes(model.graph, translated, data, logits)
     for name, value in weights.items():
-        # In place: onnx.helper's functions copy what they get.
+        # In place, since onnx.helper's functions copy their arguments.
         model.graph.initializer.add(
             name=name,
             dims=value.shape,
@@ -95,7 +95,7 @@ def _translate(
     shapes = dict(zip(internals.list_outputs(), internals.infer_shape(**{data: shape})[1]))
     translated = OnnxGraph(dict(parameters), {data: tuple(shape)})
     readers = Counter(index for node in nodes for index, *_ in node["inputs"])
-    names: list[str] = []  # in ONNX, of the nodes' outputs; of all operators here, only the first one is read
+    names: list[str] = []  # the nodes' outputs in ONNX; only the first output of any operator here is read
     for node in nodes:
         if node["op"] == "null":
             names.append(node["name"])
@@ -110,20 +110,22 @@ def _translate(
         )
         if described.operator not in TRANSLATIONS:
             raise UsageError(
-                f"the operator {described.operator}, of the node {described.name}, has no translation to ONNX here"
+                f"the operator {described.operator}, of the node {described.name}, cannot be translated to ONNX"
             )
         output = TRANSLATIONS[described.operator](described, translated)
         translated.shapes.setdefault(output, shapes[f"{described.name}_output"])
         names.append(output)
     ((last, *_),) = content["heads"]
     if nodes[last]["op"] != "FullyConnected":
-        raise UsageError(f"a network ends with a fully connected layer, this one with {nodes[last]['name']}")
+        raise UsageError(
+            f"expected a network that ends with a fully connected layer, found {nodes[last]['name']} at its end"
+        )
     return translated, data, names[last]
 
 
 def _add_nodes(graph: onnx.GraphProto, translated: OnnxGraph, data: str, logits: str) -> None:
-    """Add the nodes, and describe all tensors that they write; the two outputs get their names."""
-    # What goes into the last layer, as a row.
+    """Add the nodes and describe all tensors that they write; the two outputs get their names."""
+    # The input of the last layer, as one row per image.
     outputs = {logits: LOGITS, translated.nodes[logits].input[0]: FEATURES}
     for output, node in translated.nodes.items():
         node.input[:] = [outputs.get(name, name) for name in node.input]
@@ -136,5 +138,5 @@ def _add_nodes(graph: onnx.GraphProto, translated: OnnxGraph, data: str, logits:
 
 
 def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
-    """A float32 tensor's description; the number of images is free."""
+    """The description of a float32 tensor with any number of images."""
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *shape[1:]])

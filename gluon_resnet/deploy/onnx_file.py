@@ -1,7 +1,7 @@
-"""The messages of an ONNX file, as far as `export` writes them; neither onnx nor protobuf is needed.
+"""The messages of an ONNX file, as far as `export` writes them; needs neither onnx nor protobuf.
 
-A file is protobuf: fields, each with a number, a kind and a value, where a later one may take the place of an earlier,
-and unknown ones are passed over. Here each stands once, in one way, and is known: onnxruntime reads what was checked.
+The file is protobuf: fields, each with a number, a type and a value, where later ones may replace earlier ones and
+unknown ones are ignored. Here each must be known and occur once, so that onnxruntime reads exactly what was checked.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Union
 from gluon_resnet.errors import ModelError
 from gluon_resnet.terminal import printable_name
 
-_MOST_FIELDS = 1_000_000  # of a file; ResNet-1202 has 200,000
+_MOST_FIELDS = 1_000_000  # in a file; ResNet-1202 has 200,000
 _MOST_NUMBERS = 64  # in a list
 _VARINT, _BYTES, _FIXED32 = 0, 2, 5
 
 Value = Union[int, memoryview]
 
-# What each field is: its name, and how it is read; with a star there may be several.
+# The name of each field, and how it is read; with a star it may occur several times.
 _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
     "model": {
         1: ("ir_version", "int"),
@@ -66,7 +66,7 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         8: ("name", "text"),
         9: ("raw_data", "bytes"),
         12: ("doc_string", "text"),
-        13: ("external_data", "property*"),  # refused, by its name
+        13: ("external_data", "property*"),  # refused because of its name
         14: ("data_location", "int"),
     },
     "value": {1: ("name", "text"), 2: ("type", "type"), 3: ("doc_string", "text")},
@@ -78,12 +78,12 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
 
 
 def read_model(content: bytes) -> dict[str, Any]:
-    """The fields of a file by name, those that may repeat as lists; ModelError, without a path, for anything else."""
+    """A file's fields by name, repeated ones as lists; ModelError, without a path, for anything else."""
     return _Reader().message("model", memoryview(content))
 
 
 class _Reader:
-    """Counts the fields of a whole file."""
+    """Reads messages and counts the fields of the whole file."""
 
     def __init__(self) -> None:
         self._fields = 0
@@ -128,7 +128,7 @@ class _Reader:
     def _several(self, how: str, wire: int, value: Value) -> list[Any]:
         if how != "int" or wire == _VARINT:
             return [self._value(how, wire, value)]
-        numbers, offset = [], 0  # one behind the other
+        numbers, offset = [], 0  # one after the other
         packed = self._bytes(wire, value)
         while offset < len(packed):
             number, offset = _varint(packed, offset)
@@ -140,11 +140,11 @@ class _Reader:
     def _value(self, how: str, wire: int, value: Value) -> Any:
         if how == "int":
             if wire != _VARINT or not isinstance(value, int):
-                raise ModelError("this is not an ONNX file: a number is none")
+                raise ModelError("this is not an ONNX file: a number is malformed")
             return _signed(value)
         if how == "float":
             if wire != _FIXED32 or isinstance(value, int):
-                raise ModelError("this is not an ONNX file: a number is none")
+                raise ModelError("this is not an ONNX file: a number is malformed")
             return struct.unpack("<f", value)[0]
         content = self._bytes(wire, value)
         if how == "bytes":
@@ -159,12 +159,12 @@ class _Reader:
     @staticmethod
     def _bytes(wire: int, value: Value) -> memoryview:
         if wire != _BYTES or isinstance(value, int):
-            raise ModelError("this is not an ONNX file: a field is of another kind")
+            raise ModelError("this is not an ONNX file: a field has the wrong type")
         return value
 
 
 def _varint(content: memoryview, offset: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, the least first, and where the next thing begins."""
+    """A number with 7 bits in each byte, the lowest first, and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if offset == len(content):

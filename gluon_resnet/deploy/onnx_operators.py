@@ -1,7 +1,7 @@
-"""What each MXNet operator of our networks is in ONNX.
+"""The ONNX equivalent of each MXNet operator in our networks.
 
 A translation takes a Node, adds what it needs to an OnnxGraph, and returns the name of the node's output there.
-MXNet's meaning: its operators' documentation, src/operator of 1.9.1; ONNX's: docs/Operators.md, opset 13.
+Operators are documented, for MXNet in src/operator of 1.9.1, and for ONNX in docs/Operators.md, opset 13.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from gluon_resnet.errors import UsageError
 
 
 class Node(NamedTuple):
-    """A node of an MXNet graph, with its inputs translated."""
+    """A node of an MXNet graph, with its inputs already translated."""
 
     operator: str
     name: str
-    attributes: dict[str, str]  # as MXNet writes them; one that has its default may be missing
-    inputs: list[str]  # names in the ONNX graph
-    sole_reader_of: str  # the operator before it, if nobody else reads its output
+    attributes: dict[str, str]  # as MXNet writes them; defaults may be missing
+    inputs: list[str]  # their names in the ONNX graph
+    sole_reader_of: str  # the operator before it, if no other node reads its output
 
     def get(self, name: str, default: Any) -> Any:
-        """An attribute's value: a number, a truth value, a tuple or text."""
+        """The value of an attribute: a number, a bool, a tuple or text."""
         text = self.attributes.get(name)
         if text is None:
             return default
@@ -36,23 +36,21 @@ class Node(NamedTuple):
             return text
 
     def require(self, name: str, *values: Any) -> Any:
-        """An attribute's value, values[0] where it is missing; UsageError when it is none of `values`."""
+        """The value of an attribute, by default values[0]; UsageError if it is not one of `values`."""
         found = self.get(name, values[0])
         if found not in values:
             raise self.error(f"{name}={found}")
         return found
 
     def error(self, what: str) -> UsageError:
-        return UsageError(
-            f"{self.operator}({what}), which is the node {self.name}, has no translation to ONNX here"
-        )
+        return UsageError(f"{self.operator}({what}), the node {self.name}, cannot be translated to ONNX")
 
 
 @dataclass
 class OnnxGraph:
-    """Nodes by the name of what they put out, in the order of execution, and the weights that they read.
+    """Nodes by the names of their outputs, in the order of execution, and the weights that they read.
 
-    `shapes` has those of inputs and outputs of nodes, for one image.
+    `shapes` has the shapes of nodes' inputs and outputs for one image.
     """
 
     weights: dict[str, np.ndarray]
@@ -60,14 +58,14 @@ class OnnxGraph:
     nodes: dict[str, NodeProto] = field(default_factory=dict)
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a node with one output, whose name it returns."""
+        """Add a node with one output, and return the output's name."""
         if output in self.nodes:
             raise UsageError(f"two nodes are named {output}, which ONNX does not allow")
         self.nodes[output] = helper.make_node(kind, inputs, [output], output, **attributes)
         return output
 
     def constant(self, name: str, value: Any, dtype: str) -> str:
-        """Add a weight, whose name it returns."""
+        """Add a weight, and return its name."""
         self.weights[name] = np.asarray(value, dtype)
         return name
 
@@ -93,7 +91,7 @@ def _batch_norm(node: Node, graph: OnnxGraph) -> str:
         graph.weights[gamma] = np.ones_like(graph.weights[gamma])
     if node.sole_reader_of != "Convolution":
         return graph.add("BatchNormalization", node.inputs, node.name, epsilon=node.get("eps", 1e-3))
-    # Its scale and its shift become the convolution's.
+    # Its scale and shift are folded into the convolution.
     convolution = graph.nodes[x]
     weight, *bias = convolution.input[1:]
     values = {name: graph.weights[name].astype(np.float64) for name in (gamma, beta, mean, variance, *bias)}
@@ -118,7 +116,7 @@ def _prelu(node: Node, graph: OnnxGraph) -> str:
     node.require("act_type", "prelu")
     x, slope = node.inputs
     rank = len(graph.shapes[x])
-    if rank > 2:  # PRelu broadcasts from the last axis, MXNet's slopes are of the second one
+    if rank > 2:  # PRelu broadcasts from the last axis; MXNet's slopes belong to the second
         shape = (-1, *(1,) * (rank - 2))
         slope = graph.constant(f"{node.name}_slope", graph.weights[slope].reshape(shape), "float32")
     return graph.add("PRelu", [x, slope], node.name)
@@ -129,7 +127,7 @@ def _pooling(node: Node, graph: OnnxGraph) -> str:
     kind = {"max": "Max", "avg": "Average"}[node.require("pool_type", "max", "avg")]
     if node.get("global_pool", False):
         return graph.add(f"Global{kind}Pool", node.inputs, node.name)
-    # Runtimes disagree about what an average counts at an edge that is rounded up.
+    # Runtimes disagree about what an average includes at an edge that is rounded up.
     full = node.require("pooling_convention", *(("valid", "full") if kind == "Max" else ("valid",))) == "full"
     attributes = {} if kind == "Max" else {"count_include_pad": int(node.get("count_include_pad", True))}
     return graph.add(
@@ -172,7 +170,7 @@ def _fully_connected(node: Node, graph: OnnxGraph) -> str:
 
 def _pad(node: Node, graph: OnnxGraph) -> str:
     node.require("mode", "constant")
-    widths = node.get("pad_width", ())  # before and after the first axis, before and after the second ...
+    widths = node.get("pad_width", ())  # before and after the first axis, then the second, ...
     pads = graph.constant(f"{node.name}_pads", [*widths[::2], *widths[1::2]], "int64")
     value = graph.constant(f"{node.name}_value", node.get("constant_value", 0), "float32")
     return graph.add("Pad", [node.inputs[0], pads, value], node.name)
@@ -195,7 +193,7 @@ def _flatten(node: Node, graph: OnnxGraph) -> str:
 
 
 def _cast(node: Node, graph: OnnxGraph) -> str:
-    node.require("dtype", "float32")  # which it is
+    node.require("dtype", "float32")  # which the input is already
     return node.inputs[0]
 
 

@@ -26,37 +26,36 @@ Image = Union[Path, bytes, np.ndarray]
 
 Item = TypeVar("Item")
 
-_MOST_BYTES = 1 << 29  # of an image's file, as of a record
+_MOST_BYTES = 1 << 29  # in an image file, as in a record
 
-CROPS = {"1-crop": 1, "10-crop": 10}  # how many images a protocol makes of one
+CROPS = {"1-crop": 1, "10-crop": 10}  # how many crops a protocol makes of an image
 
 
 class Predictor:
     """An exported network on the CPU.
 
-    An image is a path, the bytes of a JPEG or PNG file, or an RGB array of shape (H, W, 3) and dtype uint8. What
-    takes images takes any iterable of them, a generator of millions, too: they are read and decoded in threads
-    while the network works on those before, at most two batches ahead. An image that cannot be used ends it, with
-    ImageError for one that cannot be decoded, OSError for a file that cannot be read, and UsageError for an array
-    of another shape or dtype.
+    An image is a path, the bytes of a JPEG or PNG file, or an RGB array of shape (H, W, 3) and dtype uint8. Methods
+    for images take any iterable, even a generator of millions: threads read and decode them while the network works on
+    earlier ones, at most two batches ahead. An unusable image ends the call, with ImageError if it cannot be decoded,
+    OSError if a file cannot be read, and UsageError for an array of another shape or dtype.
 
-    `preprocess` may be called from any number of threads at a time, and so may the rest, but the network then runs
-    for one after the other.
+    Any number of threads may call `preprocess` at a time, and the other methods as well, but the network then serves
+    them one after the other.
 
     Args:
-        prefix: PREFIX of PREFIX-model.json and PREFIX-symbol.json with PREFIX-0000.params, or PREFIX.onnx.
-        backend: 'mxnet' or 'onnx', which needs onnxruntime alone.
-        batch_size: how many images at most go through the network at once.
-        threads: that decode images, and of onnxruntime; None: one for each processor that this process may use.
-            MXNet has OMP_NUM_THREADS when it is loaded, or the same number.
-        card: instead of PREFIX-model.json.
+        prefix: the PREFIX of PREFIX-model.json and PREFIX-symbol.json with PREFIX-0000.params, or of PREFIX.onnx.
+        backend: 'mxnet', or 'onnx', which needs only onnxruntime.
+        batch_size: the largest number of images that go through the network at once.
+        threads: the number of decoding threads, and of onnxruntime's; by default one for each processor that this
+            process may use. MXNet uses OMP_NUM_THREADS as it was on import, or else the same number.
+        card: the model card to use instead of PREFIX-model.json.
 
     Attributes:
         card: the model's classes and preprocessing.
         batch_size, threads: as above.
 
     Raises:
-        ModelError: a file is damaged, or they do not belong together.
+        ModelError: a file is damaged, or the files do not belong together.
         UsageError: an argument is out of range.
         EnvironmentProblem: the backend's library is missing.
         OSError: a file cannot be read.
@@ -72,7 +71,7 @@ class Predictor:
         card: Union[ModelCard, PartialCard, None] = None,
     ) -> None:
         if batch_size < 1:
-            raise UsageError(f"a batch has at least one image, not {batch_size}")
+            raise UsageError(f"batch_size: expected at least 1, found {batch_size}")
         if threads is not None and threads < 1:
             raise UsageError(f"threads: expected at least 1, found {threads}")
         prefix = os.fspath(prefix)
@@ -105,12 +104,12 @@ class Predictor:
         return f"Predictor({self._name}, {len(self.card.classes)} classes, {self.card.size} pixels)"
 
     def preprocess(self, image: Image, crops: str = "1-crop") -> np.ndarray:
-        """The network's input for an image: float32 RGB from 0 to 255, (3, size, size); for ten crops ten of these.
+        """The network's input for an image: float32 RGB from 0 to 255, (3, size, size), or ten of these for ten crops.
 
         Raises:
-            ImageError: it cannot be decoded; with the path where there is one.
+            ImageError: the image cannot be decoded; with its path, if it has one.
             OSError: the file cannot be read.
-            UsageError: it is an array of another shape or dtype, or there are no such crops for this network.
+            UsageError: the array has another shape or dtype, or this network has no such crops.
         """
         transform = self._transform(crops)
         if not isinstance(image, (str, os.PathLike)):
@@ -131,7 +130,7 @@ class Predictor:
         return pixels if crops == "1-crop" else np.stack(list(ten_crops(pixels, self.card.size)))
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
-        """The outputs before the softmax, float32 (n, classes), for float32 (n, 3, size, size) as of `preprocess`.
+        """The outputs before the softmax, float32 (n, classes), for inputs as from `preprocess`, (n, 3, size, size).
 
         UsageError for an array of another shape or dtype.
         """
@@ -142,9 +141,9 @@ class Predictor:
         return self._rows(images, self.forward)
 
     def features(self, images: Iterable[Image]) -> np.ndarray:
-        """What the last fully connected layer takes: float32 (number of images, D).
+        """The inputs of the last fully connected layer: float32 (number of images, D).
 
-        ModelError for a network that does not end with one.
+        ModelError for a network that does not end with such a layer.
         """
         return self._rows(images, lambda inputs: self._run(inputs, FEATURES))
 
@@ -152,8 +151,8 @@ class Predictor:
         """The softmax of the outputs: float64 (number of images, classes).
 
         Args:
-            crops: '10-crop' averages the probabilities of four corners and the centre, and of these mirrored, as
-                tools/evaluate.py does; UsageError where the card has no `resize` greater than `size`.
+            crops: '10-crop' to average the probabilities of the four corners, the centre, and their mirror images, as
+                tools/evaluate.py does; UsageError if the card has no `resize` greater than `size`.
         """
         return np.exp(self._rows(images, self.scores, crops))
 
@@ -162,16 +161,16 @@ class Predictor:
         return self._named(self.scores(self.preprocess(image)[None])[0], k)
 
     def top(self, images: Iterable[Image], k: int = 5) -> list[list[tuple[str, float]]]:
-        """`predict` for many images."""
+        """The same as `predict`, for many images."""
         return [self._named(row, k) for row in self._rows(images, self.scores)]
 
     def scores(self, inputs: np.ndarray) -> np.ndarray:
         """The logarithms of the probabilities: float64 (n, classes).
 
-        A logarithm keeps the order of classes whose probability float64 cannot hold.
+        Logarithms keep the order of classes whose probability is too small for float64.
 
         Args:
-            inputs: float32 (n, 3, size, size), or (n, 10, 3, size, size) for ten crops, as of `preprocess`.
+            inputs: float32 (n, 3, size, size) from `preprocess`, or (n, 10, 3, size, size) for ten crops.
         """
         if inputs.ndim != 5:
             return log_softmax(self.forward(inputs))
@@ -183,9 +182,9 @@ class Predictor:
     def batches(
         self, items: Iterable[Union[Item, Pause]], read: Callable[[Item], Image], crops: str = "1-crop"
     ) -> Generator[list[tuple[Item, Future[np.ndarray]]], None, None]:
-        """The items in order, as many at a time as go through the network, each with what `preprocess` makes of it.
+        """The items in order, in batches for the network, each with a future for the result of `preprocess`.
 
-        `read` gives the image of an item; it is called in a thread, and what it raises is the future's. A Pause
+        `read` returns the image of an item; it is called in a thread, and its exceptions become the future's. A Pause
         (see preparation.py) among the items ends a batch.
         """
         views = CROPS[crops] if self._transform(crops) else 1
@@ -200,7 +199,7 @@ class Predictor:
         self, images: Iterable[Image], run: Callable[[np.ndarray], np.ndarray], crops: str = "1-crop"
     ) -> np.ndarray:
         rows = []
-        if isinstance(images, (str, bytes, os.PathLike)):  # whose letters would be taken for images
+        if isinstance(images, (str, bytes, os.PathLike)):  # iterating over it would give letters
             raise UsageError(f"expected a list of images, found one: {images!r:.80}")
         with closing(self.batches(images, _itself, crops)) as batches:
             for batch in batches:
@@ -214,7 +213,7 @@ class Predictor:
         if inputs.ndim != 4 or inputs.shape[1:] != self._shape or inputs.dtype != np.float32:
             expected = "expected float32 inputs of shape (n, {}, {}, {})".format(*self._shape)
             raise UsageError(f"{expected}, found {inputs.dtype} {inputs.shape}")
-        if not len(inputs):  # the network says how many columns there are
+        if not len(inputs):  # the network knows the number of columns
             return self._run(np.zeros((1, *self._shape), np.float32), output)[:0]
         with self._lock:
             return self._network.run(np.ascontiguousarray(inputs), output)
@@ -224,7 +223,7 @@ class Predictor:
             raise UsageError(f"crops: expected one of {', '.join(CROPS)}, found {crops!r}")
         if crops not in self._transforms:
             raise UsageError(
-                f"ten crops need images larger than the network's input of {self.card.size} pixels, and its card "
+                f"ten crops need images larger than the network's input of {self.card.size} pixels, but its card "
                 f"has resize {self.card.resize}: choose 1-crop"
             )
         return self._transforms[crops]
@@ -234,7 +233,7 @@ class Predictor:
 
 
 def most_probable(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
-    """The `k` most probable classes, the best first, as (label, probability), of one image's logarithms."""
+    """The `k` most probable classes of one image, the best first, as (label, probability), from log probabilities."""
     best = np.argsort(-scores, kind="stable")[:k]
     return [(int(label), float(np.exp(scores[label]))) for label in best]
 
@@ -242,13 +241,13 @@ def most_probable(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
 def _open_backend(
     name: str, prefix: str, size: int, classes: Optional[int], batch_size: int, threads: int
 ) -> Backend:
-    """The exported network of `prefix`, for images of `size` pixels; no other library than its own is imported.
+    """The exported network of `prefix`, for images of `size` pixels; only the library of its backend is imported.
 
     Args:
         name: one of BACKENDS.
-        classes: the outputs that are expected; None: any number.
-        batch_size: images at once, at most.
-        threads: of onnxruntime; MXNet takes OMP_NUM_THREADS when it is loaded.
+        classes: the expected number of outputs; None for any.
+        batch_size: the largest number of images at once.
+        threads: the number of onnxruntime's threads; MXNet reads OMP_NUM_THREADS when it is loaded.
 
     Raises:
         UsageError: there is no such backend.
@@ -272,7 +271,7 @@ def _itself(image: Any) -> Any:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in float64; NaN where a logit is not finite."""
-    with np.errstate(invalid="ignore"):  # infinity less infinity
+    """The logarithm of the softmax over the last axis, in float64; NaN if a logit is not finite."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Work on a stream of items in threads, ahead of who uses it: in order, in batches, in bounded memory."""
+"""Threads that work through a stream of items ahead of its consumer: in order, in batches, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Made = TypeVar("Made")
 
 
 class Pause(Enum):
-    """Among the items: their source may take its time over the next one, and what came so far is wanted now."""
+    """Placed among the items: the next one may take long to come, and what came so far is wanted now."""
 
     HERE = 0
 
@@ -21,10 +21,10 @@ class Pause(Enum):
 def prepared(
     items: Iterable[Union[Item, Pause]], make: Callable[[Item], Made], batch_size: int, pool: Executor
 ) -> Generator[list[tuple[Item, Future[Made]]], None, None]:
-    """Batches of the items in their order, each with what `make` has made of it in a thread of `pool`.
+    """Batches of the items in order, each with the future for what `make` makes of it in a thread of `pool`.
 
-    While one batch is used the next is made. The batches are full but for the last one, and the last one before a
-    Pause. An exception of `make` is the future's; one of `items` ends it.
+    While one batch is used the next is prepared. All batches are full, except the last one and the last one before a
+    Pause. An exception in `make` becomes the future's; one in `items` ends the stream.
     """
     ahead: deque[tuple[Item, Future[Made]]] = deque()
     try:

@@ -1,7 +1,7 @@
-"""From the exported files of a float32 network to those of the same network in INT8, by MXNet's oneDNN quantization.
+"""From the exported files of a float32 network to those of the same network in INT8, using MXNet's oneDNN quantization.
 
-Between the layers, activations have 8 bits. The weights of convolutions stay float32 in the file, beside their batch
-normalization: oneDNN folds and quantizes them, for each channel, when the network is loaded.
+Activations between the layers have 8 bits. In the file the weights of convolutions stay float32, apart from their
+batch normalization: oneDNN folds and quantizes them, per channel, when the network is loaded.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ Path = Union[str, "os.PathLike[str]"]
 MODES = ("entropy", "naive", "none")
 
 _BACKEND = "MKLDNN_QUANTIZE"
-_ORDER = ("Pooling", "Pad", "expand_dims", "squeeze")  # what they give is negative where what they take is
+_ORDER = ("Pooling", "Pad", "expand_dims", "squeeze")  # their output is negative where their input is
 _LAYERS = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 
 
 class Quantized(NamedTuple):
-    """What has been made.
+    """The result of a quantization.
 
     Attributes:
-        layers: how many convolutions and fully connected layers have become INT8.
-        float_layers: the names of those that have not.
-        same: for how many images of the last calibration batch both networks give the same class.
-        compared: how many images that batch has; 0 without calibration.
+        layers: the number of convolutions and fully connected layers that are now INT8.
+        float_layers: the names of those that are not.
+        same: the number of images in the last calibration batch for which both networks predict the same class.
+        compared: the number of images in that batch; 0 without calibration.
     """
 
     layers: int
@@ -65,23 +65,23 @@ def quantize(
     """Write OUTPUT-symbol.json, OUTPUT-0000.params and OUTPUT-model.json from the exported files of `model`.
 
     The input stays float32 RGB from 0 to 255, and is normalized in float32. The new network runs on any x86-64
-    processor; where that has AVX-512 VNNI it is faster than the one in float32. Its card tells how it was made, and
-    has no errors: those were measured in float32.
+    processor, and is faster than the float32 network on one with AVX-512 VNNI. Its card says how it was made, and
+    lists no errors, since these were measured in float32.
 
     Args:
-        model: PREFIX of what `export` wrote.
-        output: beginning of the names of the new files; its folder is made when it does not exist.
-        records: a record file of images to calibrate on, as `Calibration` reads it; unused where nothing is.
-        mode: which number of a layer's outputs becomes the largest of INT8. 'entropy': where the distribution of 8
-            bits differs least from that of float32 (Kullback-Leibler divergence); 'naive': the largest one seen;
-            'none': no calibration, the largest one of each batch, which has to be looked for in each prediction.
-        batches, batch_size: of calibration; fewer where there are not so many images.
+        model: the PREFIX of files written by `export`.
+        output: the beginning of the new files' names; its folder is created if needed.
+        records: a record file of images to calibrate on, read by `Calibration`; not used without calibration.
+        mode: which of a layer's output values maps to INT8's largest. 'entropy': the one with which the 8-bit
+            distribution differs least from float32's (Kullback-Leibler divergence); 'naive': the largest one seen;
+            'none': no calibration, but the largest of each batch, which has to be found during each prediction.
+        batches, batch_size: the number of calibration batches and their size; fewer if there are not enough images.
         exclude: names of layers that stay float32: resnet20_conv0 for one whose weight is resnet20_conv0_weight.
-        threads: that decode; None: one for each processor.
-        card: of a model without PREFIX-model.json.
+        threads: the number of decoding threads; by default one for each processor.
+        card: the card of a model without PREFIX-model.json.
 
     Raises:
-        UsageError: an argument is out of range, the network is one of INT8 already, or it would be overwritten.
+        UsageError: an argument is out of range, the network is already INT8, or it would be overwritten.
         DataError: a record is damaged, or the records are not for this network.
         ModelError: a file of the model is damaged, or MXNet cannot quantize it.
         OSError: a file cannot be read or written.
@@ -90,7 +90,7 @@ def quantize(
     if mode not in MODES:
         raise UsageError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}")
     if min(batches, batch_size) < 1:
-        raise UsageError(f"expected at least 1 batch of 1 image, found {batches} of {batch_size}")
+        raise UsageError(f"expected at least 1 batch of at least 1 image, found {batches} of {batch_size}")
     if os.path.realpath(f"{model}-0000.params") == os.path.realpath(f"{output}-0000.params"):
         raise UsageError(f"the INT8 network would overwrite {model}-0000.params: choose another output")
     require_prefix(output)
@@ -103,20 +103,22 @@ def quantize(
         graph = read_graph(path, parameters, card.size, len(card.classes) if card.classes else None)
         known = card.of_graph(graph.classes, path)
     if known.quantization is not None or '"op": "_contrib_quantize' in graph.symbol.tojson():
-        raise UsageError(f"{path}: this network is one of INT8 already")
+        raise UsageError(f"{path}: this network is already INT8")
     calibration = None
     if mode != "none":
         if records is None:
             raise UsageError(f"mode {mode!r} needs records to calibrate on")
         calibration = Calibration(os.fspath(records), known, batches, batch_size, threads)
 
-    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else it says on standard error what it fuses
+    os.environ.setdefault(
+        "MXNET_SUBGRAPH_VERBOSE", "0"
+    )  # otherwise it reports on standard error what it fuses
     try:
         symbol, arrays, result = _quantized(graph, known.size, mode, calibration, exclude)
     except mx.base.MXNetError as error:
-        raise ModelError(f"{path}: this network cannot become INT8: {says(error)}", path=path) from None
+        raise ModelError(f"{path}: this network cannot be quantized: {says(error)}", path=path) from None
     if not result.layers:
-        raise ModelError(f"{path}: no layer of this network could become INT8", path=path)
+        raise ModelError(f"{path}: no layer of this network can be quantized", path=path)
     how: dict[str, Any] = {
         "dtype": "int8",
         "mode": mode,
@@ -138,7 +140,7 @@ def quantize(
 def _quantized(
     graph: Graph, size: int, mode: str, calibration: Optional[Iterable[np.ndarray]], exclude: Sequence[str]
 ) -> tuple[Any, dict[str, np.ndarray], Quantized]:
-    """The INT8 graph, its parameters as its file names them, and the result."""
+    """The INT8 graph, its parameters by their names in the file, and the result."""
     from mxnet.contrib import quantization
 
     fused = graph.symbol.get_backend_symbol(_BACKEND)
@@ -156,9 +158,9 @@ def _quantized(
         states,
         excluded_sym_names=[*(layers[name] for name in exclude), *_sums_of_unsigned(fused)],
         calib_mode=mode,
-        # uint8 behind a ReLU, int8 elsewhere.
+        # uint8 after a ReLU, int8 elsewhere.
         quantized_dtype="auto",
-        # Whole chains of layers: no way to and from float32 for a single pooling.
+        # Only whole chains of layers: a single pooling is not worth converting from and to float32.
         quantize_mode="smart",
     )
     inputs, logits = np.zeros((1, 3, size, size), np.float32), np.empty((0, graph.classes), np.float32)
@@ -176,11 +178,11 @@ def _quantized(
         symbol, new_arguments, _ = quantization.calib_graph(
             symbol, arguments, states, collector, calib_mode=mode, quantized_dtype="auto", logger=None
         )
-    symbol = symbol.get_backend_symbol(_BACKEND)  # now the ways to INT8 and back are fused, too
+    symbol = symbol.get_backend_symbol(_BACKEND)  # now the conversions to INT8 and back are fused as well
     floats = tuple(_layers(symbol, quantized=False))
     states = {name: states[name] for name in symbol.list_auxiliary_states()}
     new_arguments = {name: new_arguments[name] for name in symbol.list_arguments() if name != INPUT}
-    # Run it, though nothing may be there to compare: some operators refuse only then.
+    # Run it even if there is nothing to compare: some operators refuse only then.
     pixels = mx.nd.array(inputs)
     executor = symbol.bind(mx.cpu(), {**new_arguments, INPUT: pixels}, grad_req="null", aux_states=states)
     answers = executor.forward(is_train=False)[0].asnumpy().argmax(axis=1)
@@ -191,10 +193,10 @@ def _quantized(
 
 
 def _layers(symbol: Any, quantized: bool = True) -> dict[str, str]:
-    """Of convolutions and fully connected layers: the name of the weight without its end, and that of the node.
+    """The convolutions and fully connected layers: the stem of the weight's name, and the node's name.
 
     Args:
-        quantized: False: those alone that compute in float32.
+        quantized: whether to include layers that are already quantized.
     """
     nodes = json.loads(symbol.tojson())["nodes"]
     names = {}
@@ -206,9 +208,9 @@ def _layers(symbol: Any, quantized: bool = True) -> dict[str, str]:
 
 
 def _sums_of_unsigned(symbol: Any) -> list[str]:
-    """The nodes of convolutions that add what comes out of a ReLU and give negative numbers as well.
+    """The nodes of convolutions that add the output of a ReLU and can themselves give negative numbers.
 
-    MXNet lets oneDNN add in place, and reads the uint8 of the one as the int8 of the other: in float32 they are right.
+    MXNet lets oneDNN add in place, and reads the uint8 of one as the int8 of the other; in float32 these are correct.
     A network with pre-activation has such a layer in its first unit.
     """
     nodes = json.loads(symbol.tojson())["nodes"]

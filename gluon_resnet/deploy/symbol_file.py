@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 class Shapes(NamedTuple):
-    """What MXNet infers; () and negative lengths are not known."""
+    """What MXNet infers; unknown are () and negative lengths."""
 
     arguments: list[Shape]
     outputs: list[Shape]
@@ -27,14 +27,14 @@ class Shapes(NamedTuple):
 
 
 class SymbolFile:
-    """A graph with the input `INPUT` and one output, of known operators within their bounds.
+    """A graph with the input `INPUT` and one output, made of known operators within their bounds.
 
     Attributes:
-        path: of the file.
-        symbol: MXNet's, from what has been checked, and not from the text.
+        path: the path of the file.
+        symbol: MXNet's symbol, built from the checked graph and not from the file's text.
 
     Raises:
-        ModelError: the file is none, or MXNet does not take it; with the path.
+        ModelError: the file is not such a graph, or MXNet does not accept it; with the path.
         OSError: the file cannot be read.
     """
 
@@ -51,11 +51,11 @@ class SymbolFile:
             raise self._error(says(error)) from None
 
     def shapes(self, size: int) -> Shapes:
-        """For one image of `size` pixels; ModelError where the graph is for others."""
+        """The shapes for one image of `size` pixels; ModelError if the graph is for other images."""
         return self._inferred(self.symbol, size, {})
 
     def dtypes(self, size: int) -> tuple[list[Any], list[Any]]:
-        """Of the arguments and the states for float32 images; None is not known. Raises as `shapes`."""
+        """The types of arguments and states for float32 images, None where unknown. Raises as `shapes`."""
         try:
             arguments, _, states = self.symbol.infer_type_partial(**{INPUT: "float32"})
         except mx.base.MXNetError as error:
@@ -63,10 +63,10 @@ class SymbolFile:
         return arguments, states
 
     def check_results(self, size: int, parameters: Mapping[str, Shape]) -> None:
-        """ModelError where it would take an absurd amount of memory for one image of `size` pixels.
+        """ModelError if the graph would take an absurd amount of memory for one image of `size` pixels.
 
         Args:
-            parameters: the shapes of all arguments and states but the input, by their names in the graph.
+            parameters: the shapes of all arguments and states except the input, by their names in the graph.
         """
         outputs = self._inferred(self.symbol.get_internals(), size, parameters).outputs
         try:
@@ -85,12 +85,12 @@ class SymbolFile:
 
 
 def says(error: mx.base.MXNetError) -> str:
-    """The cause of an error of MXNet's, in the words of the C++ program."""
+    """The cause of an MXNet error, in the words of the C++ program."""
     return f"MXNet says: {mxnet_cause(str(error))}"
 
 
 def _infer_shapes(symbol: Any, known: Mapping[str, Shape]) -> Shapes:
-    """As `symbol.infer_shape_partial`, which gives the lower 32 bits of a length."""
+    """Like `symbol.infer_shape_partial`, which returns only the lower 32 bits of a length."""
     lengths = [length for shape in known.values() for length in shape]
     offsets = [0]
     for shape in known.values():

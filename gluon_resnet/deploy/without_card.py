@@ -1,4 +1,4 @@
-"""A model without a card: the card of a network that has no PREFIX-model.json, from what its user and its files say."""
+"""A model without a card: the card of a network that has no PREFIX-model.json, from its user's words and its files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _HEAD, _MEAN, _STD = "1.output.weight", "0.mean", "0.std"  # in the parameters o
 
 @dataclass(frozen=True)
 class PartialCard:
-    """The part of a model card that no file of the network holds; `of_graph` and `of_checkpoint` add the rest.
+    """The part of a model card that is in none of the network's files; `of_graph` and `of_checkpoint` add the rest.
 
     Attributes:
-        size: side of the center crop, in pixels.
-        resize: shorter side before the crop, in pixels; None: as it is.
-        classes: names, in the order of the outputs; None: numbers.
-        interpolation: as in `EvalTransform`.
-        network: of a checkpoint, as for `gluon_resnet.models.get_model`, perhaps with the variant behind it.
-        variant: of a checkpoint; None: the network's own.
-        shortcut: of a checkpoint; None: the network's own.
+        size: the side of the center crop, in pixels.
+        resize: the shorter side before the crop, in pixels; None to leave images as they are.
+        classes: the class names, in the order of the outputs; None for numbers.
+        interpolation: the interpolation, as in `EvalTransform`.
+        network: a checkpoint's network, as for `gluon_resnet.models.get_model`, perhaps with its variant at the end.
+        variant: a checkpoint's variant; None for the network's own.
+        shortcut: a checkpoint's shortcut option; None for the network's own.
     """
 
     size: int
@@ -36,14 +36,14 @@ class PartialCard:
     shortcut: Optional[str] = None
 
     def of_graph(self, outputs: int, path: str) -> ModelCard:
-        """The card of an exported graph with so many outputs; its normalization is inside.
+        """The card of an exported graph with `outputs` outputs, which contains its normalization.
 
         Args:
-            outputs: number of them.
-            path: its file, for the message.
+            outputs: the number of outputs.
+            path: the path of its file, for messages.
 
         Raises:
-            ModelError: it has not an output for each class.
+            ModelError: the number of outputs is not that of the classes.
         """
         return ModelCard(
             network=UNKNOWN,
@@ -57,19 +57,19 @@ class PartialCard:
         )
 
     def of_checkpoint(self, path: str) -> ModelCard:
-        """The card of a checkpoint, whose parameters at `path` have its mean and standard deviation.
+        """The card of a checkpoint, whose parameters at `path` include its mean and standard deviation.
 
         Raises:
-            UsageError: the network is not told, or there is no such one.
-            ModelError: the parameters are damaged, or not those of a network of ours, or have other classes.
+            UsageError: the network is not given, or does not exist.
+            ModelError: the parameters are damaged, or do not belong to such a network, or have other classes.
         """
-        # They import MXNet, which a predictor with ONNX does without.
+        # These import MXNet, which a predictor with ONNX does without.
         from gluon_resnet.models.build import describe_network
         from gluon_resnet.models.parameters import read_arrays
         from gluon_resnet.models.registry import choose_variant
 
         if self.network is None:
-            raise UsageError(f"{path} does not say which network it is of: give --network, too")
+            raise UsageError(f"{path} does not say which network it belongs to: give --network as well")
         network, variant = choose_variant(self.network, self.variant)
         arrays = read_arrays(path)
         missing = [name for name in (_HEAD, _MEAN, _STD) if name not in arrays]
@@ -102,8 +102,8 @@ class PartialCard:
 
 
 def _three(path: str, name: str, array: np.ndarray) -> tuple[float, float, float]:
-    """One value for each of R, G and B."""
+    """One value each for R, G and B."""
     if array.ndim != 3 or len(array) != 3 or not np.isfinite(array).all():
-        raise ModelError(f"{path}: parameter {name} is not of three colors", path)
+        raise ModelError(f"{path}: parameter {name} does not have three colors", path)
     red, green, blue = array.reshape(3, -1).mean(axis=1, dtype=np.float64).tolist()
     return red, green, blue

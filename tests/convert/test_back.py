@@ -70,9 +70,9 @@ def test_a_checkpoint_without_a_card_is_written_when_its_network_is_named(tmp_pa
         [*argv, files[1], "--network", "resnet20"], UsageError
     )
     os.unlink(f"{prefix}-model.json")
-    assert "give --network, too" in refusal([*argv, files[1]], UsageError)
-    assert "--rgb-mean does not go" in refusal(
-        [*argv, files[1], "--rgb-mean", "1,2,3", "--network", "resnet20"], UsageError
+    assert "give --network as well" in refusal([*argv, files[1]], UsageError)
+    assert "--mean does not go" in refusal(
+        [*argv, files[1], "--mean", "1,2,3", "--network", "resnet20"], UsageError
     )
     main([*argv, files[1], "--network", "resnet20_gluoncv_v1"])
     first, second = map(read_arrays, files)

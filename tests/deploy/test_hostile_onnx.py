@@ -85,10 +85,10 @@ def many(file: Any) -> None:
 
 widths = np.array([0, 0, 0, 0, 0, 0, 2**40, 2**40], np.int64)
 CASES: dict[str, tuple[Callable[[Any], None], str]] = {
-    "external data": (external, "is in another file, which is not read"),
+    "external data": (external, "is stored in another file, which is not read"),
     "tile": (
         behind_data("Tile", np.array([1, 1, 2**20, 2**20])),
-        "Tile, the node 'new': this operator is none",
+        "Tile, the node 'new': export.py does not write this operator",
     ),
     "padding": (behind_data("Pad", widths), "expected two widths from 0 to 16384 for each axis"),
     "broadcast": (
@@ -107,16 +107,16 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "text": (attribute("Conv", "auto_pad", "SAME_UPPER"), "unknown field 4"),
     "unknown attribute": (attribute("Conv", "kernel", 1), "there is no attribute kernel"),
     "loop": (loop, "unknown field 6"),
-    "custom": (behind_data("Relu", domain="evil"), "this operator is none that export.py writes"),
-    "opset": (opset(2**31), "expected a graph of the opset 13"),
-    "old opset": (opset(7), "expected a graph of the opset 13"),
-    "domain": (opset(13, "com.microsoft"), "expected a graph of the opset 13"),
-    "dims": (dims, "expected float32 or int64 values of the shape (4611686018427387904"),
+    "custom": (behind_data("Relu", domain="evil"), "export.py does not write this operator"),
+    "opset": (opset(2**31), "expected a graph of opset 13"),
+    "old opset": (opset(7), "expected a graph of opset 13"),
+    "domain": (opset(13, "com.microsoft"), "expected a graph of opset 13"),
+    "dims": (dims, "expected float32 or int64 values of shape (4611686018427387904"),
     "nodes": (many, "expected at most 16384 nodes"),
     "twice": (behind_data("Relu", np.zeros(3, "f")), "does not take inputs of the shapes"),
     "cycle": (
         lambda f: f.graph.node[0].input.__setitem__(0, "logits"),
-        "expected inputs that stand before it",
+        "expected inputs that are defined before it",
     ),
     "escape": (lambda f: setattr(f.graph.node[0], "op_type", "\x1b[31m"), "\\u001b[31m, the node"),
 }

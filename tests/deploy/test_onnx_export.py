@@ -351,7 +351,7 @@ def test_a_convolution_that_another_node_reads_is_not_folded(
         (SYM.tanh(X(), name="strange"), "the operator tanh, of the node strange,"),
         (
             SYM.Activation(X(), act_type="sigmoid", name="a"),
-            r"Activation\(act_type=sigmoid\), which is the node a,",
+            r"Activation\(act_type=sigmoid\), the node a,",
         ),
         (SYM.LeakyReLU(X(), act_type="elu", name="a"), "act_type=elu"),
         (SYM.BatchNorm(X(), axis=3, name="a"), r"BatchNorm\(axis=3\)"),
@@ -379,7 +379,7 @@ def test_a_network_without_a_last_layer_has_no_features(tmp_path: pathlib.Path) 
     parameters = {
         name: np.zeros((3, 12) if "weight" in name else 3, "f") for name in symbol.list_arguments()[1:]
     }
-    with pytest.raises(UsageError, match="ends with a fully connected layer, this one with end"):
+    with pytest.raises(UsageError, match="ends with a fully connected layer, found end at its end"):
         write_onnx(str(tmp_path / "a.onnx"), symbol, parameters, 2, {})
 
 

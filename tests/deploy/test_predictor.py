@@ -271,7 +271,7 @@ def test_a_predictor_that_is_gone_leaves_no_threads(model: Model, images: list[s
 
 
 def test_arguments_out_of_range(model: Model) -> None:
-    with pytest.raises(UsageError, match="a batch has at least one image, not 0"):
+    with pytest.raises(UsageError, match="batch_size: expected at least 1, found 0"):
         Predictor(model.prefix, batch_size=0)
     with pytest.raises(UsageError, match="threads: expected at least 1, found 0"):
         Predictor(model.prefix, threads=0)

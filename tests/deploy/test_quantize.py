@@ -168,8 +168,8 @@ def copied(model: Model, folder: pathlib.Path) -> str:
     ("options", "words"),
     [
         ({"mode": "best"}, "mode: expected one of entropy, naive, none, found 'best'"),
-        ({"batches": 0}, "at least 1 batch of 1 image, found 0 of 32"),
-        ({"batch_size": 0}, "at least 1 batch of 1 image, found 10 of 0"),
+        ({"batches": 0}, "at least 1 batch of at least 1 image, found 0 of 32"),
+        ({"batch_size": 0}, "at least 1 batch of at least 1 image, found 10 of 0"),
         (
             {"exclude": ["conv9"]},
             "no layer 'conv9' to exclude: its layers are resnet20_conv0, resnet20_stage1",
@@ -196,11 +196,11 @@ def test_a_network_is_quantized_once_and_not_onto_itself(
     with pytest.raises(UsageError, match="needs records"):
         quantize(prefix, int8, None)
     quantize(prefix, int8, None, mode="none")
-    with pytest.raises(UsageError, match=r"int8-symbol.json: this network is one of INT8 already"):
+    with pytest.raises(UsageError, match=r"int8-symbol.json: this network is already INT8"):
         quantize(int8, tmp_path / "again", records)
     card = replace(ModelCard.load(f"{int8}-model.json"), quantization=None)
     card.save(f"{int8}-model.json")
-    with pytest.raises(UsageError, match="one of INT8 already"):
+    with pytest.raises(UsageError, match="already INT8"):
         quantize(int8, tmp_path / "again", records)
 
 

@@ -149,24 +149,16 @@ SHAPE = "--image-shape 3,32,32"
         ("--class-names x", UsageError, "--class-names is for a model without"),
         ("--network resnet8", UsageError, "--network is for a model without"),
         (
-            SHAPE,
+            "--size 32",
             UsageError,
-            "copy-0003.params does not say which network it is of: give --network",
+            "copy-0003.params does not say which network it belongs to: give --network",
         ),
-        (f"{SHAPE} --network resnet9", UsageError, "there is no network 'resnet9'"),
-        (f"{SHAPE} --network vgg16", UsageError, "224 pixels of vgg16"),
-        (f"{SHAPE} --network resnet14", ModelError, "copy-0003.params: "),
-        (f"{SHAPE} --network resnet8 --resize 8", ModelError, "resize"),
-        (
-            f"{SHAPE} --network resnet8 --update-card",
-            UsageError,
-            "--update-card would replace .*copy-model",
-        ),
-        (
-            SHAPE + " --network resnet8 --class-names {names}",
-            ModelError,
-            "expected 12 class names, .* found 2",
-        ),
+        ("--size 32 --network resnet9", UsageError, "there is no network 'resnet9'"),
+        ("--size 32 --network vgg16", UsageError, "224 pixels of vgg16"),
+        ("--size 32 --network resnet14", ModelError, "copy-0003.params: "),
+        ("--size 32 --network resnet8 --resize 8", ModelError, "resize"),
+        ("--size 32 --network resnet8 --update-card", UsageError, "--update-card would replace .*copy-model"),
+        ("--size 32 --network resnet8 --classes {names}", ModelError, "expected 12 class names, .* found 2"),
     ],
 )
 def test_what_is_told_wrong_is_refused(checkpoint, records, tmp_path, arguments, error, message):
