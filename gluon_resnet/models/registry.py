@@ -70,7 +70,7 @@ def get_model(
 
     Args:
         name: 'resnet' or 'plain' followed by a depth: 18, 34, 50, 101, 152 (Table 1), or 6n+2 (§4.2); or one of the
-            rivals in `model_names`, which have neither shortcuts nor variants. A variant may follow: 'resnet50_v1b'; and
+            rivals in `model_names`, which have neither shortcuts nor variants. A variant may follow: 'resnet50_v1b'.
             GluonCV's 'cifar_resnet20_v1' is 'resnet20_gluoncv_v1'.
         classes: the number of outputs.
         shortcut: 'A', 'B' or 'C' (§4.1); None for the paper's choice, 'B' for ImageNet and 'A' for CIFAR nets, and

@@ -40,7 +40,7 @@ def mean_image(
     if side != recipe.size:
         raise UsageError(
             f"{path} is the mean of images of {side}x{side}, but the network sees {recipe.size}x{recipe.size}: "
-            f"measure it with tools/mean.py --size {recipe.size}"
+            f"measure it with tools/mean.py --image-shape 3,{recipe.size},{recipe.size}"
         )
     return statistics
 

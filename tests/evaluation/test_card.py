@@ -149,16 +149,24 @@ SHAPE = "--image-shape 3,32,32"
         ("--class-names x", UsageError, "--class-names is for a model without"),
         ("--network resnet8", UsageError, "--network is for a model without"),
         (
-            "--size 32",
+            "--image-shape 3,32,32",
             UsageError,
             "copy-0003.params does not say which network it belongs to: give --network",
         ),
-        ("--size 32 --network resnet9", UsageError, "there is no network 'resnet9'"),
-        ("--size 32 --network vgg16", UsageError, "224 pixels of vgg16"),
-        ("--size 32 --network resnet14", ModelError, "copy-0003.params: "),
-        ("--size 32 --network resnet8 --resize 8", ModelError, "resize"),
-        ("--size 32 --network resnet8 --update-card", UsageError, "--update-card would replace .*copy-model"),
-        ("--size 32 --network resnet8 --classes {names}", ModelError, "expected 12 class names, .* found 2"),
+        ("--image-shape 3,32,32 --network resnet9", UsageError, "there is no network 'resnet9'"),
+        ("--image-shape 3,32,32 --network vgg16", UsageError, "224 pixels of vgg16"),
+        ("--image-shape 3,32,32 --network resnet14", ModelError, "copy-0003.params: "),
+        ("--image-shape 3,32,32 --network resnet8 --resize 8", ModelError, "resize"),
+        (
+            "--image-shape 3,32,32 --network resnet8 --update-card",
+            UsageError,
+            "--update-card would replace .*copy-model",
+        ),
+        (
+            "--image-shape 3,32,32 --network resnet8 --class-names {names}",
+            ModelError,
+            "expected 12 class names, .* found 2",
+        ),
     ],
 )
 def test_what_is_told_wrong_is_refused(checkpoint, records, tmp_path, arguments, error, message):
