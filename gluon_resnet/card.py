@@ -9,12 +9,12 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
 from gluon_resnet.errors import DataError, ModelError, UsageError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import Path, whole_file
 from gluon_resnet.json_values import (
     from_json,
     is_integer,
@@ -27,8 +27,6 @@ from gluon_resnet.json_values import (
 )
 from gluon_resnet.provenance import Exported, MeasuredError, Source, TrainedBy, TrainedOn, require_named_texts
 from gluon_resnet.terminal import printable_name, shown
-
-Path = Union[str, "os.PathLike[str]"]
 
 UNKNOWN = "unknown"  # the network of a graph that nobody has described
 OUR_DECODER = "libjpeg-turbo"  # full decode, smooth chroma: see Loader

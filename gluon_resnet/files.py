@@ -16,9 +16,11 @@ from typing import IO, Any, Optional, Union
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.terminal import shown
 
+Path = Union[str, "os.PathLike[str]"]  # of what takes the path of a file
+
 
 @contextlib.contextmanager
-def temporary_name(path: Union[str, os.PathLike[str]]) -> Iterator[str]:
+def temporary_name(path: Path) -> Iterator[str]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
     For writers that open a file by its name themselves. On an exception the temporary file is
@@ -86,9 +88,7 @@ class Temporary:
 
 
 @contextlib.contextmanager
-def temporary_names(
-    card: Union[str, os.PathLike[str]], *paths: Union[str, os.PathLike[str]]
-) -> Iterator[list[str]]:
+def temporary_names(card: Path, *paths: Path) -> Iterator[list[str]]:
     """As temporary_name for files that belong together, of which `card` says what they are.
 
     All are complete before the first is renamed. A card that was there is removed before, and the new one appears last:
@@ -101,7 +101,7 @@ def temporary_names(
 
 
 @contextlib.contextmanager
-def whole_file(path: Union[str, os.PathLike[str]], mode: str = "w") -> Iterator[IO[Any]]:
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open `path` for writing (mode ``'w'`` or ``'wb'``); it appears, complete, when the block ends well."""
     encoding = None if "b" in mode else "utf-8"
     with temporary_name(path) as temporary, open(temporary, mode, encoding=encoding) as stream:
@@ -133,7 +133,7 @@ def own_file(path: str, flags: int) -> int:
     return regular_only(path, flags | os.O_NOFOLLOW)
 
 
-def read_regular(path: Union[str, os.PathLike[str]], most: Optional[int] = None) -> bytes:
+def read_regular(path: Path, most: Optional[int] = None) -> bytes:
     """The bytes of a file; DataError where it is no regular file, or has more than `most` of them."""
     with open(path, "rb", opener=regular_only) as stream:
         data = stream.read() if most is None else stream.read(most + 1)
@@ -162,7 +162,7 @@ def beside(path: str, name: Any) -> str:
     return os.path.join(os.path.dirname(path), name)
 
 
-def sha256(path: Union[str, os.PathLike[str]]) -> str:
+def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb", opener=regular_only) as stream:
         return sha256_of(iter(lambda: stream.read(1 << 20), b""))

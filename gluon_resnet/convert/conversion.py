@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -14,12 +14,11 @@ from gluon_resnet.convert.layouts import Layout, find, same_function, to_write
 from gluon_resnet.convert.names import CONVOLUTION, NORM, Layer
 from gluon_resnet.convert.weights_file import read_weights
 from gluon_resnet.errors import ModelError, UsageError
+from gluon_resnet.files import Path
 from gluon_resnet.models.build import build_network
 from gluon_resnet.models.parameters import parameter_value
 from gluon_resnet.models.registry import choose_variant, describe
 from gluon_resnet.terminal import printable, shown
-
-Path = Union[str, "os.PathLike[str]"]
 
 _COUNTER = ".num_batches_tracked"
 _EXPORTED_HEAD = "dense0_weight"

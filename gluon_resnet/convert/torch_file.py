@@ -18,17 +18,15 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
 from gluon_resnet.convert.pickled import INERT, default_dict, evaluate, ordered_dict
 from gluon_resnet.convert.torch_state import choose
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import read_regular
+from gluon_resnet.files import Path, read_regular
 from gluon_resnet.terminal import MOST_OF_A_NAME, printable, shown
-
-Path = Union[str, "os.PathLike[str]"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001

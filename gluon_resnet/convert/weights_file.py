@@ -5,17 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 import numpy as np
 
 from gluon_resnet.convert.torch_file import read_torch
 from gluon_resnet.errors import EnvironmentProblem, ModelError, UsageError
-from gluon_resnet.files import read_regular, regular_only, whole_file
+from gluon_resnet.files import Path, read_regular, regular_only, whole_file
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.terminal import printable, shown
-
-Path = Union[str, "os.PathLike[str]"]
 
 TORCH_ENDINGS = (".pth", ".pt", ".th")
 _SAFETENSORS = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gluon_resnet.data.records import Path
 from gluon_resnet.errors import DataError
-from gluon_resnet.files import regular_only
+from gluon_resnet.files import Path, regular_only
 
 
 def classes_path(records: Path) -> str:

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from gluon_resnet.data.records import Path, RecordFile
+from gluon_resnet.data.records import RecordFile
 from gluon_resnet.errors import UsageError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import Path, whole_file
 
 
 def hold_out(

@@ -17,10 +17,11 @@ from gluon_resnet.data._native import Batch
 from gluon_resnet.data.arguments import expect, expect_choice, expect_flag, expect_whole_number
 from gluon_resnet.data.loader_stats import BadRecord, LoaderStats
 from gluon_resnet.data.memory import available_memory
-from gluon_resnet.data.records import Path, RecordFile
+from gluon_resnet.data.records import RecordFile
 from gluon_resnet.data.state import LoaderState
 from gluon_resnet.data.transforms import EvalTransform, TrainTransform, Transform
 from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.files import Path
 
 Records = Union[Path, RecordFile]
 

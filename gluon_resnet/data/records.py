@@ -6,16 +6,14 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
 import numpy as np
 
 from gluon_resnet.data import _native
 from gluon_resnet.data.arguments import expect, is_whole
 from gluon_resnet.errors import RecordError
-from gluon_resnet.files import temporary_name
-
-Path = Union[str, "os.PathLike[str]"]
+from gluon_resnet.files import Path, temporary_name
 
 _SETTLED_NS = 2_000_000_000
 

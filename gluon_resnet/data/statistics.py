@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from gluon_resnet.data.loader import Batch, Loader
-from gluon_resnet.data.records import Path, RecordFile
+from gluon_resnet.data.records import RecordFile
 from gluon_resnet.data.transforms import EvalTransform, Triple
 from gluon_resnet.errors import DataError
-from gluon_resnet.files import whole_file
+from gluon_resnet.files import Path, whole_file
 from gluon_resnet.npz import read_npz
 
 _FIELDS = ("mean_image", "mean", "std", "images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,13 +13,11 @@ from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import require_prefix, sha256, temporary_names, whole_file
+from gluon_resnet.files import Path, require_prefix, sha256, temporary_names, whole_file
 from gluon_resnet.models import build_network
 from gluon_resnet.models.parameters import check_arrays, read_arrays, write_arrays
 from gluon_resnet.models.saved import load_card, parameters_path
 from gluon_resnet.provenance import Exported
-
-Path = Union[str, "os.PathLike[str]"]
 
 FORMATS = {"mxnet": ("mxnet",), "onnx": ("onnx",), "both": ("mxnet", "onnx")}
 _ENDINGS = {"mxnet": ("-symbol.json", "-0000.params"), "onnx": (".onnx",)}  # of the files' names

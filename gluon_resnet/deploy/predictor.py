@@ -19,9 +19,8 @@ from gluon_resnet.deploy.preparation import Pause, prepared
 from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.environment.processor import usable_processors
 from gluon_resnet.errors import DataError, ImageError, ModelError, UsageError
-from gluon_resnet.files import regular_only
+from gluon_resnet.files import Path, regular_only
 
-Path = Union[str, "os.PathLike[str]"]
 Image = Union[Path, bytes, np.ndarray]
 
 Item = TypeVar("Item")

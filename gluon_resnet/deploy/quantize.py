@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -22,10 +22,8 @@ from gluon_resnet.deploy.graph import Graph, read_graph
 from gluon_resnet.deploy.symbol_file import says
 from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import require_prefix, temporary_names
+from gluon_resnet.files import Path, require_prefix, temporary_names
 from gluon_resnet.models.parameters import write_arrays
-
-Path = Union[str, "os.PathLike[str]"]
 
 MODES = ("entropy", "naive", "none")
 

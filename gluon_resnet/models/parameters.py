@@ -16,16 +16,14 @@ import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import ModelError
-from gluon_resnet.files import read_regular, whole_file
+from gluon_resnet.files import Path, read_regular, whole_file
 from gluon_resnet.terminal import printable_name
-
-Path = Union[str, "os.PathLike[str]"]
 
 _LIST_MAGIC = 0x112
 _OLD_ARRAY_MAGIC = 0xF993FAC8  # from before MXNet had sparse arrays

@@ -10,12 +10,10 @@ from typing import Any, Optional, Union
 
 from gluon_resnet.card import ModelCard
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.files import sha256, temporary_names
+from gluon_resnet.files import Path, sha256, temporary_names
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.parameters import load_parameters, save_parameters
 from gluon_resnet.terminal import note
-
-Path = Union[str, "os.PathLike[str]"]
 
 
 def parameters_path(prefix: Path, epoch: int) -> str:
