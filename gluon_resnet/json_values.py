@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import is_dataclass
-from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from gluon_resnet.errors import UsageError
-from gluon_resnet.files import read_regular
-from gluon_resnet.terminal import shown
+from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.files import Path, read_regular
+from gluon_resnet.terminal import reason_of, shown
 
 _Record = TypeVar("_Record")
 
+# What JSON with other values than expected raises where it is taken apart.
+MISTAKES = (ValueError, KeyError, TypeError, AttributeError)
 INT64_MAX = (1 << 63) - 1  # a bound for numbers of which nothing else is known
 
 _MOST_BYTES = 1 << 24  # of a file: the names of 20,000 classes take a tenth
@@ -34,19 +37,49 @@ def parse_json(text: Union[bytes, str], finite: bool = True) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def read_json(path: Union[str, os.PathLike[str]], finite: bool = True) -> Any:
+def read_json(path: Path, *, finite: bool = True, format: Optional[str] = None) -> Any:
     """The value in a file of ours, which may have become a stranger's.
 
     Args:
         path: a regular file of at most 16 MiB.
         finite: whether NaN and infinity, which Python writes, are refused.
+        format: what the key "format" has to hold, which is then taken out; None: the value is no object with one.
 
     Raises:
-        ValueError: it is not in JSON.
+        ValueError: it is not in JSON, or of another format.
         DataError: it is no regular file, or too large.
         OSError: it cannot be read.
     """
-    return parse_json(read_regular(path, _MOST_BYTES), finite)
+    content = parse_json(read_regular(path, _MOST_BYTES), finite)
+    if format is not None:
+        found = content.pop("format", None) if isinstance(content, dict) else None
+        require(found == format, "format", repr(format), found)
+    return content
+
+
+@contextlib.contextmanager
+def taking_apart(
+    path: Path, what: str, error: type[DataError] = DataError, way_out: str = ""
+) -> Iterator[None]:
+    """Around code that reads `what`, the JSON of a file of ours, and takes it apart without looking at each value.
+
+    Whatever a damaged file makes go wrong there becomes `error`, which says that `path` is not `what`, why, and the
+    `way_out`.
+    """
+    try:
+        yield
+    except MISTAKES as mistake:
+        path = os.fspath(path)
+        raise error(f"{path} is not {what}: {explained(mistake)}{way_out}", path) from None
+
+
+def explained(mistake: BaseException) -> str:
+    """What one of MISTAKES says of a file, for a sentence about that file."""
+    if isinstance(mistake, KeyError):
+        return f"it has no {shown(mistake.args[0])}"
+    if isinstance(mistake, (TypeError, AttributeError)):
+        return f"its values are not of the kinds expected ({reason_of(mistake)})"
+    return reason_of(mistake)
 
 
 def from_json(kind: type[_Record], value: Any, name: str) -> _Record:

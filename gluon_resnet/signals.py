@@ -23,7 +23,7 @@ _BURST = 0.25  # seconds in which signals are one request, as where a terminal a
 class Caught:
     """While entered, `handler` handles the signals `numbers`; then what handled them before does again.
 
-    A SIGHUP that is ignored (nohup) stays so.
+    If SIGHUP is ignored (nohup), it stays ignored.
     """
 
     def __init__(self, numbers: Iterable[int], handler: Handler) -> None:
@@ -80,9 +80,9 @@ class StopRequest:
 
 
 class Stops:
-    """While entered, SIGINT, SIGTERM and SIGHUP are gathered in `received`; `bell` has something to read for each.
+    """While entered, SIGINT, SIGTERM and SIGHUP are collected in `received`, and each makes `bell` readable.
 
-    So a `select` over other files sees them, too.
+    So a `select` over other files wakes up for them, too.
     """
 
     def __init__(self) -> None:
@@ -105,12 +105,12 @@ class Stops:
         self._ringer.close()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, until a signal comes."""
+        """Sleep, but no longer than until a signal arrives."""
         if not self.received:
             select.select([self.bell], [], [], seconds)
 
     def hush(self) -> None:
-        """Read what `bell` has."""
+        """Empty `bell`."""
         with contextlib.suppress(BlockingIOError):
             self.bell.recv(64)
 

@@ -13,13 +13,17 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass
-from typing import Union
 
-from gluon_resnet.errors import DataError
-from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import from_json, is_integer, is_number, is_text, read_json, require
-
-Path = Union[str, "os.PathLike[str]"]
+from gluon_resnet.files import Path, whole_file
+from gluon_resnet.json_values import (
+    from_json,
+    is_integer,
+    is_number,
+    is_text,
+    read_json,
+    require,
+    taking_apart,
+)
 
 _FORMAT = "gluon-resnet layer responses 1"
 
@@ -88,10 +92,5 @@ class Responses:
     def load(path: Path) -> Responses:
         """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
         path = os.fspath(path)
-        try:
-            content = read_json(path)
-            if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-                raise ValueError(f"it has no format {_FORMAT!r}")
-            return from_json(Responses, content, "the file")
-        except ValueError as error:
-            raise DataError(f"{path} holds no layer responses: {error}", path) from None
+        with taking_apart(path, "a file of layer responses"):
+            return from_json(Responses, read_json(path, format=_FORMAT), "the file")

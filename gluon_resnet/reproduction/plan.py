@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Optional
 
-from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.errors import UsageError
 from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import read_json
+from gluon_resnet.json_values import read_json, taking_apart
 from gluon_resnet.models.saved import newest_epoch
 from gluon_resnet.reproduction.experiments import EXPERIMENTS, Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
@@ -74,13 +74,8 @@ class Choices:
 
 
 def _read(path: str) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-        if content.pop("format", None) != _FORMAT:
-            raise ValueError(f"it has no format {_FORMAT!r}")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} is not of a study: {error}", path) from None
-    return dict(content)
+    with taking_apart(path, "the file of a study"):
+        return dict(read_json(path, format=_FORMAT))
 
 
 def plan(

@@ -9,9 +9,9 @@ from typing import Any, Optional
 from gluon_resnet.analysis.cost import Total, layers_of
 from gluon_resnet.analysis.responses import Responses
 from gluon_resnet.card import ModelCard
-from gluon_resnet.errors import DataError, UsageError
+from gluon_resnet.errors import UsageError
 from gluon_resnet.files import beside, sha256
-from gluon_resnet.json_values import is_integer, read_json, require
+from gluon_resnet.json_values import is_integer, read_json, require, taking_apart
 from gluon_resnet.models.registry import describe, get_model
 from gluon_resnet.models.saved import load_card, newest_epoch, parameters_path
 from gluon_resnet.reproduction.deviations import deviations
@@ -20,7 +20,6 @@ from gluon_resnet.reproduction.experiments import Experiment
 from gluon_resnet.reproduction.nets import PlannedNet
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
 from gluon_resnet.runs.files.run import Run, read_run
-from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 
 def read_run_of(prefix: str) -> Optional[Run]:
@@ -30,7 +29,8 @@ def read_run_of(prefix: str) -> Optional[Run]:
 
 def read_evaluation(path: str) -> Evaluation:
     """What `tools/evaluate.py --output` wrote to `path`; DataError for anything else, OSError where it is not there."""
-    try:
+    way_out = "; remove it, and it is made again"
+    with taking_apart(path, "what evaluate.py writes", way_out=way_out):
         content = read_json(path)
         networks = [network["parameters"] for network in content["networks"]]
         numbers = {name: _number(content, name) for name in ("images", "top_k", "top1_wrong")}
@@ -49,11 +49,6 @@ def read_evaluation(path: str) -> Evaluation:
             raise ValueError(
                 f"{result.top1_wrong} and {result.topk_wrong} of {result.images} images are wrong"
             )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = printable(f"{type(error).__name__}: {error}", MOST_OF_A_REASON)
-        raise DataError(
-            f"{path} is not what evaluate.py writes: {reason}; remove it, and it is made again", path
-        ) from None
     return result
 
 

@@ -19,9 +19,8 @@ from typing import Any, Callable, Optional, Union
 
 from gluon_resnet.errors import ModelError
 from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import INT64_MAX, is_integer, is_number, read_json, require
+from gluon_resnet.json_values import INT64_MAX, is_integer, is_number, read_json, require, taking_apart
 from gluon_resnet.models.parameters import write_arrays
-from gluon_resnet.terminal import reason_of
 from gluon_resnet.training.anomaly import Anomaly, Place
 from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
 
@@ -92,16 +91,10 @@ class AnomalyFile:
     @staticmethod
     def load(path: str) -> AnomalyFile:
         """Read what `save` wrote; ModelError if it is damaged or something else."""
-        try:
-            content = read_json(path)
-            if content.pop("format") != _FORMAT:
-                raise ValueError(f"expected the format {_FORMAT!r}")
-            result = AnomalyFile(**content)
+        with taking_apart(path, "an anomaly file", ModelError):
+            result = AnomalyFile(**read_json(path, format=_FORMAT))
             _check(result)
             return result
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = reason_of(error)
-            raise ModelError(f"{path} is not an anomaly file: {reason}", path) from None
 
 
 def state_prefix(path: str) -> str:

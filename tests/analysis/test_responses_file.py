@@ -93,7 +93,7 @@ DAMAGED = {
 def test_another_file_is_refused(tmp_path, damage):
     path = tmp_path / "r.json"
     path.write_text(DAMAGED[damage])
-    with pytest.raises(DataError, match=r"r\.json holds no layer responses: ") as caught:
+    with pytest.raises(DataError, match=r"r\.json is not a file of layer responses: ") as caught:
         Responses.load(path)
     assert caught.value.path == str(path)
     assert len(str(caught.value)) < 400 + len(str(path))

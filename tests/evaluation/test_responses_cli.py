@@ -158,7 +158,7 @@ def test_libraries_that_are_missing_are_told(tmp_path, monkeypatch):
 
 def test_errors_are_one_sentence_and_a_status(tmp_path):
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(DataError, match=r"a\.json holds no layer responses"):
+    with pytest.raises(DataError, match=r"a\.json is not a file of layer responses"):
         main(["--measured", str(tmp_path / "a.json")])
     for arguments, status in (
         (["--measured", str(tmp_path / "a.json")], 1),

@@ -228,7 +228,7 @@ def test_a_folder_keeps_its_choices(tmp_path):
     ):
         Choices("cifar10", ("a.rec",), ("b.rec",), 6, None, ()).keep(folder)
     (tmp_path / "study.json").write_text('{"format": "another"}')
-    with pytest.raises(DataError, match="study.json is not of a study"):
+    with pytest.raises(DataError, match="study.json is not the file of a study"):
         CHOICES.keep(folder)
 
 

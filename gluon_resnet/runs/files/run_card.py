@@ -22,11 +22,9 @@ from typing import Any, Optional
 
 import numpy as np
 
-from gluon_resnet.errors import DataError
 from gluon_resnet.files import whole_file
-from gluon_resnet.json_values import INT64_MAX, is_integer, read_json, require
+from gluon_resnet.json_values import INT64_MAX, is_integer, read_json, require, taking_apart
 from gluon_resnet.provenance import settings_of_today
-from gluon_resnet.terminal import MOST_OF_A_REASON, printable
 
 _FORMAT = "gluon-resnet run card 1"
 _WORST, _RIVALS = 10, 3  # how many classes, and for each how many it is mistaken for
@@ -87,10 +85,8 @@ class RunCard:
     @staticmethod
     def load(path: str) -> RunCard:
         """Read what `save` wrote; DataError for anything else, OSError if there is no file."""
-        try:
-            content = read_json(path, finite=False)
-            if content.pop("format", None) != _FORMAT:
-                raise ValueError(f"its format is not {_FORMAT!r}")
+        with taking_apart(path, "a run card"):
+            content = read_json(path, finite=False, format=_FORMAT)
             events = tuple(Event(**event) for event in content.pop("events"))
             worst = tuple(
                 WorstClass(row["name"], row["images"], row["wrong"], tuple(map(tuple, row["taken_for"])))
@@ -105,9 +101,6 @@ class RunCard:
             require(isinstance(card.command, str), "command", "text", card.command)
             require(is_integer(card.epochs, 0, INT64_MAX), "epochs", "a number from 0", card.epochs)
             return replace(card, settings=settings_of_today(card.settings))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = printable(f"{type(error).__name__}: {error}", MOST_OF_A_REASON)
-            raise DataError(f"{path} is not a run card: {reason}", path) from None
 
 
 def described_data(paths: Sequence[str], images: int) -> str:

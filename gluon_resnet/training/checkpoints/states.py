@@ -16,13 +16,12 @@ from typing import Any, Optional
 
 import numpy as np
 
-from gluon_resnet.errors import DataError, ModelError, UsageError
+from gluon_resnet.errors import DataError, ModelError
 from gluon_resnet.files import beside, regular_only, temporary_name
-from gluon_resnet.json_values import is_integer, read_json, require
+from gluon_resnet.json_values import MISTAKES, explained, is_integer, read_json, require
 from gluon_resnet.models.parameters import read_arrays, write_arrays
 from gluon_resnet.models.saved import newest_epoch
 from gluon_resnet.provenance import settings_of_today
-from gluon_resnet.terminal import reason_of
 from gluon_resnet.training.checkpoints.run_data import RunData
 from gluon_resnet.training.position import Position
 
@@ -209,8 +208,7 @@ def _write(path: str, state: State) -> None:
 def _parsed(path: str) -> State:
     """The state in a JSON file; ValueError if it does not hold one."""
     try:
-        content = read_json(path, finite=False)  # the loss of an epoch may be NaN
-        require(content["format"] == _FORMAT, "format", _FORMAT, content["format"])
+        content = read_json(path, finite=False, format=_FORMAT)  # the loss of an epoch may be NaN
         settings, arrays = content["settings"], content["arrays"]
         require(isinstance(settings, dict), "settings", "an object", settings)
         require(isinstance(arrays, dict), "arrays", "an object", arrays)
@@ -223,9 +221,8 @@ def _parsed(path: str) -> State:
             arrays["crc32"],
             None if content.get("data") is None else RunData.of(content["data"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-        raise ValueError(f"{kind}{reason_of(error)}") from None
+    except MISTAKES as mistake:
+        raise ValueError(explained(mistake)) from None
 
 
 def _is_whole(path: str) -> bool:
