@@ -49,17 +49,17 @@ class Report:
     predictions: Optional[KeptPredictions] = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Errors in percent, each with its 95 % interval; `top5_error` is the error within the top `top_k`."""
+        """Errors in percent, each with its 95 % interval; `topk_error` is the error within the top `top_k`."""
         tally = self.tally
         result: dict[str, Any] = {
             "top1_error": _percent(tally.top1_wrong, tally.images),
             "top1_interval": interval(tally.top1_wrong, tally.images),
-            "top5_error": _percent(tally.topk_wrong, tally.images),
-            "top5_interval": interval(tally.topk_wrong, tally.images),
+            "topk_error": _percent(tally.topk_wrong, tally.images),
+            "topk_interval": interval(tally.topk_wrong, tally.images),
             "top_k": tally.top_k,
             "images": tally.images,
             "top1_wrong": tally.top1_wrong,
-            "top5_wrong": tally.topk_wrong,
+            "topk_wrong": tally.topk_wrong,
             "classes": tally.classes,
             "protocol": self.protocol,
             "scales": self.scales,

@@ -21,6 +21,8 @@ from gluon_resnet.reproduction.nets import PlannedNet
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
 from gluon_resnet.runs.files.run import Run, read_run
 
+_OLD_TOPK = "top5_wrong"  # before version 0.2.0, whatever top_k was
+
 
 def read_run_of(prefix: str) -> Optional[Run]:
     """The run, finished or not; None: it has not begun. DataError for damaged files."""
@@ -40,7 +42,7 @@ def read_evaluation(path: str) -> Evaluation:
             epochs=tuple(_number(network, "epoch") for network in content["networks"]),
             protocol=str(content["protocol"]),
             scales=None if content["scales"] is None else tuple(map(int, content["scales"])),
-            topk_wrong=_number(content, "top5_wrong"),
+            topk_wrong=_number(content, "topk_wrong" if "topk_wrong" in content else _OLD_TOPK),
             command=str(content["command"]),
             predictions=_predictions_beside(path, content.get("predictions")),
             **numbers,

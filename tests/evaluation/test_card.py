@@ -60,10 +60,10 @@ def test_a_card_gets_the_errors_on_request_alone(checkpoint, records, capsys):
     fingerprint = Loader(records, 1, EvalTransform()).fingerprint
     assert error.data == DataSet((os.path.basename(records),), 30, fingerprint)
     assert (error.protocol, error.epoch, error.top_k) == ("1-crop", 3, 5)
-    assert (error.top1_error, error.topk_error) == (result["top1_error"], result["top5_error"])
+    assert (error.top1_error, error.topk_error) == (result["top1_error"], result["topk_error"])
     assert [*error.top1_interval, *error.topk_interval] == [
         *result["top1_interval"],
-        *result["top5_interval"],
+        *result["topk_interval"],
     ]
 
 

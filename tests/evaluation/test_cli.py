@@ -53,9 +53,9 @@ def test_standard_output_is_one_json_object(model, options, records, tmp_path):
         wrong = [wrong[0] + (rank >= 1), wrong[1] + (rank >= 5)]
     assert result["images"] == 30
     assert result["top1_error"] == pytest.approx(100 * wrong[0] / 30)
-    assert result["top5_error"] == pytest.approx(100 * wrong[1] / 30)
+    assert result["topk_error"] == pytest.approx(100 * wrong[1] / 30)
     assert result["top1_interval"] == pytest.approx(interval(wrong[0], 30))
-    assert result["top5_interval"] == pytest.approx(interval(wrong[1], 30))
+    assert result["topk_interval"] == pytest.approx(interval(wrong[1], 30))
     assert (result["protocol"], result["scales"], result["data"]) == ("1-crop", None, [records])
     (network,) = result["networks"]
     assert network["parameters"] == f"{model.checkpoint}-0003.params"
@@ -150,7 +150,7 @@ def test_an_export_is_evaluated_as_its_checkpoint(model, options, records, capsy
         capsys, "--model-prefix", model.prefix, "--data-val", records, "--protocol", protocol, "--cpus", "2"
     )
     checkpoint = evaluated(capsys, *options, "--protocol", protocol)
-    for key in ("top1_wrong", "top5_wrong", "images"):
+    for key in ("top1_wrong", "topk_wrong", "images"):
         assert exported[key] == checkpoint[key]
     assert exported["networks"][0]["exported"]
 
@@ -166,7 +166,7 @@ def test_ensembles_of_one_epoch_or_one_each(model, options, records, tmp_path, c
     one = evaluated(capsys, *options)
     twice = ["--model-prefix", model.checkpoint, model.checkpoint, "--data-val", records]
     same = evaluated(capsys, *twice, "--epoch", "3")
-    assert (same["top1_wrong"], same["top5_wrong"]) == (one["top1_wrong"], one["top5_wrong"])
+    assert (same["top1_wrong"], same["topk_wrong"]) == (one["top1_wrong"], one["topk_wrong"])
     pair = ["--model-prefix", model.checkpoint, model.prefix, "--data-val", records]
     both = evaluated(capsys, *pair, "--epoch", "3", "0")
     assert [network["epoch"] for network in both["networks"]] == [3, 0]
@@ -192,7 +192,7 @@ def test_of_four_classes_the_top_four_are_right_and_not_shown(tmp_path, capsys):
     records = pack(tmp_path / "four.rec", PAYLOADS[:8], [0, 1, 2, 3] * 2, ["a", "b", "c", "d, e"])
     arguments = ["--model-prefix", str(tmp_path / "four"), "--data-val", records]
     result = evaluated(capsys, *arguments, "--per-class")
-    assert (result["top5_error"], result["top_k"]) == (0, 4)
+    assert (result["topk_error"], result["top_k"]) == (0, 4)
     assert [row["class"] for row in result["per_class"]] == ["a", "b", "c", "d, e"]  # the card has numbers
     assert main(arguments) is None
     out = capsys.readouterr().out

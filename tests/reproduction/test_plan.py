@@ -32,7 +32,7 @@ def evaluation(path, keys, wrong=10, epoch=2, **other):
         "images": 100,
         "top_k": 5,
         "top1_wrong": wrong,
-        "top5_wrong": 1,
+        "topk_wrong": 1,
         "command": "python tools/evaluate.py",
     }
     content = {"networks": networks, "protocol": "1-crop", "scales": None, **counts, **other}
@@ -201,7 +201,7 @@ def test_what_an_evaluation_says(tmp_path):
             {"images": 0},
             {"top1_wrong": 101},
             {"top1_wrong": -1},
-            {"top5_wrong": 11},
+            {"topk_wrong": 11},
             {"images": None},
             {"networks": [7]},
         ),

@@ -234,11 +234,14 @@ def test_evaluations_name_predictions_beside_them(tmp_path: pathlib.Path) -> Non
     path = tmp_path / "e.json"
     content: dict[str, Any] = {
         "networks": [{"parameters": "a-0001.params", "epoch": 1}],
-        **{"images": 10, "top_k": 5, "top1_wrong": 3, "top5_wrong": 1, "protocol": "1-crop", "scales": None},
+        **{"images": 10, "top_k": 5, "top1_wrong": 3, "topk_wrong": 1, "protocol": "1-crop", "scales": None},
         **{"command": "evaluate", "predictions": None},
     }
     path.write_text(json.dumps(content))
     assert read_evaluation(str(path)).predictions is None
+    earlier = {("top5_wrong" if name == "topk_wrong" else name): value for name, value in content.items()}
+    path.write_text(json.dumps(earlier))
+    assert read_evaluation(str(path)).topk_wrong == 1
     (tmp_path / "p.npz").write_bytes(b"x")
     kept = {"file": "p.npz", "sha256": sha256(tmp_path / "p.npz")}
     path.write_text(changed(content, "predictions", kept))
@@ -247,7 +250,7 @@ def test_evaluations_name_predictions_beside_them(tmp_path: pathlib.Path) -> Non
         path.write_text(changed(content, "predictions", {**kept, "file": name}))
         with pytest.raises(DataError, match="is not what evaluate.py writes"):
             read_evaluation(str(path))
-    for place in ("images", "top_k", "top1_wrong", "top5_wrong"):
+    for place in ("images", "top_k", "top1_wrong", "topk_wrong"):
         for value in (float("inf"), "3", None, True, -1, 10**400):
             path.write_text(changed(content, place, value))
             with pytest.raises(DataError, match="is not what evaluate.py writes"):
