@@ -71,8 +71,8 @@ def test_a_checkpoint_without_a_card_is_written_when_its_network_is_named(tmp_pa
     )
     os.unlink(f"{prefix}-model.json")
     assert "give --network as well" in refusal([*argv, files[1]], UsageError)
-    assert "--mean does not go" in refusal(
-        [*argv, files[1], "--mean", "1,2,3", "--network", "resnet20"], UsageError
+    assert "--rgb-mean does not go" in refusal(
+        [*argv, files[1], "--rgb-mean", "1,2,3", "--network", "resnet20"], UsageError
     )
     main([*argv, files[1], "--network", "resnet20_gluoncv_v1"])
     first, second = map(read_arrays, files)
