@@ -19,7 +19,7 @@ _SETTLED_NS = 2_000_000_000
 
 
 class Header(NamedTuple):
-    """What stands before the image in a record.
+    """The header that precedes the image in a record.
 
     Attributes:
         label: float32 ``(label_width,)``, a vector even for a single label.

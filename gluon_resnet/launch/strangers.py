@@ -35,7 +35,7 @@ class Strangers:
 
 
 def check_descriptors(processes: int) -> None:
-    """Raise EnvironmentProblem if this process may not open a connection to each of so many processes."""
+    """Raise EnvironmentProblem if this process may not open a connection to each of `processes` processes."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY and processes + _OTHERS > limit:
         raise EnvironmentProblem(

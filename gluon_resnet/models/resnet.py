@@ -76,7 +76,7 @@ class ResNet(Classifier):
                         if variant.preactivated:
                             # "We adopt the first activation right after conv1 and before splitting into two
                             # paths" (He et al. 2016, appendix). GluonCV's ImageNet nets have one in the first
-                            # unit as well, behind the pooling; its weights fit.
+                            # unit as well, after the pooling; its weights fit.
                             first = number == 1 and index == 0 and not architecture.pooled_stem
                             raw = variant.raw_shortcut
                             make = partial(

@@ -14,7 +14,7 @@ _QUIET = 60.0  # seconds for which the complaint is not repeated
 
 
 class Acceptor:
-    """Accepts connections for one event loop, whose own way is 2048 attempts in a row, each with a traceback.
+    """Accepts connections for one event loop, which by itself would try 2048 times in a row, with a traceback each.
 
     Args:
         listener: the listening socket.

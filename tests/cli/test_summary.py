@@ -75,7 +75,7 @@ def test_json_of_layers(capsys):
         ("resnet50_v1b --variant v1", "--network resnet50_v1b and --variant v1 name different variants"),
         ("plain20 --shortcut A", "without shortcuts"),
         ("resnet20 --shortcut D", "no shortcut option 'D'"),
-        ("resnet50_gluoncv_v1", "is for residual CIFAR nets"),
+        ("resnet50_gluoncv_v1", "is only for residual CIFAR nets"),
         ("resnet20 --num-classes 0", "classes: expected from 1"),
         ("resnet20 --num-classes 9999999999", "classes: expected from 1 to 2147483647, found 9999999999"),
     ],

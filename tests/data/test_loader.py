@@ -173,7 +173,7 @@ def test_labels_of_several_numbers(tmp_path: pathlib.Path) -> None:
         ({"layout": "HWC"}, "layout"),
         ({"on_error": "ignore"}, "on_error"),
         ({"seed": -1}, "seed"),
-        ({"dtype": "uint8", "transform": EvalTransform(40, 32, mean=(1, 2, 3))}, "uint8 has no room"),
+        ({"dtype": "uint8", "transform": EvalTransform(40, 32, mean=(1, 2, 3))}, "uint8 cannot hold"),
         ({"records": []}, "at least one record file"),
     ],
 )

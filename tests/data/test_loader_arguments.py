@@ -39,7 +39,7 @@ def test_seeds_and_epochs_are_whole_numbers(record_path: str, value: object) -> 
 @pytest.mark.parametrize("transform", [None, abs, TrainTransform, 224, "train"])
 def test_a_transform_is_one_of_ours(record_path: str, transform: Any) -> None:
     with pytest.raises(
-        UsageError, match=r"^transform: expected a TrainTransform or an EvalTransform, as Train"
+        UsageError, match=r"^transform: expected a TrainTransform or an EvalTransform, such as Train"
     ):
         Loader(record_path, 4, transform)
 

@@ -271,7 +271,7 @@ def test_bytes_that_change_while_they_are_decoded(tmp_path: pathlib.Path) -> Non
 def test_no_epoch_is_taken_for_the_end_of_another(tmp_path: pathlib.Path) -> None:
     path = write_records(tmp_path / "a.rec", [encode(picture(8, 8, i)) for i in range(6)])
     loader = Loader(path, 2, EVAL)
-    with pytest.raises(UsageError, match="one epoch of a loader runs at a time"):
+    with pytest.raises(UsageError, match="a loader runs one epoch at a time"):
         list(zip(loader, loader))
     for number, _batch in enumerate(loader):
         assert number == 0

@@ -44,7 +44,7 @@ def test_a_shorter_run_of_another_network_is_what_is_tested_and_exported(data, p
     """Both have the same parameters: the weights of one would load into the other."""
     earlier = pathlib.Path(f"{prefix}-earlier-1")
     assert main([*data, "--network", "plain", "--num-epochs", "2", "--model-prefix", prefix]) is None
-    assert f"an earlier run (3 networks, 2 states), which is moved: it is --model-prefix {earlier}/a now" in (
+    assert f"an earlier run (3 networks, 2 states), which has been moved: it is now --model-prefix {earlier}/a" in (
         capsys.readouterr().err
     )
     assert export.main(["--model-prefix", prefix, "--output", str(tmp_path / "out")]) is None
@@ -92,7 +92,7 @@ def test_a_file_that_was_copied_there_is_named_and_not_taken(data, prefix, capsy
         evaluate.main([*options, "--epoch", "7"])
     for epoch in (1, 2, 3):
         pathlib.Path(f"{prefix}-{epoch:04d}.params").unlink()
-    with pytest.raises(UsageError, match=r"a-0007\.params is not of .*: give --epoch 7 if it is"):
+    with pytest.raises(UsageError, match=r"a-0007\.params is not of .*: give --epoch 7 if that is"):
         chosen_epoch(prefix)
     pathlib.Path(f"{prefix}-model.json").unlink()  # copied by hand, without it
     assert chosen_epoch(prefix) == 7

@@ -122,7 +122,7 @@ def test_a_refusal_says_in_json_what_is_wrong(server: Server) -> None:
         send(client, CHUNKED + b"1\r\na\r\n" * 10_000)
         status, headers, content = read_answer(client)
         assert (status, headers["connection"], headers["content-type"]) == (400, "close", "application/json")
-        assert "too small pieces" in content["error"]
+        assert "chunks are too small" in content["error"]
 
 
 GOOD = {

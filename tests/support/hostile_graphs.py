@@ -134,7 +134,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "missing attribute": (lambda g: node(g, "Convolution")["attrs"].pop("kernel"), "'kernel' is missing"),
     "unknown operator": (
         with_a_last("tile", reps="(1, 1000000000000)"),
-        "tile, the node 'new': this operator is not one of those of image classification",
+        "tile, the node 'new': this operator is not one of the supported operators",
     ),
     "terabytes": (
         terabytes,

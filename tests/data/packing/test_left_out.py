@@ -205,7 +205,7 @@ def test_other_compressions(tmp_path: pathlib.Path, compress: object) -> None:
         (b"\x28\xb5\x2f\xfd", "compressed by Zstandard; decompress it with zstd -d"),
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
         (b"\x0a\x23\xd7\xce", "a record file, for which there are --check"),
-        (b"\xff\xd8\xff\xe0", "a JPEG image; name the folder"),
+        (b"\xff\xd8\xff\xe0", "a JPEG image; give the folder"),
     ],
 )
 def test_what_is_no_archive_is_named(tmp_path: pathlib.Path, start: bytes, what: str) -> None:
