@@ -1,4 +1,4 @@
-"""What this machine and this Python environment have, seen with the standard library alone.
+"""What this machine and this Python environment have, using only the standard library.
 
-So it can be asked where NumPy, MXNet or the native core is broken, which is when somebody asks.
+It works even if NumPy, MXNet or the native core is broken, which is when people ask.
 """

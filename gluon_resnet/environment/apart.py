@@ -1,4 +1,4 @@
-"""Questions asked in a process of their own, which may crash, hang or print in place of ours."""
+"""Questions asked in a separate process, which may crash, hang or print without affecting this one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from gluon_resnet.errors import EnvironmentProblem
 
-# Standard output is for the answer alone: whatever libraries print goes to standard error.
+# Standard output is only for the answer: whatever libraries print goes to standard error.
 _CHILD = """
 import importlib, json, os, sys
 sys.path[:], module, name, arguments = json.loads(sys.argv[1])
@@ -35,7 +35,7 @@ class NoAnswer(EnvironmentProblem):
 
 
 def ask_apart(function: Callable[..., Any], *arguments: Any, seconds: float = 60) -> Any:
-    """What `function`, of a module's top level, gives for `arguments`, both of kinds that JSON has.
+    """The result of `function`, from a module's top level, for `arguments`; JSON must be able to hold both.
 
     EnvironmentProblem with the message of a GluonResnetError that it raises; NoAnswer, in one line, for
     everything else.
@@ -58,13 +58,13 @@ def ask_apart(function: Callable[..., Any], *arguments: Any, seconds: float = 60
             child.kill()
             with contextlib.suppress(
                 subprocess.TimeoutExpired
-            ):  # the kernel holds what waits for a broken device
+            ):  # the kernel does not end a process waiting for a broken device
                 child.communicate(timeout=5)
     answer = None
     with contextlib.suppress(ValueError):
         answer = json.loads(output)
     if not isinstance(answer, dict):
-        last = (errors.strip().splitlines() or ["without a word"])[-1]
+        last = (errors.strip().splitlines() or ["without a message"])[-1]
         raise NoAnswer(f"it ended {_how(child.returncode)}: {last}")
     if "error" in answer:
         raise (EnvironmentProblem if answer["known"] else NoAnswer)(answer["error"])

@@ -1,4 +1,4 @@
-"""The environment that `make setup` has made in a checkout, for whoever starts a command without activating it."""
+"""The environment made by `make setup` in a checkout, for commands that are started without activating it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _FOLDER = os.path.join(_ROOT, ".venv")
 
 
 def use_environment(module: bool = False) -> None:
-    """Go on as the same command in the checkout's .venv, where this interpreter lacks what commands need.
+    """Restart the command in the checkout's .venv if this interpreter lacks something that commands need.
 
-    Nothing where it is the .venv's own, where there is none, or where this one has all: NumPy, OpenCV and the native
-    core, and outside of virtual environments, which somebody has chosen, MXNet.
+    Does nothing in that .venv itself, without one, or if nothing is missing: NumPy, OpenCV and the native core, and
+    MXNet except in virtual environments, which somebody has chosen.
 
     Args:
-        module: whether the command is ``python -m gluon_resnet``, not a file of tools/.
+        module: whether the command is ``python -m gluon_resnet`` rather than a file of tools/.
     """
     python = os.path.join(_FOLDER, "bin", "python")
     if is_checkouts_own() or not os.access(python, os.X_OK) or _suffices():
@@ -28,7 +28,7 @@ def use_environment(module: bool = False) -> None:
 
 
 def is_checkouts_own() -> bool:
-    """Whether this interpreter is that of the checkout's .venv."""
+    """Whether this interpreter belongs to the checkout's .venv."""
     return os.path.realpath(sys.prefix) == os.path.realpath(_FOLDER)
 
 

@@ -1,7 +1,7 @@
 """The CUDA 11 libraries that mxnet-cu112 is linked with, loaded from their wheels before MXNet is.
 
-MXNet's own wheel finds no library outside its folder, and the system's loader none inside an environment. But a
-library that is loaded already satisfies every later one that needs it by its name.
+MXNet's own wheel finds no library outside its folder, and the system's loader finds none inside an environment. But
+a library that is already loaded satisfies every later one that needs it by name.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from gluon_resnet.errors import EnvironmentProblem
 
 
 class CudaLibrary(NamedTuple):
-    """`name` is what others need it by; `folder` is where the wheel `package` has it: nvidia/FOLDER/lib."""
+    """`name` is the name by which others need it; the wheel `package` has it in nvidia/FOLDER/lib."""
 
     name: str
     folder: str
     package: str
 
 
-# Each after those that it needs. cuDNN's other parts and NVRTC's built-ins are found by these two beside themselves.
+# Each one after those that it needs. These two find cuDNN's other parts and NVRTC's built-ins beside themselves.
 CUDA_LIBRARIES = (
     CudaLibrary("libcudart.so.11.0", "cuda_runtime", "nvidia-cuda-runtime-cu11"),
     CudaLibrary("libnvToolsExt.so.1", "nvtx", "nvidia-nvtx-cu11"),
@@ -39,15 +39,15 @@ CUDA_LIBRARIES = (
 
 
 def is_cuda_build(mxnet: str) -> bool:
-    """Whether the package in the folder `mxnet` came with the wheel mxnet-cu112; costs a look at a folder."""
+    """Whether the package in the folder `mxnet` came with the wheel mxnet-cu112; takes one look at a folder."""
     return bool(glob.glob(os.path.join(glob.escape(os.path.dirname(mxnet)), "mxnet_cu112-*.dist-info")))
 
 
 def load_cuda_libraries() -> None:
-    """Load them all, for every library that follows; EnvironmentProblem, in one sentence, for what is missing.
+    """Load them all, for every library that follows; EnvironmentProblem, in one sentence, for a missing one.
 
-    A wheel in this environment goes before the same library of the system: the wheels' versions were tested
-    together. Without the wheel the system's loader is asked, LD_LIBRARY_PATH included.
+    A wheel in this environment takes precedence over the system's library, because the wheels' versions were tested
+    together. Without the wheel the system's loader is asked, including LD_LIBRARY_PATH.
     """
     if not _loads("libcuda.so.1"):
         raise EnvironmentProblem(
@@ -61,7 +61,7 @@ def load_cuda_libraries() -> None:
                 message = f"{path} cannot be loaded: pip install --force-reinstall {library.package}"
             else:
                 message = (
-                    f"mxnet-cu112 needs {library.name}, and neither this environment nor the system has it: "
+                    f"mxnet-cu112 needs {library.name}, but neither this environment nor the system has it: "
                     f"pip install 'gluon-resnet[cu112]' brings it with {library.package}"
                 )
             raise EnvironmentProblem(message)
@@ -76,7 +76,7 @@ def _loads(library: str) -> bool:
 
 
 def _in_wheel(library: CudaLibrary) -> Optional[str]:
-    """Its path; not by importing nvidia, which other wheels fill, too, with or without an __init__.py."""
+    """Its path, found without importing nvidia, which other wheels share, with or without an __init__.py."""
     for folder in sys.path:
         path = os.path.join(folder, "nvidia", library.folder, "lib", library.name)
         if os.path.exists(path):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from gluon_resnet.errors import EnvironmentProblem
 
-# mxnet-cu112 1.9.1 has machine code for sm_50 to sm_86 and no PTX that a driver could compile for others.
-# Code for 8.6 and below runs on later devices of major version 8, too.
+# mxnet-cu112 1.9.1 has machine code for sm_50 to sm_86, and no PTX for a driver to compile for others.
+# Code for 8.6 and below also runs on later devices of major version 8.
 _OLDEST = (5, 0)
 _NEWEST_MAJOR = 8
 
@@ -26,14 +26,14 @@ class Gpu(NamedTuple):
 
     @property
     def runs_mxnet(self) -> bool:
-        """Whether MXNet 1.9.1 has kernels for it."""
+        """Whether MXNet 1.9.1 has kernels for the device."""
         return tuple(self.capability) >= _OLDEST and self.capability[0] <= _NEWEST_MAJOR
 
 
 def list_gpus() -> list[Gpu]:
     """The GPUs that the driver shows this process (CUDA_VISIBLE_DEVICES applies), in order of their ids.
 
-    Asks the driver itself: MXNet cannot tell a compute capability before its first kernel fails.
+    This asks the driver itself: MXNet cannot report a compute capability until its first kernel fails.
     """
     cuda = _driver()
 
@@ -71,7 +71,7 @@ def list_gpus() -> list[Gpu]:
 
 
 def driver_cuda() -> tuple[int, int]:
-    """The newest CUDA that the driver can run, as (11, 4)."""
+    """The newest CUDA version that the driver supports, such as (11, 4)."""
     version = ctypes.c_int()
     status = _driver().cuDriverGetVersion(ctypes.byref(version))
     if status:
@@ -82,10 +82,10 @@ def driver_cuda() -> tuple[int, int]:
 
 
 def count_cards(root: str = "/sys/bus/pci/devices") -> int:
-    """How many NVIDIA GPUs the PCI bus has, with or without a driver; some are hidden in virtual machines."""
+    """The number of NVIDIA GPUs on the PCI bus, with or without a driver; virtual machines hide some."""
     return sum(
         _line(os.path.join(device, "vendor")) == "0x10de"
-        and _line(os.path.join(device, "class")).startswith("0x03")  # a display controller
+        and _line(os.path.join(device, "class")).startswith("0x03")  # the class of display controllers
         for device in glob.glob(os.path.join(root, "*"))
     )
 
@@ -95,7 +95,7 @@ def _driver() -> Any:
         return ctypes.CDLL("libcuda.so.1")
     except OSError:
         raise EnvironmentProblem(
-            "no NVIDIA driver was found (libcuda.so.1): install it, or leave --gpus out to train on the CPU"
+            "no NVIDIA driver was found (libcuda.so.1): install it, or omit --gpus to train on the CPU"
         ) from None
 
 

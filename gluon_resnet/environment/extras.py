@@ -1,11 +1,11 @@
-"""Which extra of pyproject.toml brings a module that is not there."""
+"""The extra of pyproject.toml that provides a missing module."""
 
 from __future__ import annotations
 
 import sys
 
-LAST_PYTHON_OF_MXNET = (3, 12)  # MXNet 1.9.1 needs a numpy below 2, and none of those has wheels for 3.13
-_MODULES = {  # by the names that are imported; what is not here comes with the package itself
+LAST_PYTHON_OF_MXNET = (3, 12)  # MXNet 1.9.1 needs a NumPy below 2, and none of those has wheels for 3.13
+_MODULES = {  # by import name; all others come with the package itself
     "cpu": ("mxnet", "dmlc_tracker", "scipy", "tabulate"),
     "plot": ("matplotlib", "jinja2", "tabulate"),
     "tensorboard": ("tensorboardX",),
@@ -17,7 +17,7 @@ _MODULES = {  # by the names that are imported; what is not here comes with the 
 
 
 def how_to_get_mxnet(extra: str = "cpu") -> str:
-    """Why MXNet is not there, and what to type, to be put behind a name for it: ``this needs MXNet, which ...``."""
+    """Why MXNet is missing and what to type, as the end of a sentence: ``this needs MXNet, which ...``."""
     if sys.version_info[:2] <= LAST_PYTHON_OF_MXNET:
         return f"is not installed: pip install 'gluon-resnet[{extra}]'"
     last, this = (".".join(map(str, version[:2])) for version in (LAST_PYTHON_OF_MXNET, sys.version_info))
@@ -28,7 +28,7 @@ def how_to_get_mxnet(extra: str = "cpu") -> str:
 
 
 def what_to_install(module: str) -> str:
-    """A sentence for the user who lacks `module`: its name, and what to type."""
+    """A sentence for a user who lacks `module`: its name, and what to type."""
     if module.startswith("gluon_resnet."):
         return f"{module} is not built for this Python: make setup in a checkout, or pip install gluon-resnet"
     name = module.partition(".")[0]

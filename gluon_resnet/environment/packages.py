@@ -1,4 +1,4 @@
-"""Which Python packages are installed, of those that ours names."""
+"""The installed versions of the Python packages that ours requires."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Optional
 
 
 def required_packages() -> dict[str, dict[str, Optional[str]]]:
-    """The installed version, None: missing, of each package that gluon-resnet requires here, by its extra.
+    """The installed version, or None, of each package that gluon-resnet requires here, by its extra.
 
-    The extra ``""`` is what every installation needs. Empty where gluon-resnet is not installed itself.
+    The extra ``""`` has what every installation needs. Empty if gluon-resnet itself is not installed.
     """
     groups: dict[str, dict[str, Optional[str]]] = {}
     try:
@@ -44,7 +44,7 @@ def version(package: str) -> Optional[str]:
 
 
 def mxnet_wheels() -> dict[str, str]:
-    """The versions of all wheels that bring a folder mxnet/, which is one or none where all is well."""
+    """The versions of all wheels that contain a folder mxnet/; at most one if all is well."""
     wheels = {}
     for distribution in metadata.distributions():
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()

@@ -7,22 +7,22 @@ import os
 import platform
 from typing import NamedTuple, Optional
 
-# What the native core, oneDNN and bfloat16 are faster with.
+# The instructions that make the native core, oneDNN and bfloat16 faster.
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
 class Processor(NamedTuple):
-    """`model`: as the kernel names it, or else the architecture; `instructions`: those of INSTRUCTIONS that it has."""
+    """`model`: its name in the kernel, or else the architecture; `instructions`: those of INSTRUCTIONS that it has."""
 
     model: str
     instructions: list[str]
     present: int
     usable: int
-    quota: Optional[float]  # processors' worth of time that the control groups allow; None: no limit
+    quota: Optional[float]  # the number of processors that the control groups allow; None if unlimited
 
 
 def describe_processor() -> Processor:
-    """This machine's."""
+    """The processor of this machine."""
     fields: dict[str, str] = {}
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
@@ -30,7 +30,7 @@ def describe_processor() -> Processor:
                 name, _, value = line.partition(":")
                 fields.setdefault(name.strip(), value.strip())
     except OSError:
-        pass  # what is asked here says what it can
+        pass  # the answer is then as complete as possible
     flags = fields.get("flags", "").split()
     return Processor(
         fields.get("model name", platform.machine()),
@@ -42,15 +42,15 @@ def describe_processor() -> Processor:
 
 
 def usable_processors() -> int:
-    """How many threads of work make sense: a container sees all of the machine's processors, whatever it may use."""
+    """The useful number of working threads: a container sees all of the machine's processors, whatever it may use."""
     usable, quota = len(os.sched_getaffinity(0)), processor_quota()
     return min(usable, math.ceil(quota or usable))
 
 
 def processor_quota(listing: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> Optional[float]:
-    """The least that the control groups of this process allow, in processors; None where nothing is limited.
+    """The least number of processors that this process's control groups allow; None if there is no limit.
 
-    Containers are limited like this (`docker run --cpus 2`), and still see all of the machine's processors.
+    Containers are limited in this way (`docker run --cpus 2`), and still see all of the machine's processors.
     """
     try:
         with open(listing, encoding="utf-8") as stream:
@@ -73,7 +73,7 @@ def processor_quota(listing: str = "/proc/self/cgroup", root: str = "/sys/fs/cgr
 
 
 def _quota(group: str) -> Optional[float]:
-    """Of one control group, by either version's files."""
+    """The limit of one control group, from the files of either version."""
     try:
         try:
             with open(os.path.join(group, "cpu.max"), encoding="ascii") as stream:
@@ -84,6 +84,6 @@ def _quota(group: str) -> Optional[float]:
                 with open(os.path.join(group, name), encoding="ascii") as stream:
                     numbers.append(stream.read())
         quota, period = map(int, numbers)
-    except (OSError, ValueError):  # "max", -1 with a period of its own, or no such file: no limit
+    except (OSError, ValueError):  # "max", or -1 with a period, or no such file mean no limit
         return None
     return quota / period if quota > 0 and period > 0 else None

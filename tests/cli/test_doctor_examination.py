@@ -17,7 +17,7 @@ from gluon_resnet.environment.processor import Processor
 from gluon_resnet.errors import EnvironmentProblem
 
 NO_DRIVER = EnvironmentProblem(
-    "no NVIDIA driver was found (libcuda.so.1): install it, or leave --gpus out to train on the CPU"
+    "no NVIDIA driver was found (libcuda.so.1): install it, or omit --gpus to train on the CPU"
 )
 FEATURES = {"CUDA": True, "CUDNN": True, "NCCL": True, "MKLDNN": True}
 MXNET = {

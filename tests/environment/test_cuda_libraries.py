@@ -121,7 +121,7 @@ def test_a_library_that_is_nowhere_is_named_with_what_to_install(environment, li
     skip_where_the_system_has(library.name)
     environment.path(library.name).unlink()
     assert " ".join(environment.imported()) == (
-        f"MXNetUnavailable mxnet-cu112 needs {library.name}, and neither this environment nor the system has it: "
+        f"MXNetUnavailable mxnet-cu112 needs {library.name}, but neither this environment nor the system has it: "
         f"pip install 'gluon-resnet[cu112]' brings it with {library.package}"
     )
 
