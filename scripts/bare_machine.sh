@@ -43,7 +43,7 @@ for what; do
     if [ -f "$what" ]; then
         cp "$what" "$folder/root/"
         inside bash -c 'apt-get update && apt-get install -y --no-install-recommends python3-venv' >"$folder.log"
-        inside /root/gluon-resnet/scripts/check_wheel.sh python3 "/root/$(basename "$what")"
+        inside /root/gluon-resnet/scripts/check_install.sh python3 "/root/$(basename "$what")"
     else
         inside make -C /root/gluon-resnet "$what"
     fi || { echo "$what: failed after $((SECONDS - start)) s"; exit 1; }

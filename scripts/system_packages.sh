@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Finds out which system packages the build still needs, and installs them where that takes no password.
 #
-#   scripts/system_packages.sh PYTHON [fuzz]
+#   scripts/system_packages.sh PYTHON [fuzz|wheel]
 #
-#   PYTHON: the interpreter that the build will use: python3, python3.12, a path;  fuzz: libFuzzer is needed, too
+#   PYTHON: the interpreter that the build will use: python3, python3.12, a path;  fuzz: libFuzzer is needed, too;
+#   wheel: MXNet is not needed, so that PYTHON may be newer than 3.12
 #
 # Things are looked for, not packages, so that a compiler or a Python from elsewhere is as good as Debian's.
 # The libraries that MXNet's wheel takes from the system (libgomp1, libquadmath0) come with g++.
@@ -18,9 +19,11 @@ fail() {
 
 missing=()
 
+needed="Python 3.9 to 3.12 is needed, for MXNet" newest=12
+[ "${2-}" != wheel ] || needed="Python 3.9 or newer is needed" newest=99
 if command -v "$python" >/dev/null; then
-    "$python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 13))' || fail \
-        "Python 3.9 to 3.12 is needed, and $python is $("$python" -V 2>&1): name another one (PYTHON=python3.12 make setup)"
+    "$python" -c "import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, $newest))" || fail \
+        "$needed, and $python is $("$python" -V 2>&1): name another one (PYTHON=python3.12 make ...)"
     debian_python=$(basename "$python")
     [[ $debian_python == python3* ]] || debian_python=python3
     "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$debian_python-venv")
