@@ -16,7 +16,7 @@ NATIVE_TESTS := $(wildcard tests/native/*.h tests/native/*.cc examples/cpp/*.cc)
 SANITIZE_SECONDS ?= 30
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup system predict demo test test-costly costly test-all sanitize fuzz lint format docs wheel sdist clean
+.PHONY: help setup system predict demo test test-costly costly test-all coverage sanitize fuzz lint format docs wheel sdist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ costly: setup predict  ## measure the tests that are not slow, and write tests/c
 
 test-all: setup predict sanitize  ## all tests, and the stress program
 	@$(PYTEST)
+
+coverage: setup  ## which lines of Python and C++ the fast tests reach: a table, and reports in build/coverage
+	@scripts/coverage.sh $(BIN)/python
 
 sanitize: setup  ## stress program for the C++ core under ASan, UBSan and TSan: two minutes
 	@scripts/sanitize.sh $(SANITIZE_SECONDS)
