@@ -6,7 +6,8 @@ import argparse
 import os
 import shlex
 import sys
-from typing import Any, NoReturn, Optional
+from collections.abc import Sequence
+from typing import Any, Callable, ClassVar, NoReturn, Optional
 
 from gluon_resnet.terminal import printable
 
@@ -25,6 +26,8 @@ class Parser(argparse.ArgumentParser):
         options: argparse's.
     """
 
+    _looked_for: ClassVar[bool] = False
+
     def __init__(
         self, *, example: Optional[str] = None, epilog: Optional[str] = None, **options: Any
     ) -> None:
@@ -36,9 +39,37 @@ class Parser(argparse.ArgumentParser):
             parts.append("\n".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]))
         self.epilog = "\n\n".join(parts) or None
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse's, which all its other ways of parsing go through."""
+        if (
+            Parser._looked_for and self.add_help
+        ):  # one without a help looks for a single option before the others
+            raise _Found(self)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
         self.exit(2, printable(f"{self.prog}: error: {message} (see --help)") + "\n")
+
+
+class _Found(BaseException):
+    """Leaves the main() of a command with its parser."""
+
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def parser_of(main: Callable[[Sequence[str]], Any]) -> Parser:
+    """The parser of the command whose `main` this is, which is called up to the point where it parses."""
+    Parser._looked_for = True
+    try:
+        main([])
+    except _Found as found:
+        return found.parser
+    finally:
+        Parser._looked_for = False
+    raise AssertionError(f"{main.__module__}.main parses nothing")
 
 
 class _Formatter(argparse.HelpFormatter):

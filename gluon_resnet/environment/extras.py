@@ -12,6 +12,7 @@ _MODULES = {  # by import name; all others come with the package itself
     "convert": ("safetensors",),
     "onnx": ("onnx", "onnxruntime"),
     "demo": ("sklearn",),
+    "completion": ("shtab",),
     "serve": ("starlette", "uvicorn", "httptools", "prometheus_client", "multipart"),
 }
 
