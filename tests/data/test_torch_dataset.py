@@ -167,7 +167,9 @@ def test_a_loop_whose_epoch_is_not_clear_is_refused(record_path: str) -> None:
     dataset = torch_dataset(record_path, 4, TRAIN, **OPTIONS)
     assert len(plain(DataLoader(dataset, batch_size=None))) == 6
     two = DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context="fork")
-    with pytest.raises(UsageError, match=r"not clear which epoch this loop is.*call the dataset's set_epoch\(\)"):
+    with pytest.raises(
+        UsageError, match=r"not clear which epoch this loop is.*call the dataset's set_epoch\(\)"
+    ):
         plain(two)
     dataset.set_epoch(1)
     assert plain(two) == epochs(record_path, 2)[1]

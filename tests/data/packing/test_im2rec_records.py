@@ -87,7 +87,7 @@ def test_join_refuses_what_does_not_belong_together(tmp_path: pathlib.Path) -> N
     lists = write_records(
         tmp_path / "lists", Picture(0, (2.0, 3.0), "x", b""), image, Picture(2, (1.0, 2.0), "y", b"")
     )
-    with pytest.raises(DataError, match=r"lists\.rec: has records that are lists"):
+    with pytest.raises(DataError, match=r"lists\.rec: cannot be joined: it has records that are lists"):
         main([str(tmp_path / "new"), "--join", str(a), str(lists)])
     cut = tmp_path / "cut.rec"
     cut.write_bytes(a.read_bytes()[:-8])

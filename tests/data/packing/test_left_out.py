@@ -226,8 +226,8 @@ def test_headers_cost_no_more_than_the_archive(tmp_path: pathlib.Path) -> None:
     for _ in range(12):
         nested = write_tar(tmp_path / "inner", {"n.tar": pathlib.Path(nested).read_bytes()})
     for data, message in (
-        (header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), "a header of 1099511627776 bytes; at most"),
-        (header("x", 1 << 40, tarfile.XHDTYPE), "a header of 1099511627776 bytes; at most"),
+        (header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), "a header has 1099511627776 bytes; at most"),
+        (header("x", 1 << 40, tarfile.XHDTYPE), "a header has 1099511627776 bytes; at most"),
         (header("x.jpg", 1 << 62), "a header points to the impossible offset"),
         (pathlib.Path(nested).read_bytes(), "more than 8 tar archives are nested in one another"),
     ):

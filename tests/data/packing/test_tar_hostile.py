@@ -67,12 +67,12 @@ CASES = {
         pax((b"size", b"-1")) + header() + END,
         "the member a.jpg has a size of -1",
     ),
-    "negative header": (header(size=b"\xff" * 10 + b"\xf0\0", kind=b"x") + header() + END, "a header of -"),
-    "negative name": (header(size=b"\xff" * 10 + b"\xf0\0", kind=b"L") + header() + END, "a header of -"),
-    "2^40 bytes of name": (header(size=large(1 << 40), kind=b"L"), "a header of 10995"),
+    "negative header": (header(size=b"\xff" * 10 + b"\xf0\0", kind=b"x") + header() + END, "a header has -"),
+    "negative name": (header(size=b"\xff" * 10 + b"\xf0\0", kind=b"L") + header() + END, "a header has -"),
+    "2^40 bytes of name": (header(size=large(1 << 40), kind=b"L"), "a header has 10995"),
     "2^50 bytes of member": (
         header(size=large(1 << 50)) + END,
-        r"nothing can be \(after the member a\.jpg\)",
+        r"impossible offset \d+ \(after the member a\.jpg\)",
     ),
     "2^95 bytes": (
         header(size=b"\x80" + b"\x7f" * 11) + END,
@@ -120,7 +120,7 @@ def test_headers_that_no_program_writes(
     path = tmp_path / "t"
     path.write_bytes(compress(content))
     if compress is not bytes and name in ("2^50 bytes of member", "2^95 bytes"):
-        message = "nothing can be|has been cut short|unexpected end of data"
+        message = "impossible offset|has been cut short|unexpected end of data"
     with pytest.raises(DataError, match=message) as caught:
         TarArchive(str(path))
     assert str(caught.value).startswith(str(path))
@@ -150,7 +150,7 @@ def test_odd_archives_that_are_read(tmp_path: pathlib.Path) -> None:
     assert archive.read("\x1b[31m\n\udcff.jpg") == b""
     assert archive.read("../up.jpg") == b""
     for name in ("h.jpg", "s.jpg", "l.jpg", "/abs.jpg", "/etc/passwd"):
-        with pytest.raises(DataError, match="not there|no such member"):
+        with pytest.raises(DataError, match="does not exist|no such member"):
             archive.read(name)
 
 
