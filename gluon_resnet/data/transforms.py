@@ -206,7 +206,7 @@ class TrainTransform(_Transform):
         expect(levels, "fill", "three levels (R, G, B), whole numbers from 0 to 255", self.fill)
         expect_flag("flip", self.flip)
         jitter = self.color is None or isinstance(self.color, ColorJitter)
-        expect(jitter, "color", "None or a ColorJitter, as ColorJitter(0.4, 0.4, 0.4)", self.color)
+        expect(jitter, "color", "None or a ColorJitter, such as ColorJitter(0.4, 0.4, 0.4)", self.color)
 
     def native_fields(self) -> dict[str, object]:
         fields = vars_of(self)
