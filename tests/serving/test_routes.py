@@ -80,6 +80,8 @@ def test_an_image_as_the_body_is_named(client: TestClient, kind: str, extension:
 @pytest.mark.parametrize(("topk", "count"), [("1", 1), ("0000000001", 1), ("12", 12), ("9" * 20, 12)])
 def test_topk_is_how_many_classes_are_answered(client: TestClient, topk: str, count: int) -> None:
     answer = client.post(f"/predict?top_k={topk}", content=shade(3), headers=PNG)
+    earlier = client.post(f"/predict?topk={topk}", content=shade(3), headers=PNG)  # version 0.1's word
+    assert earlier.json() == answer.json()
     classes = answer.json()["predictions"][0]["classes"]
     assert len(classes) == count
     if count == 12:

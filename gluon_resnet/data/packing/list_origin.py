@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Optional
 
 from gluon_resnet.errors import GluonResnetError
-from gluon_resnet.files import regular_only, sha256, sha256_of
-from gluon_resnet.json_values import from_json, is_integer, is_number, parse_json, require
+from gluon_resnet.files import sha256, sha256_of
+from gluon_resnet.json_values import from_json, is_integer, is_number, read_json, require
 
 ORIGIN_SUFFIX = ".lst.json"
-_MOST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,8 @@ class ListOrigin:
 def read_origin(list_path: str) -> Optional[ListOrigin]:
     """The origin of a list; None for a foreign list, made by hand or by another program."""
     path = os.path.splitext(list_path)[0] + ORIGIN_SUFFIX
-    with (
-        contextlib.suppress(OSError, ValueError, RecursionError, GluonResnetError),
-        open(path, "rb", opener=regular_only) as stream,
-    ):
-        value = parse_json(stream.read(_MOST_BYTES))
+    with contextlib.suppress(OSError, ValueError, GluonResnetError):
+        value = read_json(path)
         if isinstance(value, dict):
             value.pop("what", None)
         return from_json(ListOrigin, value, "the file")
