@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds of each layer, read off its graph.
+"""The cost of a network: parameters and multiply-adds of each layer, read off its graph.
 
 Nothing is computed or initialized: MXNet infers the shapes.
 """
@@ -22,14 +22,14 @@ from gluon_resnet.errors import UsageError
 Shape = tuple[int, ...]
 
 _INPUT = "data"
-_NORMALIZATION = "normalize_"  # the prefix of models.normalize.with_normalization
+_NORMALIZATION = "normalize_"  # the prefix used by models.normalize.with_normalization
 _MULTIPLYING = ("Convolution", "FullyConnected")  # input 1 is the weight, and its first axis the outputs
 _KINDS = {
     "BatchNorm": "batch normalization",
     "FullyConnected": "fully connected",
     "Flatten": "flatten",
     "elemwise_add": "addition",
-    "_contrib_AdaptiveAvgPooling2D": "global avg pooling",  # that of the CIFAR nets
+    "_contrib_AdaptiveAvgPooling2D": "global avg pooling",  # the one in the CIFAR nets
 }
 
 
@@ -40,14 +40,16 @@ class Layer:
     name: str
     operator: str  # MXNet's name: Convolution, BatchNorm, Activation, ...
     output: Shape  # without the batch: (channels, height, width) or (units,)
-    parameters: int  # numbers that training changes; shared ones count where they are used first
-    fixed: int  # numbers that it keeps or only measures: running statistics, a mean image, frozen weights
+    parameters: int  # numbers that training changes; shared ones count at their first use
+    fixed: (
+        int  # numbers that it leaves alone or only measures: running statistics, a mean image, frozen weights
+    )
     multiply_adds: int
     attributes: Mapping[str, str]  # as the graph has them
 
     @property
     def kind(self) -> str:
-        """What it is, to read: '3x3 convolution, stride 2'."""
+        """A description of it, such as '3x3 convolution, stride 2'."""
         if self.operator in ("Convolution", "Pooling"):
             return self._window()
         if "act_type" in self.attributes:
@@ -55,7 +57,7 @@ class Layer:
         return _KINDS.get(self.operator, self.operator)
 
     def numbers(self, attribute: str, default: Shape = ()) -> Shape:
-        """An attribute that is one number or some, as integers: kernel, stride, num_filter, ..."""
+        """An attribute that is one or several numbers, as integers: kernel, stride, num_filter, ..."""
         value = ast.literal_eval(self.attributes.get(attribute, "()"))
         return (value if isinstance(value, tuple) else (value,)) or default
 
@@ -74,11 +76,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Total:
-    """The sum over some layers."""
+    """The sum over several layers."""
 
     name: str
-    weighted: int  # convolutions and fully connected layers, those of shortcuts too
-    output: Shape  # of the last layer
+    weighted: int  # convolutions and fully connected layers, including those of shortcuts
+    output: Shape  # the shape of the last layer's output
     parameters: int
     fixed: int
     multiply_adds: int
@@ -97,20 +99,20 @@ class Total:
 
 
 def layers_of(network: Any, image_shape: Shape) -> list[Layer]:
-    """The operators of `network` in the order in which they run.
+    """The operators of `network`, in the order in which they run.
 
-    Multiply-adds are those of convolutions and fully connected layers, for one image, one for each product, as
-    He et al. 2015 count them ("FLOPs (multiply-adds)", §3.3). Biases, normalization, ReLU, pooling and the
-    additions of shortcuts count nothing, so that shortcuts of option A are free.
+    Multiply-adds are those of convolutions and fully connected layers for one image, counted once per product, as by
+    He et al. 2015 ("FLOPs (multiply-adds)", §3.3). Biases, normalization, ReLU, pooling and the additions of
+    shortcuts are not counted, so shortcuts of option A are free.
 
     Args:
-        network: a HybridBlock, initialized or not, or a Symbol with the input `data`. Of a block those
-            parameters are trained that have a gradient; a Symbol does not know, and all are but running
-            statistics and the constants of models.normalize.
+        network: a HybridBlock, initialized or not, or a Symbol with the input `data`. The trained parameters of a
+            block are those with a gradient; those of a Symbol, which does not say, are all but running statistics
+            and the constants of models.normalize.
         image_shape: (channels, height, width).
 
     Raises:
-        UsageError: images of this shape do not go through the network.
+        UsageError: the network cannot process images of this shape.
     """
     if isinstance(network, mx.sym.Symbol):
         graph = network
@@ -122,12 +124,12 @@ def layers_of(network: Any, image_shape: Shape) -> list[Layer]:
 
     internals = graph.get_internals()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints there before it raises
+        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints to it before it raises
             _, outputs, _ = internals.infer_shape(**{_INPUT: (1, *image_shape)})
     except mx.MXNetError as error:
         reason = str(error).split("Error in operator ")[-1].split("\n")[0]
-        raise UsageError(f"images of {times(image_shape)} do not go through this network: {reason}") from None
-    shapes: dict[str, Shape] = {}  # of the node's (first) output, by its name
+        raise UsageError(f"this network cannot process images of {times(image_shape)}: {reason}") from None
+    shapes: dict[str, Shape] = {}  # of each node's (first) output, by the node's name
     for name, shape in zip(internals.list_outputs(), outputs):
         shapes.setdefault(re.sub("_output0?$", "", name), shape)
 
@@ -151,7 +153,7 @@ def layers_of(network: Any, image_shape: Shape) -> list[Layer]:
                 output=tuple(output[1:]),
                 parameters=sum(size for name, size in sizes.items() if name not in fixed),
                 fixed=sum(size for name, size in sizes.items() if name in fixed),
-                # Each place of the output takes every weight once, whatever the groups, stride and layout.
+                # Each position of the output uses every weight once, whatever the groups, stride and layout.
                 multiply_adds=math.prod(output) // weight[0] * math.prod(weight) if weight else 0,
                 attributes=attributes,
             )
@@ -162,8 +164,8 @@ def layers_of(network: Any, image_shape: Shape) -> list[Layer]:
 def stages_of(layers: Sequence[Layer]) -> list[Total]:
     """The sums over the stages of a network, between a 'stem' and a 'head'.
 
-    Where the names of the layers know no stages (VGG, GoogLeNet): over layers in a row with maps of one size,
-    named after it.
+    If the names of the layers have no stages (VGG, GoogLeNet), the sums are over consecutive layers with maps of one
+    size, and named after it.
     """
     numbers = [re.search(r"stage\d+(?=_)", layer.name) for layer in layers]
     names = [match[0] if match else "" for match in numbers]
@@ -181,5 +183,5 @@ def stages_of(layers: Sequence[Layer]) -> list[Total]:
 
 
 def times(sizes: Sequence[int]) -> str:
-    """Sizes as one writes them: 3x224x224."""
+    """Sizes in the usual notation: 3x224x224."""
     return "x".join(map(str, sizes))

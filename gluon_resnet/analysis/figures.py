@@ -1,4 +1,4 @@
-"""Figures as files and as elements of pages: what all drawings of matplotlib share, whatever they show."""
+"""Figures as files and as elements of pages: what all matplotlib drawings have in common."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Callable
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.files import temporary_name
 
-_NAME = 50  # letters of a name that have room in a legend
-# Of text and axes where the page may be light or dark: a gray with a contrast of 4.5 to white and to black.
+_NAME = 50  # the letters of a name that fit in a legend
+# For text and axes on a light or dark page: a gray with a contrast of 4.5 to both white and black.
 _ANY_PAGE = dict.fromkeys(
     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#767676"
 )
-# Text stays text; the same figure, the same bytes.
+# Text stays text, and the same figure gives the same bytes.
 _TEXT = {"svg.fonttype": "none", "svg.hashsalt": "gluon-resnet"}
 _UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def write_figure(path: str, draw: Callable[[], Any]) -> None:
-    """Write what `draw` returns, a figure of `new_figure`, as PNG or SVG by the ending of `path`; whole.
+    """Write the figure that `draw` returns, from `new_figure`, as PNG or SVG according to the ending of `path`.
 
     Raises:
-        UsageError: another ending.
+        UsageError: the path has another ending.
         EnvironmentProblem: matplotlib is not installed.
     """
     require_figure(path)
@@ -41,14 +41,14 @@ def svg_element(draw: Callable[[], Any]) -> str:
 
 
 def require_figure(path: str) -> None:
-    """Raise, before any work, what `write_figure` would raise: for another ending, or without matplotlib."""
+    """Raise early what `write_figure` would raise for another ending or without matplotlib."""
     if not path.lower().endswith((".png", ".svg")):
         raise UsageError(f"{path}: a figure is a .png or .svg file")
     _style({})
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure, sizes in inches, without pyplot: no global state, no display."""
+    """An empty figure with sizes in inches, without pyplot: no global state, no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -58,13 +58,13 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def legend_label(name: str) -> str:
-    """A name in a legend: matplotlib hides one with _ in front, and sees formulas in $."""
+    """A name for a legend: matplotlib hides names that begin with _, and reads formulas between $."""
     short = name if len(name) <= _NAME else "..." + name[3 - _NAME :]
     return " " + short.replace("$", r"\$")
 
 
 def _style(settings: dict[str, str]) -> Any:
-    """A context with matplotlib's own defaults, whatever the user's are, and `settings`."""
+    """A context with matplotlib's own defaults, whatever the user's are, plus `settings`."""
     try:
         import matplotlib.style
     except ImportError:

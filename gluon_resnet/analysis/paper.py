@@ -1,4 +1,4 @@
-"""What He et al. 2015 (arXiv:1512.03385) print: Tables 1 to 6, and the figures in their text."""
+"""What He et al. 2015 (arXiv:1512.03385) print: Tables 1 to 6, and figures from their text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Table1Row:
     """A row of Table 1."""
 
     layer: str  # as printed; "" for the last layers
-    size: int  # of the output: rows and columns
+    size: int  # rows and columns of the output
     cells: tuple[str, ...]  # one per depth of TABLE_1_DEPTHS; a unit is '[3x3, 64; 3x3, 64] x 2'
 
 
@@ -49,23 +49,23 @@ FLOPS_IN_TEXT = {"plain34": "3.6", "vgg16": "15.3", "vgg19": "19.6"}
 
 @dataclass(frozen=True)
 class Result:
-    """A row of Tables 2 to 6. Errors are per cent; None: not printed."""
+    """A row of Tables 2 to 6. Errors are in percent; None if not printed."""
 
     table: int
-    method: str  # as printed, without the numbers of references
+    method: str  # as printed, without reference numbers
     protocol: str  # one of PROTOCOLS
-    images: str  # what was tested on
+    images: str  # the images tested on
     top1_error: Optional[float]
     top5_error: Optional[float] = None
-    network: Optional[str] = None  # as for get_model; None: not a network of ours, or more than one
-    shortcut: Optional[str] = None  # None: the network has none, or for CIFAR-10 and rivals nothing to choose
-    layers: Optional[int] = None  # Table 6, as the two after it
+    network: Optional[str] = None  # as for get_model; None if not one of ours, or several
+    shortcut: Optional[str] = None  # None if there is none, or for CIFAR-10 and rivals no choice
+    layers: Optional[int] = None  # in Table 6 only, like the next two
     parameters: Optional[str] = None
-    mean_std: Optional[tuple[float, float]] = None  # of the top-1 error over 5 runs, whose best is top1_error
+    mean_std: Optional[tuple[float, float]] = None  # over 5 runs, the best of which has top1_error
 
     @property
     def citation(self) -> str:
-        """Where it is printed."""
+        """The table in which it is printed."""
         return f"He et al. 2015, Table {self.table}"
 
 
@@ -171,13 +171,13 @@ _RESULTS = TABLE_3 + TABLE_2 + TABLE_4 + TABLE_5 + TABLE_6
 
 
 def reference(network: str, shortcut: Optional[str], variant: str, protocol: str) -> Optional[Result]:
-    """The row to print beside one's own result; None where the paper has none.
+    """The row to print beside one's own result; None if the paper has none.
 
     Args:
-        network: as for get_model. For an ensemble any: the row is that of the paper's own.
-        shortcut: the option that the network was built with; None: the network's own, as for get_model.
-        variant: the paper's nets are 'v1'.
-        protocol: one of PROTOCOLS; single views (1-crop) of ImageNet are not in the paper.
+        network: the name as for get_model; any for an ensemble, whose row is that of the paper's ensemble.
+        shortcut: the option that the network was built with; None for the network's own, as for get_model.
+        variant: the variant; the paper's nets are 'v1'.
+        protocol: one of PROTOCOLS; the paper has no single views (1-crop) of ImageNet.
     """
     if protocol == "ensemble":
         return TABLE_5[-1]
@@ -190,7 +190,7 @@ def reference(network: str, shortcut: Optional[str], variant: str, protocol: str
 
 
 def rounds_to(count: float, printed: str) -> bool:
-    """Whether `printed`, a decimal number, is `count` rounded, or cut off, to its digits.
+    """Whether `printed`, a decimal number, is `count` rounded or truncated to its digits.
 
     Both, because Table 1 does both: 7.57 is printed as 7.6, and the 3.86 of ResNet-50 as 3.8.
     """

@@ -10,11 +10,11 @@ from gluon_resnet.analysis.responses import Responses
 
 
 def draw_responses(path: str, responses: Sequence[Responses]) -> None:
-    """Write the figure as PNG or SVG: the 3x3 layers in their order above, in descending order of their std below.
+    """Write the figure as PNG or SVG: above, the 3x3 layers in their order; below, in descending order of their std.
 
-    A color for each network, dashed where it is plain. The file is written whole.
+    Each network has a color, and plain ones are dashed.
 
-    Raises as `write_figure`.
+    Raises the errors of `write_figure`.
     """
     write_figure(path, lambda: _figure(responses))
 
@@ -58,6 +58,6 @@ def _draw(axes: Any, lines: Sequence[tuple[Responses, tuple[float, ...]]], title
 
 
 def _names(responses: Sequence[Responses]) -> list[str]:
-    """What each is called in the legend: its network, and where two are of the same its file of parameters."""
+    """The names for the legend: each network's, with its file of parameters if another one is the same."""
     networks = [r.network for r in responses]
     return [r.network if networks.count(r.network) == 1 else r.parameters for r in responses]

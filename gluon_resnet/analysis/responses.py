@@ -32,46 +32,46 @@ _FORMAT = "gluon-resnet layer responses 1"
 class LayerResponse:
     """The outputs of a convolution, after its batch normalization and before ReLU or addition, over some images.
 
-    Raises UsageError for a value that cannot be.
+    Raises UsageError for an impossible value.
     """
 
-    name: str  # 'stage1_unit1_conv0': where it stands in the network
+    name: str  # 'stage1_unit1_conv0': its position in the network
     kernel: int
     std: float  # over all images, channels and positions together
 
     def __post_init__(self) -> None:
         require(is_text(self.name), "name", "text", self.name)
         require(is_integer(self.kernel, 1, 1 << 14), "kernel", "a side in pixels", self.kernel)
-        require(is_number(self.std, 0, sys.float_info.max), "std", "a number from 0 up", self.std)
+        require(is_number(self.std, 0, sys.float_info.max), "std", "a number from 0", self.std)
 
 
 @dataclass(frozen=True)
 class Responses:
-    """Of one trained network.
+    """The layer responses of one trained network.
 
-    Raises UsageError for a value that cannot be.
+    Raises UsageError for an impossible value.
     """
 
     network: str
-    parameters: str  # the file of its parameters
+    parameters: str  # the file with its parameters
     epoch: int
-    data: tuple[str, ...]  # record files
+    data: tuple[str, ...]  # the record files
     images: int
-    layers: tuple[LayerResponse, ...]  # in the order of the network, without projections of shortcuts
+    layers: tuple[LayerResponse, ...]  # in the order of the network, without projection shortcuts
     command: str
 
     def __post_init__(self) -> None:
         for name in ("network", "parameters", "command"):
             require(is_text(getattr(self, name)), name, "text", getattr(self, name))
-        require(is_integer(self.epoch, 0, 1 << 53), "epoch", "a number from 0 up", self.epoch)
-        require(is_integer(self.images, 1, 1 << 53), "images", "a number from 1 up", self.images)
+        require(is_integer(self.epoch, 0, 1 << 53), "epoch", "a number from 0", self.epoch)
+        require(is_integer(self.images, 1, 1 << 53), "images", "a number from 1", self.images)
         data, layers = self.data, self.layers
         require(isinstance(data, tuple) and all(map(is_text, data)), "data", "a list of files", data)
         require(isinstance(layers, tuple) and len(layers) > 0, "layers", "a list of layers", layers)
 
     @property
     def stds(self) -> tuple[float, ...]:
-        """Of the 3x3 layers, which are those of Figure 7, in the order of the network."""
+        """The standard deviations of the 3x3 layers, as in Figure 7, in the order of the network."""
         return tuple(layer.std for layer in self.layers if layer.kernel == 3)
 
     @property
@@ -84,13 +84,13 @@ class Responses:
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write the file, whole."""
+        """Write the file."""
         with whole_file(path) as stream:
             stream.write(self.to_json())
 
     @staticmethod
     def load(path: Path) -> Responses:
-        """Read what `save` wrote; DataError for anything else, OSError where there is no file."""
+        """Read what `save` wrote; DataError for anything else, OSError if there is no file."""
         path = os.fspath(path)
         with taking_apart(path, "a file of layer responses"):
             return from_json(Responses, read_json(path, format=_FORMAT), "the file")

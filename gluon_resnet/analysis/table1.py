@@ -1,4 +1,4 @@
-"""Table 1 of the paper, read off the graphs of our networks, and where the two differ."""
+"""Table 1 of the paper, read off the graphs of our networks, and the differences between the two."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gluon_resnet.analysis.paper import (
 )
 from gluon_resnet.models import get_model
 
-# The paper does not name the options of Table 1: those of Table 2 ("no extra parameter") and of §4.1, "50-layer
+# The paper does not name the options of Table 1: they are those of Table 2 ("no extra parameter") and §4.1, "50-layer
 # ResNet: ... We use option B for increasing dimensions".
 _SHORTCUTS = {18: "A", 34: "A", 50: "B", 101: "B", 152: "B"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One network in the words of Table 1."""
+    """One network in the terms of Table 1."""
 
     depth: int
     rows: tuple[tuple[str, int, str], ...]  # layer, output size, cell
-    strided: tuple[str, ...]  # units, as conv3_1, in which the first convolution has a stride
+    strided: tuple[str, ...]  # units, such as conv3_1, whose first convolution has a stride
     multiply_adds: int
 
 
@@ -54,9 +54,9 @@ def columns() -> list[Column]:
 
 
 def differences(columns: Sequence[Column]) -> list[Difference]:
-    """Every cell of `columns` that is not the paper's, row by row; empty where Table 1 is reproduced.
+    """Every cell of `columns` that differs from the paper's, row by row; empty if Table 1 is reproduced.
 
-    FLOPs agree when the printed digits are ours, rounded or cut off (see paper.rounds_to).
+    FLOPs agree if the printed digits are ours, rounded or truncated (see paper.rounds_to).
     """
     found = []
     for index, column in enumerate(columns):
@@ -90,7 +90,7 @@ def _row_differences(
 
 
 def _column(depth: int) -> Column:
-    """What the graph of the network says; its softmax is put on, as it is part of the loss."""
+    """The column read off the graph of the network, plus its softmax, which belongs to the loss here."""
     net = get_model(f"resnet{depth}", shortcut=_SHORTCUTS[depth])
     layers = layers_of(mx.sym.softmax(net(mx.sym.var("data"))), (3, 224, 224))
     main = [layer for layer in layers if "shortcut" not in layer.name]
@@ -120,7 +120,7 @@ def _unit(layer: Layer) -> str:
 
 
 def _cell(layer: Layer) -> str:
-    """One layer in the words of Table 1."""
+    """One layer in the terms of Table 1."""
     if layer.operator == "FullyConnected":
         return f"{layer.output[0]}-d fc"
     if layer.operator == "softmax":
@@ -140,7 +140,7 @@ def _convolutions(unit: Sequence[Layer]) -> list[Layer]:
 
 
 def _cells(unit: Sequence[Layer]) -> str:
-    """The convolutions of a unit; their strides are in the caption."""
+    """The convolutions of a unit; the caption gives their strides."""
     return "; ".join(_cell(layer).split(", stride")[0] for layer in _convolutions(unit))
 
 

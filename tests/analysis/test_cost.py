@@ -183,7 +183,7 @@ def test_layers_say_what_they_are():
 
 @pytest.mark.parametrize("shape", [(4, 32, 32), (3, 2, 2), (3,)])
 def test_images_that_do_not_fit_are_told_in_one_sentence(shape, capsys):
-    with pytest.raises(UsageError, match=r"images of \S+ do not go through this network: \S+") as error:
+    with pytest.raises(UsageError, match=r"this network cannot process images of \S+: \S+") as error:
         layers_of(gluon.model_zoo.vision.vgg11() if shape == (3, 2, 2) else get_model("resnet8"), shape)
     assert "\n" not in str(error.value)
     assert capsys.readouterr().out == ""

@@ -264,7 +264,7 @@ def test_a_folder_in_the_place_of_a_file(checkpoint: str, tmp_path: pathlib.Path
 
 
 def test_unknown_format(checkpoint: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(UsageError, match="no format 'tflite': choose one of mxnet, onnx, both"):
+    with pytest.raises(UsageError, match="format: expected one of mxnet, onnx, both, found 'tflite'"):
         export(checkpoint, 3, tmp_path / "net", "tflite")
 
 
