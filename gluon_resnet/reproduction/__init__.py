@@ -1,1 +1,1 @@
-"""The paper's experiments on a user's data: what to run, what came out, and the report beside the paper's."""
+"""The paper's experiments on a user's data: what to run, the results, and a report that compares them."""

@@ -1,4 +1,4 @@
-"""The data sets of small images in the forms in which people have them, as the record files that a study trains on."""
+"""Data sets of small images in their usual forms, turned into the record files that a study trains on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 
 
 class SmallImages(NamedTuple):
-    """The record files, and what makes them."""
+    """The record files, and the step that makes them."""
 
     train: str
     test: str
@@ -24,13 +24,13 @@ class SmallImages(NamedTuple):
 
 
 def fashion_mnist_data(source: str, folder: str) -> SmallImages:
-    """The data of `source`, packed into `folder` where it is not record files already.
+    """The data of `source`, packed into `folder` unless they are already record files.
 
     Args:
         source: a folder with fashion-mnist_train.rec and fashion-mnist_test.rec, or with the four IDX files.
-        folder: of the study.
+        folder: the folder of the study.
 
-    UsageError where there is none of these.
+    UsageError if there is none of these.
     """
     records = _records(os.path.join(source, "fashion-mnist"))
     if all(map(os.path.isfile, records)):
@@ -47,15 +47,15 @@ def fashion_mnist_data(source: str, folder: str) -> SmallImages:
 
 
 def cifar10_data(source: str, folder: str) -> SmallImages:
-    """The data of `source`, packed into `folder` where it is not record files already.
+    """The data of `source`, packed into `folder` unless they are already record files.
 
     Args:
         source: a folder with cifar10_train.rec and cifar10_test.rec, or with cifar10_train.tar.gz and
             cifar10_test.tar.gz of CLASS/NAME, or with such folders train/ and test/; or CIFAR-10's own batches or
             archive, or a folder with these.
-        folder: of the study.
+        folder: the folder of the study.
 
-    UsageError where there is none of these.
+        UsageError if there is none of these.
     """
     train, test = _records(os.path.join(source, "cifar10"))
     if os.path.isfile(train) and os.path.isfile(test):

@@ -1,4 +1,4 @@
-"""Where a study differs from the paper's experiment, in sentences, found in what its runs have recorded."""
+"""The differences between a study and the paper's experiment, in sentences, from what its runs have recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gluon_resnet.reproduction.study import StudiedNet
 from gluon_resnet.runs.files.run_card import described_images
 from gluon_resnet.training.recipes import Recipe, get_recipe
 
-# Told in words below, or measured and not chosen, or without meaning where there are validation data.
+# Covered by sentences below, or measured rather than chosen, or meaningless with validation data.
 _TOLD = ("name", "iterations", "epochs", "lr_mode", "lr_step_epochs", "lr_step_iterations")
 _NO_CHOICE = ("rgb_mean", "holdout", "plateau_patience", "plateau_threshold", "min_lr")
 
@@ -20,7 +20,7 @@ _NO_CHOICE = ("rgb_mean", "holdout", "plateau_patience", "plateau_threshold", "m
 def deviations(
     nets: Sequence[StudiedNet], experiment: Experiment, test_records: Sequence[str]
 ) -> tuple[str, ...]:
-    """Sentences about the runs that have begun, each with the networks that it is about where it is not about all."""
+    """Sentences about the runs that have begun, each naming its networks unless it applies to all of them."""
     found: dict[str, list[str]] = {}
     begun = [net for net in nets if net.run and net.run.settings]
     for net in begun:
@@ -33,11 +33,11 @@ def deviations(
     if experiment.data_set == "cifar10" and _is_jpeg(test_records):
         sentences.append(
             "The images are JPEG copies of CIFAR-10, which lose detail: errors are some points higher than on the "
-            "original images, which the paper has."
+            "original images that the paper uses."
         )
     if experiment.data_set == "fashion-mnist":
         sentences.append(
-            "The images are Fashion-MNIST's, gray, of 28x28 pixels with a black border of 2, and not CIFAR-10's: the "
+            "The images are Fashion-MNIST's, gray, of 28x28 pixels with a black border of 2, not CIFAR-10's: the "
             "paper has no figures for them."
         )
     if begun:
@@ -45,7 +45,7 @@ def deviations(
         if any(net.seed for net in begun):
             trained = "Curves, responses and comparisons of single runs are of seed 0"
         sentences.append(
-            f"{trained}; of ResNet-110 the paper shows the best of 5 runs, and of the others it does not say."
+            f"{trained}; for ResNet-110 the paper shows the best of 5 runs, and for the others it does not say."
         )
     return tuple(sentences)
 
@@ -71,7 +71,7 @@ def _schedule(net: StudiedNet, experiment: Experiment) -> Iterable[str]:
 
 
 def _settings(net: StudiedNet, experiment: Experiment) -> Iterable[str]:
-    """Of the other fields of the paper's recipe."""
+    """Differences in the other fields of the paper's recipe."""
     assert net.run is not None
     paper: Recipe = get_recipe(experiment.recipe).for_network(net.network)
     for name, theirs in vars(paper).items():

@@ -1,4 +1,4 @@
-"""A picture of what a network says of a test image: the image, and its most probable classes as bars."""
+"""A picture of a network's answer to a test image: the image, and its most probable classes as bars."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ EXAMPLE = "example.png"
 
 
 def make_example(folder: str, model: str, records: str) -> None:
-    """Write EXAMPLE into `folder`: the record in the middle of the file, whatever the network says of it.
+    """Write EXAMPLE into `folder`, for the record in the middle of the file, whatever the network's answer is.
 
     Args:
-        folder: of the study.
-        model: prefix of the exported network.
-        records: a record file.
+        folder: the folder of the study.
+        model: the prefix of the exported network.
+        records: the path of a record file.
     """
     file = RecordFile(records)
     record = file[len(file) // 2]
@@ -38,16 +38,16 @@ def make_example(folder: str, model: str, records: str) -> None:
 def draw_example(
     path: str, image: np.ndarray, label: str, answers: Sequence[tuple[str, float]], title: str
 ) -> None:
-    """Write a PNG or SVG, whole.
+    """Write the picture as PNG or SVG.
 
     Args:
-        path: of the file; its ending is the format.
+        path: the path of the file; its ending gives the format.
         image: uint8 RGB, (height, width, 3); each pixel is shown as a square.
-        label: what it is.
+        label: the name of its class.
         answers: names and probabilities, 0 to 1, the most probable first.
-        title: above the bars.
+        title: the title above the bars.
 
-    EnvironmentProblem when matplotlib is not installed.
+    EnvironmentProblem if matplotlib is not installed.
     """
 
     def draw() -> Any:

@@ -1,4 +1,4 @@
-"""The paper's experiments on a data set: which networks, trained by what recipe, tested how."""
+"""The paper's experiments on a data set: the networks, the recipe that trains them, and the tests."""
 
 from __future__ import annotations
 
@@ -12,31 +12,35 @@ from gluon_resnet.reproduction.nets import PlannedNet
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is the same for all networks of a study."""
+    """What all networks of a study have in common."""
 
     data_set: str  # 'cifar10', 'fashion-mnist' or 'imagenet'
-    nets: tuple[str, ...]  # by default; as for planned_nets
-    own_shortcut: str  # of a residual network whose name has none
+    nets: tuple[str, ...]  # the default choice, in the words of planned_nets
+    own_shortcut: str  # for residual networks whose name gives none
     classes: int
-    size: int  # of the networks' input
+    size: int  # of the networks' input, in pixels
     training_images: int
     test_images: int
     recipe: str  # the paper's
-    short_recipe: str  # of a schedule of some epochs, in which the learning rate falls at fixed times ...
-    steps: tuple[float, ...]  # ... these, as parts of it
-    protocols: tuple[str, ...]  # that every network is tested by; the first decides which one is the best
-    scales: Optional[tuple[int, ...]]  # of multi-scale; None: the paper's
+    short_recipe: (
+        str  # for a schedule with a given number of epochs, where the learning rate falls at fixed times ...
+    )
+    steps: tuple[float, ...]  # ... which are these parts of it
+    protocols: tuple[
+        str, ...
+    ]  # those that every network is tested by; the first decides which network is the best
+    scales: Optional[tuple[int, ...]]  # for multi-scale; None for the paper's
     responses: bool  # whether the paper analyses the layers' responses
 
     def training(self, epochs: Optional[int]) -> list[str]:
-        """Arguments of train.py; None: the paper's schedule."""
+        """The arguments of train.py for `epochs`; None for the paper's schedule."""
         if epochs is None:
             return ["--recipe", self.recipe]
         at = ",".join(f"{part * epochs:g}" for part in self.steps)
         return ["--recipe", self.short_recipe, "--num-epochs", str(epochs), "--lr-step-epochs", at]
 
     def protocols_of(self, net: PlannedNet) -> list[str]:
-        """How the network is tested: as the paper does it, where it has such a network; others by one test."""
+        """How the network is tested: as in the paper if the paper has such a network, otherwise by one test."""
         if net.seed or net.converted:
             return [*self.protocols[:1]]
         listed = (
@@ -45,7 +49,7 @@ class Experiment:
         return [*self.protocols, *(["multi-scale"] if listed else [])]
 
     def ensembles(self, nets: Sequence[PlannedNet]) -> list[tuple[str, tuple[PlannedNet, ...]]]:
-        """Protocols, and the networks that are tested together: residual ones, as in the paper, and then all."""
+        """Protocols, and the networks tested together: the residual ones, as in the paper, and then all of them."""
         nets = [net for net in nets if not net.seed]
         if self.data_set == "imagenet":
             members = tuple(net for net in nets if "multi-scale" in self.protocols_of(net))
@@ -54,8 +58,8 @@ class Experiment:
         return [(protocol, group) for group in groups if len(group) > 1 for protocol in self.protocols]
 
 
-# §4.2. Figure 6 and Table 6 have more nets, by --nets. "For testing, we only evaluate the single view of the original
-# 32x32 image." Ten crops would be as large as the image; at one scale multi-scale is the image and its mirror image.
+# §4.2. Figure 6 and Table 6 have more nets; see --nets. "For testing, we only evaluate the single view of the original
+# 32x32 image." Ten crops would be the size of the image; at one scale, multi-scale is the image and its mirror image.
 CIFAR10 = Experiment(
     data_set="cifar10",
     nets=("plain20", "plain56", "resnet20", "resnet56"),

@@ -1,4 +1,4 @@
-"""Which networks a study is of."""
+"""The networks of a study."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from gluon_resnet.models.registry import describe
 class PlannedNet:
     """A network to train."""
 
-    key: str  # what its files' names begin with
+    key: str  # the beginning of its files' names
     network: str  # as for get_model
-    shortcut: Optional[str]  # None: it has none
-    seed: int = 0  # of train.py; nets of other seeds than 0 repeat one of seed 0
+    shortcut: Optional[str]  # None if it has none
+    seed: int = 0  # train.py's; nets with other seeds repeat the one with seed 0
     converted: Optional[str] = (
-        None  # prefix of the files of a network that convert.py wrote: it is not trained here
+        None  # the prefix of a network that convert.py wrote and that is not trained here
     )
 
     @property
     def depth(self) -> int:
-        """Its layers, by its name; 0 for one of the paper's rivals without a number."""
+        """Its number of layers according to its name; 0 for a rival of the paper without a number."""
         match = re.search(r"\d+", self.network)
         return int(match[0]) if match else 0
 
 
 def planned_nets(names: Sequence[str], own_shortcut: str, seeds: int = 1) -> tuple[PlannedNet, ...]:
-    """From 'resnet34-C' or 'plain20' to networks, in this order: all with seed 0, then all with seed 1, ...
+    """The networks named 'resnet34-C' or 'plain20', in this order: all with seed 0, then all with seed 1, ...
 
-    A key has the shortcut option only where that is not `own_shortcut`, which a name without one has, and the seed only
-    where that is not 0. UsageError where there is no such network, or where one stands twice.
+    A key contains the shortcut option unless that is `own_shortcut`, the default for names without one, and the seed
+    unless that is 0. UsageError if there is no such network, or one is named twice.
     """
     nets = []
     for name in names:
@@ -47,7 +47,7 @@ def planned_nets(names: Sequence[str], own_shortcut: str, seeds: int = 1) -> tup
     keys = [net.key for net in nets]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice or not nets:
-        raise UsageError(f"--nets: {twice} is there twice" if twice else "--nets: expected names of networks")
+        raise UsageError(f"--nets: {twice} is named twice" if twice else "--nets: expected names of networks")
     repeated = [
         replace(net, key=f"{net.key}-seed{seed}", seed=seed) for seed in range(1, seeds) for net in nets
     ]

@@ -1,4 +1,4 @@
-"""From a study's choices to its steps: train, test, measure responses, test ensembles, export the best."""
+"""From a study's choices to its steps: train, test, measure responses, test ensembles, export the best network."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _FORMAT = "gluon-resnet study 1"
 
 @dataclass(frozen=True)
 class Choices:
-    """What every training and test of a study's folder has in common, kept there as study.json."""
+    """What all trainings and tests in a study's folder have in common, recorded there as study.json."""
 
     data_set: str
     train_records: tuple[str, ...]
     test_records: tuple[str, ...]
-    epochs: Optional[int]  # None: the paper's schedule
-    scales: Optional[tuple[int, ...]]  # of multi-scale testing; None: the paper's
-    training: tuple[str, ...]  # more arguments of train.py
+    epochs: Optional[int]  # None for the paper's schedule
+    scales: Optional[tuple[int, ...]]  # for multi-scale testing; None for the paper's
+    training: tuple[str, ...]  # further arguments of train.py
 
     @property
     def experiment(self) -> Experiment:
-        """The paper's."""
+        """The paper's experiment on the data set."""
         return EXPERIMENTS[self.data_set]
 
     def kept(self, folder: str) -> bool:
-        """Whether the folder has a study.json; UsageError where it is of a study with other choices."""
+        """Whether the folder has a study.json; UsageError if it belongs to a study with other choices."""
         path = os.path.join(folder, "study.json")
         ours = self._plain()
         if os.path.exists(path):
@@ -56,20 +56,20 @@ class Choices:
                 pairs = ((name, shown(theirs.get(name)), shown(ours[name])) for name in other)
                 differing = "; ".join(f"{name} {then} there, {now} now" for name, then, now in pairs)
                 raise UsageError(
-                    f"{folder} is of a study with other choices ({differing}): choose another --output"
+                    f"{folder} belongs to a study with other choices ({differing}): choose another --output"
                 )
             return True
         return False
 
     def keep(self, folder: str) -> None:
-        """Write study.json where there is none; the same UsageError."""
+        """Write study.json unless it exists; raises as `kept`."""
         if not self.kept(folder):
             with whole_file(os.path.join(folder, "study.json")) as stream:
                 content = {"format": _FORMAT, **self._plain()}
                 stream.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def _plain(self) -> dict[str, Any]:
-        """As JSON gives it back."""
+        """The choices as JSON returns them."""
         return dict(json.loads(json.dumps(asdict(self))))
 
 
@@ -86,9 +86,9 @@ def plan(
     machine: Sequence[str] = (),
     converted: Sequence[PlannedNet] = (),
 ) -> list[Step]:
-    """All steps of a study in `folder`, those of `packing` among them. `converted` are tested, and not trained.
+    """All steps of a study in `folder`, including those of `packing`. `converted` networks are tested, but not trained.
 
-    `machine` are arguments of all tools that run networks: how fast they are, and not what comes out.
+    `machine` has arguments for all tools that run networks, which affect their speed and not their results.
     """
     planner = _Planner(folder, choices, machine)
     packed = tuple(step.name for step in packing)
@@ -112,7 +112,7 @@ class _Planner:
         self._folder, self._choices, self._machine = folder, choices, machine
 
     def train(self, net: PlannedNet, needs: tuple[str, ...]) -> Step:
-        """Done when all epochs of its log are over, and the parameters of the last are there."""
+        """Done when its log has all epochs, and the parameters of the last one exist."""
         choices, prefix = self._choices, self._prefix(net)
         shortcut = ("--shortcut", net.shortcut) if net.shortcut else ()
         seed = ("--seed", str(net.seed)) if net.seed else ()
@@ -141,11 +141,11 @@ class _Planner:
         )
 
     def tests(self, net: PlannedNet) -> list[Step]:
-        """Of a network alone."""
+        """The tests of a single network."""
         return [self.test(protocol, [net]) for protocol in self._choices.experiment.protocols_of(net)]
 
     def test(self, protocol: str, nets: Sequence[PlannedNet], needs: tuple[str, ...] = ()) -> Step:
-        """Done when its files are about the last epochs of these networks."""
+        """Done when its files are those of these networks after their last epochs."""
         name, prefixes = "+".join(net.key for net in nets), [self._prefix(net) for net in nets]
         stem = os.path.join(self._folder, f"{name}-{protocol}")
         output = f"{stem}.json"
@@ -171,7 +171,7 @@ class _Planner:
         )
 
     def responses(self, net: PlannedNet, needs: tuple[str, ...] = ()) -> Step:
-        """Done when they are of the last epoch."""
+        """Done when the responses are those after the last epoch."""
         prefix = self._prefix(net)
         output = os.path.join(self._folder, f"{net.key}-responses.json")
         command = (
@@ -188,7 +188,7 @@ class _Planner:
         )
 
     def export(self, nets: Sequence[PlannedNet]) -> Step:
-        """The best of all, for predictors: best-symbol.json, best-0000.params, best-model.json."""
+        """Export the best network of all: best-symbol.json, best-0000.params, best-model.json."""
         output = os.path.join(self._folder, "best")
         tests = [self.tests(net)[0] for net in nets]
 

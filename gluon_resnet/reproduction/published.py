@@ -1,7 +1,7 @@
-"""Test accuracies on Fashion-MNIST that stand in the data set's README, to be put beside ours.
+"""Test accuracies on Fashion-MNIST from the data set's README, to be shown beside ours.
 
 Source: the table "Benchmark" of github.com/zalandoresearch/fashion-mnist, README.md, as in Debian's package
-dataset-fashion-mnist 0.0~git20200523. "We haven't yet tested these results", it says of them.
+dataset-fashion-mnist 0.0~git20200523. Of these it says, "We haven't yet tested these results".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads what the steps of a study have written, and tells whether it is of the networks as they are now."""
+"""Reads what the steps of a study have written, and checks that it belongs to the networks as they are now."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OLD_TOPK = "top5_wrong"  # before version 0.2.0, whatever top_k was
 
 
 def read_run_of(prefix: str) -> Optional[Run]:
-    """The run, finished or not; None: it has not begun. DataError for damaged files."""
+    """The run, finished or not; None if it has not begun. DataError for damaged files."""
     return read_run(prefix) if os.path.exists(f"{prefix}-log.jsonl") else None
 
 
@@ -55,7 +55,7 @@ def read_evaluation(path: str) -> Evaluation:
 
 
 def _predictions_beside(path: str, kept: Optional[dict[str, str]]) -> Optional[str]:
-    """The path of the predictions that an evaluation kept; None: it kept none, or they are of another one by now."""
+    """The path of the predictions that an evaluation kept; None if it kept none, or another one has replaced them."""
     if kept is None:
         return None
     kept_path = beside(path, kept["file"])
@@ -68,7 +68,7 @@ def _number(content: Any, name: str) -> int:
 
 
 def is_newer(path: str, prefix: str) -> bool:
-    """Whether the file is there, and made after the newest parameters of the network."""
+    """Whether the file exists and is newer than the newest parameters of the network."""
     epoch = newest_epoch(prefix)
     if epoch is None or not os.path.exists(path):
         return False
@@ -85,12 +85,12 @@ def is_evaluation_of(path: str, prefixes: Sequence[str]) -> bool:
 
 
 def best_prefix(evaluations: Sequence[tuple[str, str]]) -> str:
-    """Of pairs of a network's prefix and its evaluation, the prefix with the fewest errors, the first of equals."""
+    """The prefix with the fewest errors among pairs of a network's prefix and its evaluation, the first of equals."""
     return min(evaluations, key=lambda pair: read_evaluation(pair[1]).top1_wrong)[0]
 
 
 def is_export_of(output: str, prefix: str) -> bool:
-    """Whether OUTPUT-model.json is of files exported from the newest parameters of `prefix`."""
+    """Whether OUTPUT-model.json belongs to files exported from the newest parameters of `prefix`."""
     card, epoch = f"{output}-model.json", newest_epoch(prefix)
     if epoch is None or not os.path.exists(card):
         return False
@@ -99,7 +99,7 @@ def is_export_of(output: str, prefix: str) -> bool:
 
 
 def read_net(folder: str, net: PlannedNet, experiment: Experiment) -> StudiedNet:
-    """What there is of a network; evaluations and responses of earlier parameters are left out."""
+    """What exists for a network; evaluations and responses of earlier parameters are ignored."""
     prefix, files = prefix_of(folder, net), os.path.join(folder, net.key)
     evaluations = [f"{files}-{protocol}.json" for protocol in experiment.protocols_of(net)]
     responses = f"{files}-responses.json"
@@ -120,19 +120,20 @@ def read_net(folder: str, net: PlannedNet, experiment: Experiment) -> StudiedNet
 
 
 def planned_conversions(prefixes: Sequence[str], experiment: Experiment) -> tuple[PlannedNet, ...]:
-    """The networks that convert.py wrote under `prefixes`, in their order.
+    """The networks that convert.py wrote under `prefixes`, in this order.
 
-    UsageError where one is not converted, is of another number of classes, or is called like another one; OSError and
-    ModelError for a card that is not there or damaged.
+    UsageError if one was not converted, has another number of classes, or the name of another one; OSError and
+    ModelError if a card does not exist or is damaged.
     """
     nets: dict[str, PlannedNet] = {}
     for prefix in prefixes:
         card = load_card(prefix)
         if card.source is None or card.recipe is not None:
-            raise UsageError(f"--converted: {prefix}-model.json is not of weights as convert.py reads them")
+            raise UsageError(f"--converted: {prefix}-model.json does not describe converted weights")
         if len(card.classes) != experiment.classes:
             raise UsageError(
-                f"--converted: {prefix} has {len(card.classes)} classes, and {experiment.data_set} {experiment.classes}"
+                f"--converted: {prefix} has {len(card.classes)} classes, but {experiment.data_set} has "
+                f"{experiment.classes}"
             )
         key = f"converted-{os.path.basename(prefix)}"
         if key in nets:
@@ -143,12 +144,12 @@ def planned_conversions(prefixes: Sequence[str], experiment: Experiment) -> tupl
 
 
 def prefix_of(folder: str, net: PlannedNet) -> str:
-    """Of the network's own files."""
+    """The prefix of the network's own files."""
     return net.converted or os.path.join(folder, net.key)
 
 
 def read_ensembles(folder: str, nets: Sequence[PlannedNet], experiment: Experiment) -> tuple[Evaluation, ...]:
-    """The evaluations of several networks together that there are."""
+    """The existing evaluations of several networks together."""
     found = []
     for protocol, group in experiment.ensembles(nets):
         path = os.path.join(folder, f"{'+'.join(net.key for net in group)}-{protocol}.json")
@@ -165,14 +166,14 @@ def read_study(
     test_records: Sequence[str],
     converted: Sequence[PlannedNet] = (),
 ) -> Study:
-    """Everything that there is.
+    """Everything that exists of a study.
 
     Args:
-        folder: of the study.
-        command: that makes it, as typed.
-        nets, experiment: whose.
-        converted: networks that are shown beside them.
-        test_records: record files of the test set, which may not be there yet.
+        folder: the folder of the study.
+        command: the command that makes the study, as typed.
+        nets, experiment: the networks and the experiment of the study.
+        converted: networks to be shown beside them.
+        test_records: record files of the test set, which may not exist yet.
     """
     studied = tuple(read_net(folder, net, experiment) for net in nets)
     example = os.path.join(folder, EXAMPLE)

@@ -1,4 +1,4 @@
-"""Commands that build on each other, each run until it is done: what is done is left alone, a stop loses nothing."""
+"""Commands that build on each other, each run until done: finished ones are not repeated, and a stop loses nothing."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from gluon_resnet.signals import Stops
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and how to see that it has done its work."""
+    """A command, and a way to see whether it has done its work."""
 
     name: str  # 'train resnet56'
-    command: Callable[[], Sequence[str]]  # asked when it starts: a tool's name, its arguments
-    output: str  # the file that takes what it prints, behind what stands there
+    command: Callable[[], Sequence[str]]  # called when it starts: a tool's name and its arguments
+    output: str  # the file to which what it prints is appended
     done: Callable[[], bool]
-    needs: tuple[str, ...] = ()  # names of the steps whose work it uses
+    needs: tuple[str, ...] = ()  # the names of the steps whose work it uses
     cost: float = (
-        0.0  # where several run at once the dearest starts first, so that none runs alone at the end
+        0.0  # if several run at once, the most expensive start first, so that none runs alone at the end
     )
 
 
 @dataclass
 class Outcome:
-    """How the steps ended."""
+    """The results of the steps."""
 
-    failed: dict[str, str] = field(default_factory=dict)  # by name: what happened
-    skipped: list[str] = field(default_factory=list)  # since they need one that failed
-    signal: int = 0  # that stopped everything
+    failed: dict[str, str] = field(default_factory=dict)  # what happened, by the step's name
+    skipped: list[str] = field(default_factory=list)  # those that need one that failed
+    signal: int = 0  # the one that stopped everything
 
 
 @contextlib.contextmanager
 def sole_user(folder: str) -> Iterator[int]:
-    """A locked file of `folder`, which processes that inherit it keep locked; UsageError where another has it.
+    """A locked file of `folder`, kept locked by processes that inherit it; UsageError if another process has locked it.
 
-    A training whose starter was killed goes on: nobody may start a second one under the same prefix.
+    A training survives the death of its starter: nobody may start a second one under the same prefix.
     """
     os.makedirs(folder, exist_ok=True)
     descriptor = own_file(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT)
@@ -55,7 +55,7 @@ def sole_user(folder: str) -> Iterator[int]:
         yield descriptor
     except BlockingIOError:
         raise UsageError(
-            f"another reproduction, or a training that one has left, is at work in {folder}: wait, or end it"
+            f"another reproduction, or a training that one left behind, is at work in {folder}: wait for it, or end it"
         ) from None
     finally:
         os.close(descriptor)
@@ -71,19 +71,19 @@ def run_steps(
     say: Callable[[str], None] = lambda line: print(line, flush=True),
     after: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Run what is not done, each step when those that it needs are, up to `jobs` at once; how it ended.
+    """Run the unfinished steps, each once those that it needs are done, up to `jobs` at once; return the outcome.
 
-    A step that fails ends those that need it, and no others. The first signal (Ctrl-C, SIGTERM) is handed on to the
-    commands, which save what they have, and starts nothing more; so is each after it.
+    A failed step ends those that need it, and no others. The first signal (Ctrl-C, SIGTERM), like any later one, is
+    passed on to the commands, which save what they have, and no more steps are started.
 
     Args:
-        steps: in the order in which they run where one runs at a time and it can start.
-        start: from a step's command to that of a process.
-        jobs: processes at once.
-        variables: added to the environment of the commands.
-        lock: of `sole_user`; the commands inherit it.
-        say: takes lines: what the commands print, and what becomes of them.
-        after: called whenever a step is done.
+        steps: the steps, in the order in which they run if only one runs at a time and it can start.
+        start: a function that turns a step's command into that of a process.
+        jobs: the number of processes at once.
+        variables: variables added to the environment of the commands.
+        lock: the descriptor from `sole_user`, which the commands inherit.
+        say: a function that takes lines: what the commands print, and how they end.
+        after: a function called whenever a step is done.
     """
     outcome = Outcome()
     waiting = [step for step in steps if not step.done()]
@@ -101,7 +101,7 @@ def run_steps(
                 ready = [] if stops.received else _ready(waiting, running, jobs)
                 for step in ready:
                     waiting.remove(step)
-                    if step.done():  # what it needs was done again, with the same outcome
+                    if step.done():  # the steps that it needs were repeated, with the same result
                         continue
                     begun += 1
                     command = start(step.command())
@@ -115,12 +115,12 @@ def run_steps(
                     break
                 for key, _ in selector.select():
                     if key.data is None:
-                        stops.hush()  # of any signal, of which `received` has those that are for us
+                        stops.hush()  # of any signal; `received` has those meant for us
                     elif not key.data.read():
                         selector.unregister(key.fileobj)
                         running.remove(key.data)
                         _settle(key.data, outcome, stops, after, say)
-        finally:  # whatever happened here, as that nobody reads our output any more
+        finally:  # whatever happened here, even if nobody reads our output any more
             for process in running:
                 process.stop(signal.SIGTERM)
             for process in running:
@@ -131,7 +131,7 @@ def run_steps(
 
 
 def _ready(waiting: Sequence[Step], running: Sequence[_Running], jobs: int) -> list[Step]:
-    """What starts now."""
+    """The steps that start now."""
     open_ = {step.name for step in waiting} | {process.step.name for process in running}
     ready = [step for step in waiting if not open_ & {*step.needs}]
     if jobs > 1:
@@ -140,7 +140,7 @@ def _ready(waiting: Sequence[Step], running: Sequence[_Running], jobs: int) -> l
 
 
 def _drop_lost(waiting: list[Step], outcome: Outcome) -> None:
-    """Take steps out that need one that failed, and those that need these."""
+    """Remove the steps that need a failed one, and those that need these."""
     while lost := [step for step in waiting if {*outcome.failed, *outcome.skipped} & {*step.needs}]:
         for step in lost:
             waiting.remove(step)
@@ -150,7 +150,7 @@ def _drop_lost(waiting: list[Step], outcome: Outcome) -> None:
 def _settle(
     ended: _Running, outcome: Outcome, stops: Stops, after: Callable[[], None], say: Callable[[str], None]
 ) -> None:
-    """See what became of a process whose output has ended."""
+    """Handle the end of a process whose output has ended."""
     status, step = ended.end(), ended.step
     if stops.received and status:
         return
@@ -164,7 +164,7 @@ def _settle(
         if status
         else ""
     )
-    outcome.failed[step.name] = f"{why or 'exit status 0, but its work is not there'}: see {step.output}"
+    outcome.failed[step.name] = f"{why or 'exit status 0, but its result is missing'}: see {step.output}"
     say(f"{step.name} failed: {outcome.failed[step.name]}")
 
 
@@ -173,7 +173,7 @@ def _say(say: Callable[[str], None], prefix: str, line: str) -> None:
 
 
 class _Running:
-    """A process under way: its output goes to a file, and line by line to `say`."""
+    """A running process, whose output goes to a file and line by line to `say`."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class _Running:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
                 pass_fds=[lock],
-                start_new_session=True,  # a Ctrl-C is for us alone: the second one that a command gets is no request
+                start_new_session=True,  # so that Ctrl-C reaches only us: a second one would end a command at once
             )
         except OSError as error:
             self._file.close()
@@ -205,7 +205,7 @@ class _Running:
         self.pipe = self._process.stdout
 
     def read(self) -> bool:
-        """Take what it has written; False at the end."""
+        """Take what it has written; return False at the end."""
         data = os.read(self.pipe.fileno(), 1 << 16)
         self._file.write(data)
         self._file.flush()
@@ -215,17 +215,17 @@ class _Running:
         return bool(data)
 
     def stop(self, number: int) -> None:
-        """Hand a signal on to the command; train.py saves on two of the three that we take."""
+        """Pass a signal on to the command; train.py saves on two of the three that we take."""
         self._process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
     def silence(self) -> None:
-        """Take what it still writes, for the file alone: a full pipe would keep it from its end."""
+        """Send what it still writes only to the file: a full pipe would keep it from ending."""
         self._say = lambda line: None
         while self.read():
             pass
 
     def end(self) -> int:
-        """Wait for it; its status."""
+        """Wait for the process; return its status."""
         status = self._process.wait()
         self.pipe.close()
         self._file.close()

@@ -111,7 +111,7 @@ def test_what_was_not_converted_is_refused(checkpoint, tmp_path):
         planned_conversions([checkpoint, checkpoint], experiment)
     card = replace(ModelCard.load(f"{checkpoint}-model.json"), source=None)
     card.save(tmp_path / "own-model.json")
-    with pytest.raises(UsageError, match="own-model.json is not of weights as convert.py reads them"):
+    with pytest.raises(UsageError, match="own-model.json does not describe converted weights"):
         planned_conversions([str(tmp_path / "own")], experiment)
     with pytest.raises(FileNotFoundError):
         planned_conversions([str(tmp_path / "nowhere")], experiment)

@@ -48,8 +48,8 @@ def test_the_interval_of_a_difference_is_newcombes(n1, wrong1, n2, wrong2, low, 
     assert mirrored == pytest.approx((-high, -low), abs=5e-5)
 
 
-NO_GAIN = "Of residual networks no degradation is shown, and no gain by depth either."
-GAIN = "Residual networks have no degradation: the deeper one is better."
+NO_GAIN = "Residual networks show no degradation, but no gain from depth either."
+GAIN = "Residual networks show no degradation: the deeper one is better."
 # The last test and training errors of plain-56 and of ResNet-56; plain-20 has 20 % and 19 %, ResNet-20 19 % and 18 %.
 OUTCOMES = {
     "as in the paper": (
@@ -220,8 +220,8 @@ def test_the_same_images_are_compared_one_by_one(tmp_path):
     assert finding.verdict[1] == GAIN
     assert (
         f"0.80 points below ResNet-20's 16.00 % (paired 95 % interval of the difference: {low:+.2f} to {high:+.2f}; "
-        "-1.81 to +0.21 if the tests were independent; 20 images are wrong in ResNet-56 alone and 100 in ResNet-20 "
-        "alone: McNemar's exact p < 0.0001)" in finding.figures[1]
+        "-1.81 to +0.21 if the tests were independent; 20 images are wrong only in ResNet-56 and 100 only in ResNet-20"
+        ": McNemar's exact p < 0.0001)" in finding.figures[1]
     )
     assert "paired ones go image by image" in finding.notes[-1]
     assert "independent" not in finding.notes[-1]

@@ -73,7 +73,7 @@ def test_networks_have_the_shortcut_of_their_experiment_and_keys_that_say_anothe
         (["resnet21"], "there is no network 'resnet21'"),
         (["resnet20-D"], "there is no shortcut option 'D'"),
         (["plain20-A"], "plain20 is a network without shortcuts"),
-        (["resnet34", "plain34", "resnet34-B"], "--nets: resnet34 is there twice"),
+        (["resnet34", "plain34", "resnet34-B"], "--nets: resnet34 is named twice"),
         ([""], "there is no network ''"),
         ([], "--nets: expected names of networks"),
     ],
@@ -224,7 +224,7 @@ def test_a_folder_keeps_its_choices(tmp_path):
     CHOICES.keep(folder)
     assert CHOICES.kept(folder)
     with pytest.raises(
-        UsageError, match=r"of a study with other choices \(epochs 8 there, 6 now\): choose another"
+        UsageError, match=r"belongs to a study with other choices \(epochs 8 there, 6 now\): choose another"
     ):
         Choices("cifar10", ("a.rec",), ("b.rec",), 6, None, ()).keep(folder)
     (tmp_path / "study.json").write_text('{"format": "another"}')

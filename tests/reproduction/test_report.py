@@ -66,7 +66,7 @@ def test_a_whole_study_is_told_in_both_files(whole, tmp_path):
     page, text = written(whole, tmp_path)
     words = " ".join(page.text.replace("\xa0", " ").split())
     for told in (
-        "The degradation of plain networks with depth is shown. Residual networks have no degradation",
+        "The degradation of plain networks with depth is shown. Residual networks show no degradation",
         "plain-56 ends with a test error of 27.50 %, 7.25 points above plain-20's 20.25 %",
         "All 4 networks are trained.",
         "Trained for 3 epochs instead of 64,000 iterations of 128 images.",

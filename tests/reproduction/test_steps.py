@@ -90,7 +90,7 @@ def test_a_failure_ends_what_needs_it_and_nothing_else(tmp_path):
     assert outcome.failed == {
         "bad": f"exit status 3: see {out}",
         "killed": f"ended by SIGKILL: see {out}",
-        "idle": f"exit status 0, but its work is not there: see {out}",
+        "idle": f"exit status 0, but its result is missing: see {out}",
     }
     assert outcome.skipped == ["lost", "lost too"]
     assert (tmp_path / "good").exists()
@@ -136,7 +136,10 @@ def test_a_second_user_of_a_folder_is_refused_while_a_command_of_the_first_lives
             pass
         orphan = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
     try:
-        with pytest.raises(UsageError, match="a training that one has left, is at work"), sole_user(folder):
+        with (
+            pytest.raises(UsageError, match="a training that one left behind, is at work"),
+            sole_user(folder),
+        ):
             pass
     finally:
         orphan.kill()

@@ -99,7 +99,7 @@ def test_a_study_is_stopped_goes_on_and_does_everything_once(images, tmp_path):
     other = run(tmp_path, *arguments, *training)
     assert other.returncode == 2
     assert (
-        "study is of a study with other choices (epochs 2 there, 3 now): choose another --output"
+        "study belongs to a study with other choices (epochs 2 there, 3 now): choose another --output"
         in other.stderr
     )
     assert "Traceback" not in other.stderr

@@ -1,1 +1,1 @@
-"""The report of a study: what its figures say, beside what the paper prints."""
+"""The report of a study: its figures, beside what the paper prints."""

@@ -1,4 +1,4 @@
-"""How a study came about: its runs and what they cost, what the paper's schedule would, commands, machines, events."""
+"""How a study came about: its runs and their cost, the cost of the paper's schedule, commands, machines, events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gluon_resnet.reproduction.study import Study
 from gluon_resnet.runs.files.page import duration, percent
 from gluon_resnet.training.recipes import get_recipe
 
-_CHOSEN = ("network", "shortcut", "rgb_mean")  # settings that differ as they have to
+_CHOSEN = ("network", "shortcut", "rgb_mean")  # settings that differ by necessity
 
 
 def runs_table(study: Study) -> Table:
-    """A row for each network; what was measured is over the epochs that are over."""
+    """A row for each network; measurements cover the finished epochs."""
     rows = []
     for net in study.nets:
         if net.run is None or not net.run.epochs:
@@ -48,7 +48,7 @@ def runs_table(study: Study) -> Table:
 
 
 def full_schedule(study: Study) -> tuple[str, Table]:
-    """What the paper's schedule would take at the speed of each run: a sentence, and a row for each network."""
+    """The time of the paper's schedule at the speed of each run: a sentence, and a row for each network."""
     recipe = get_recipe(EXPERIMENTS[study.data_set].recipe)
     assert recipe.iterations is not None
     images = recipe.iterations * recipe.batch_size
@@ -69,7 +69,7 @@ def full_schedule(study: Study) -> tuple[str, Table]:
 
 
 def commands(study: Study) -> list[str]:
-    """All that made the study, each once, in the order of its networks: train, test, responses, ensembles."""
+    """All commands that made the study, each once, in the order of its networks: train, test, responses, ensembles."""
     lines = [study.command]
     for net in study.shown:
         if net.source:
@@ -83,7 +83,7 @@ def commands(study: Study) -> list[str]:
 
 
 def settings_table(study: Study) -> Optional[Table]:
-    """Settings and data in which the runs differ, besides the network; None: there are none."""
+    """Settings and data in which the runs differ, besides the network; None if there are none."""
     known = [
         (label(net), {**net.run.card.settings, **net.run.card.data})
         for net in study.nets
@@ -94,13 +94,13 @@ def settings_table(study: Study) -> Optional[Table]:
 
 
 def environment_table(study: Study) -> Optional[Table]:
-    """Of the runs: what all have stands once."""
+    """The environments of the runs; what they have in common is listed once."""
     known = [(label(net), net.run.card.environment) for net in study.nets if net.run and net.run.card]
     return _table(_rows(known))
 
 
 def events_table(study: Study) -> Optional[Table]:
-    """What happened to the runs; None: nothing is known."""
+    """What happened to the runs; None if nothing is known."""
     rows = [
         (event.time.replace("T", " "), label(net), f"{event.iteration:,}", event.text)
         for net in study.nets
@@ -118,7 +118,7 @@ _EVERYWHERE = "all runs"
 
 
 def _rows(known: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, str, str]]:
-    """Names, the runs that a value is of, and the value."""
+    """Names, the runs that have a value, and the value."""
     rows = []
     for name in dict.fromkeys(name for _, values in known for name in values):
         runs: dict[str, list[str]] = {}

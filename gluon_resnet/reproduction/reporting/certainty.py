@@ -1,4 +1,4 @@
-"""How sure the difference of two errors is, in words."""
+"""How certain the difference of two errors is, in words."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Optional
 
 from gluon_resnet.evaluation.intervals import PairedDifference
 
-_Ends = tuple[float, float]  # of a 95 % interval, in points
+_Ends = tuple[float, float]  # of a 95 % interval, in percentage points
 
 
 def certainty(
     paired: Optional[PairedDifference], independent: Optional[_Ends], first: str, second: str
 ) -> str:
-    """Of the error of the network `first` minus that of `second`: by pairs of images where they are known."""
+    """The error of the network `first` minus that of `second`: by pairs of images if these are known."""
     if paired is None:
         return shown(independent)
     apart = f"; {_span(independent)} if the tests were independent" if independent else ""
     p_value = f"= {paired.p_value:.4f}" if paired.p_value >= 0.0001 else "< 0.0001"
     return (
-        f"paired {shown(paired.interval)}{apart}; {paired.only_first:,} images are wrong in {first} alone and "
-        f"{paired.only_second:,} in {second} alone: McNemar's exact p {p_value}"
+        f"paired {shown(paired.interval)}{apart}; {paired.only_first:,} images are wrong only in {first} and "
+        f"{paired.only_second:,} only in {second}: McNemar's exact p {p_value}"
     )
 
 
@@ -32,7 +32,7 @@ def shown(ends: Optional[_Ends]) -> str:
 
 
 def methods(paired: bool, independent: bool) -> str:
-    """Where such intervals are from, the paired ones and the others; begins with a colon where there are any."""
+    """The sources of such intervals, paired and others; begins with a colon if there are any."""
     newcombe = "Newcombe 1998, Statistics in Medicine 17"
     used = []
     if paired:

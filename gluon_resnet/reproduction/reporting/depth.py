@@ -1,4 +1,4 @@
-"""What depth does to plain and to residual networks (He et al. 2015, §1 and §4), told from a study's figures."""
+"""What depth does to plain and to residual networks (He et al. 2015, §1 and §4), from a study's figures."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ from gluon_resnet.reproduction.reporting.verdicts import (
 from gluon_resnet.reproduction.study import StudiedNet, Study
 from gluon_resnet.training.recipes import get_recipe
 
-_HARDLY = 0.9  # of the error of guessing: a network with more has hardly learned
+_HARDLY = 0.9  # times the error of guessing; a network above it has hardly learned
 _OWN = ("network", "shortcut", "rgb_mean", "rgb_std", "devices")  # settings that may differ in a comparison
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Of a family the shallowest and the deepest network that is trained. Differences: deep - shallow, in points."""
+    """The shallowest and deepest trained networks of a family. Differences are deep - shallow, in percentage points."""
 
     shallow: StudiedNet
     deep: StudiedNet
-    training: tuple[Measured, Measured]  # shallow, deep: of the last epochs
+    training: tuple[Measured, Measured]  # shallow, deep: those of the last epochs
     tests: tuple[Measured, Measured]  # both evaluations, or both from the logs
-    paired: Optional[PairedDifference]  # of both evaluations; None: they do not say which images are wrong
+    paired: Optional[PairedDifference]  # for both evaluations; None if the wrong images are not known
     outcome: str
 
     @property
     def test_difference(self) -> float:
-        """Of the errors in testing."""
+        """The difference of the errors in testing."""
         return self.tests[1].error - self.tests[0].error
 
     @property
     def training_difference(self) -> float:
-        """Of the errors in training."""
+        """The difference of the errors in training."""
         return self.training[1].error - self.training[0].error
 
     @property
     def interval(self) -> Optional[tuple[float, float]]:
-        """Of test_difference, 95 %, as if the two were tested on different images; None: of how many is not known."""
+        """The 95 % interval of test_difference, as for tests on different images; None if their number is not known."""
         return _independent(*self.tests)
 
 
@@ -68,16 +68,16 @@ class Pair:
 class Finding:
     """The claim, family by family, in sentences."""
 
-    verdict: tuple[str, str]  # of plain and of residual networks
-    figures: tuple[str, ...]  # what it rests on
-    reasons: tuple[str, ...]  # why something is not shown
+    verdict: tuple[str, str]  # for plain and for residual networks
+    figures: tuple[str, ...]  # the figures that it rests on
+    reasons: tuple[str, ...]  # the reasons why something is not shown
     notes: tuple[str, ...]  # what the figures are, and what weakens the comparison
     plain: Optional[Pair]
     residual: Optional[Pair]
 
 
 def find(study: Study) -> Finding:
-    """Compare what is over; what is not is named."""
+    """Compare the finished networks, and name the others."""
     subject = SUBJECTS[study.data_set]
     families = ("plain", _family(study, "plain")), ("residual", _family(study, "resnet"))
     plain, residual = (_pair(nets, subject) for _, nets in families)
@@ -112,10 +112,10 @@ def find(study: Study) -> Finding:
 
 
 def _family(study: Study, name: str) -> list[StudiedNet]:
-    """Networks of one family with the same shortcuts, by depth: those of option A where two of them are there."""
+    """Networks of one family with the same shortcuts, by depth: those of option A if there are two of them."""
     nets = [net for net in study.first_seeds if net.network.startswith(name)]
     groups = [[net for net in nets if net.shortcut == option] for option in (None, "A", "B", "C")]
-    # The first with two that are over; or else with two.
+    # The first with two finished ones, or else with two.
     for enough in (lambda group: sum(net.finished for net in group) > 1, lambda group: len(group) > 1, bool):
         for group in filter(enough, groups):
             return sorted(group, key=lambda net: net.depth)
@@ -123,7 +123,7 @@ def _family(study: Study, name: str) -> list[StudiedNet]:
 
 
 def _pair(nets: Sequence[StudiedNet], subject: Subject) -> Optional[Pair]:
-    """None: fewer than two networks are over, or were tested in the same way."""
+    """The pair to compare; None if fewer than two networks are finished, or they were not tested in the same way."""
     over = [net for net in nets if net.finished]
     if len(over) < 2 or over[0].depth == over[-1].depth:
         return None
@@ -164,7 +164,7 @@ def _independent(shallow: Measured, deep: Measured) -> Optional[tuple[float, flo
 
 
 def _chance(net: StudiedNet, subject: Subject) -> float:
-    """The error of guessing, in per cent."""
+    """The error of guessing, in percent."""
     classes = net.run.settings.get("classes") if net.run else None
     return 100 - 100 / (classes or subject.classes)
 
@@ -181,7 +181,7 @@ def _sentence(pair: Pair, subject: Subject) -> str:
 
 
 def _open(name: str, nets: Sequence[StudiedNet], pair: Optional[Pair]) -> list[str]:
-    """What is not over, and what else keeps a family from being compared."""
+    """What is not finished, and whatever else keeps a family from being compared."""
     if not nets:
         return [f"There is no {name} network in this study."]
     sentences = [
@@ -199,7 +199,7 @@ def _open(name: str, nets: Sequence[StudiedNet], pair: Optional[Pair]) -> list[s
 
 
 def _contrast(plain: Pair, residual: Pair, subject: Subject) -> list[str]:
-    """What depth costs the plain networks beside the residual ones, where it is the same depth."""
+    """The cost of depth for plain networks compared with residual ones, if the depths are the same."""
     depths = {(pair.shallow.depth, pair.deep.depth) for pair in (plain, residual)}
     if len(depths) > 1 or plain.interval is None or residual.interval is None:
         return []
@@ -214,7 +214,7 @@ def _contrast(plain: Pair, residual: Pair, subject: Subject) -> list[str]:
 
 
 def _reasons(pair: Pair, subject: Subject) -> list[str]:
-    """What keeps a pair from showing anything."""
+    """The reasons why a pair shows nothing."""
     sentences = []
     for net, test in zip((pair.shallow, pair.deep), pair.tests):
         chance = _chance(net, subject)
@@ -231,7 +231,7 @@ def _reasons(pair: Pair, subject: Subject) -> list[str]:
 
 
 def _length(pair: Pair, study: Study) -> list[str]:
-    """How short the deeper network's training was, and whether it was still getting better."""
+    """How short the deeper network's training was, and whether it was still improving."""
     deep, full = pair.deep, get_recipe(EXPERIMENTS[study.data_set].recipe).iterations
     assert deep.run is not None
     epochs = deep.run.epochs
@@ -278,7 +278,7 @@ def _notes(pairs: Sequence[Pair], subject: Subject, study: Study) -> list[str]:
 
 
 def _differing(pair: Pair) -> str:
-    """Settings and data in which the runs differ, besides the network; empty: none that is known."""
+    """Settings and data in which the runs differ, besides the network; '' if none is known."""
     cards = [net.run.card for net in (pair.shallow, pair.deep) if net.run and net.run.card]
     if len(cards) < 2:
         return ""

@@ -19,7 +19,7 @@ from gluon_resnet.runs.files.run import Run
 
 
 def curves(study: Study) -> Block:
-    """Figure 6 or 4: errors by iteration; plain networks left, residual ones right, and any others beside them."""
+    """Figure 6 or 4: errors by iteration, with plain networks left, residual ones right, and any others beside them."""
     subject, panels = SUBJECTS[study.data_set], _panels(study)
     name = f"figure{subject.figure}.svg"
     if not any(net.run and net.run.iterations for net in study.nets):
@@ -50,7 +50,7 @@ def responses(study: Study) -> Block:
 
 
 def example(study: Study) -> Block:
-    """The picture of a test image, whole in the page."""
+    """The picture of a test image, embedded in the page."""
     path = Path(study.folder, study.example or "")
     if not path.is_file():
         return Paragraph("Not yet.")
@@ -60,7 +60,7 @@ def example(study: Study) -> Block:
 def _picture(
     study: Study, name: str, says: str, draw: Callable[[str], None], elements: Callable[[], Sequence[str]]
 ) -> Union[Picture, Paragraph]:
-    """Written and drawn; without matplotlib what to install."""
+    """The figure, written and drawn; without matplotlib a sentence on what to install."""
     try:
         draw(os.path.join(study.folder, name))
         return Picture(name, says, tuple(elements()))
@@ -69,8 +69,8 @@ def _picture(
 
 
 def _panels(study: Study) -> list[Panel]:
-    """A depth has the same color in both panels."""
-    # As in the paper's Figures 4 and 6 those residual networks that have no more parameters than the plain ones.
+    """The panels; a depth has the same color in each."""
+    # As in the paper's Figures 4 and 6: residual networks with no more parameters than the plain ones.
     families = {
         "plain": [net for net in study.first_seeds if net.plain],
         "ResNet": [net for net in study.first_seeds if net.shortcut == "A"],
@@ -86,5 +86,5 @@ def _panels(study: Study) -> list[Panel]:
 
 
 def _run(net: StudiedNet) -> Optional[Run]:
-    """With the name that the paper gives the network; None: not begun."""
+    """The run under the paper's name for the network; None if not begun."""
     return replace(net.run, name=label(net)) if net.run else None

@@ -1,4 +1,4 @@
-"""Errors of a study's networks, each with the file and line where it stands."""
+"""Errors of a study's networks, each with the file and line that it comes from."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gluon_resnet.runs.files.run_card import described_images
 
 @dataclass(frozen=True)
 class Measured:
-    """An error in per cent."""
+    """An error in percent."""
 
     error: float
-    interval: Optional[tuple[float, float]]  # 95 %; None: of how many images is not known
+    interval: Optional[tuple[float, float]]  # 95 %; None if the number of images is not known
     images: Optional[int]
     source: str  # 'resnet20-log.jsonl:8', or the file that evaluate.py wrote
-    protocol: Optional[str]  # of evaluate.py; None: from the log
+    protocol: Optional[str]  # evaluate.py's; None if from the log
 
 
 def evaluated(evaluation: Evaluation) -> Measured:
@@ -35,14 +35,14 @@ def evaluated(evaluation: Evaluation) -> Measured:
 
 
 def logged_training(net: StudiedNet) -> Optional[Measured]:
-    """Of the last epoch that is over, its mean: of augmented images, while the weights changed. None: none is over."""
+    """The mean of the last finished epoch, over augmented images while the weights changed; None if there is none."""
     if net.run is None or not net.run.epochs:
         return None
     return Measured(net.run.epochs[-1].train_top1_error, None, None, log_line(net, len(net.run.epochs)), None)
 
 
 def logged_validation(net: StudiedNet) -> Optional[Measured]:
-    """Behind the last epoch that is over; None: none is, or it was not validated."""
+    """The validation error after the last finished epoch; None if there is none, or it was not validated."""
     record = net.run.epochs[-1] if net.run and net.run.epochs else None
     if net.run is None or record is None or record.val_top1_error is None:
         return None
@@ -53,13 +53,13 @@ def logged_validation(net: StudiedNet) -> Optional[Measured]:
 
 
 def tested(net: StudiedNet, protocol: str) -> Optional[Measured]:
-    """Its evaluation under `protocol`, or else what the log says; None: neither is there."""
+    """Its evaluation under `protocol`, or else the log's validation error; None if there is neither."""
     evaluation = net.evaluation(protocol)
     return evaluated(evaluation) if evaluation else logged_validation(net)
 
 
 def image_by_image(first: Evaluation, second: Evaluation) -> Optional[PairedDifference]:
-    """What separates two tests on the same images; None: which were wrong was not kept, or they are not the same."""
+    """The difference of two tests on the same images; None if images or their wrong answers are not known to match."""
     if first.predictions is None or second.predictions is None:
         return None
     ours, theirs = Predictions.load(first.predictions), Predictions.load(second.predictions)
@@ -67,5 +67,5 @@ def image_by_image(first: Evaluation, second: Evaluation) -> Optional[PairedDiff
 
 
 def log_line(net: StudiedNet, epoch: int) -> str:
-    """Where the log has an epoch: file and line, which is the epoch's number, both from 1."""
+    """The position of an epoch in the log: file and line, whose number is the epoch's, both from 1."""
     return f"{os.path.basename(net.prefix)}-log.jsonl:{epoch}"

@@ -1,4 +1,4 @@
-"""What the paper calls networks, errors and figures."""
+"""The paper's names for networks, errors and figures."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Subject:
     """The words that a report uses for a data set."""
 
     name: str
-    section: str  # of the paper
-    tested: str  # which error its tables and figures print: 'test' or 'validation'
-    protocol: str  # of its tables
-    figure: int  # with the curves
+    section: str  # the paper's section
+    tested: str  # the error that its tables and figures print: 'test' or 'validation'
+    protocol: str  # the protocol of its tables
+    figure: int  # the number of the figure with the curves
     classes: int
     printed: bool = True  # whether the paper has figures for it
 
     @property
     def small_images(self) -> bool:
-        """Whether it is told as the paper tells of CIFAR-10."""
+        """Whether it is reported as the paper reports on CIFAR-10."""
         return self.figure == 6
 
 
@@ -40,14 +40,14 @@ SUBJECTS = {
 
 
 def label(net: StudiedNet) -> str:
-    """'plain-20', 'ResNet-56, seed 1', 'ResNet-20, converted': its kind, and what tells it from others of this kind."""
+    """'plain-20', 'ResNet-56, seed 1', 'ResNet-20, converted': its kind, and what distinguishes it."""
     if net.source:
         return f"{kind(net)}, converted"
     return f"{kind(net)}, seed {net.seed}" if net.seed else kind(net)
 
 
 def kind(net: StudiedNet) -> str:
-    """'plain-20', 'ResNet-34 B': with its shortcuts where the paper has several or others for it."""
+    """'plain-20', 'ResNet-34 B': with its shortcuts if the paper has several options or another one for it."""
     found = re.fullmatch(r"(plain|resnet|vgg)(\d+)", net.network)
     if not found:
         return net.network

@@ -1,4 +1,4 @@
-"""What the paper sees in the standard deviations of layer responses (He et al. 2015, §4.2, Figure 7), asked of ours."""
+"""The paper's observations on layer responses (He et al. 2015, §4.2, Figure 7), checked on ours."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Observation:
 
 
 def figure_7(nets: Sequence[StudiedNet]) -> list[StudiedNet]:
-    """Those of which responses of 3x3 layers are known, by depth, the plain one first."""
+    """The networks whose responses of 3x3 layers are known, by depth, the plain one first."""
     return sorted((net for net in nets if stds(net)), key=lambda net: (net.depth, not net.plain))
 
 
 def stds(net: StudiedNet) -> tuple[float, ...]:
-    """Of its 3x3 layers, in their order; empty: not measured."""
+    """The standard deviations of its 3x3 layers, in order; empty if not measured."""
     return net.responses.stds if net.responses else ()
 
 
 def smaller_than_plain(nets: Sequence[StudiedNet]) -> list[Observation]:
-    """ResNets have generally smaller responses than their plain counterparts: those of the same depth, trained here."""
+    """Whether ResNets generally have smaller responses than plain nets of the same depth that were trained here."""
     found, trained = [], [net for net in figure_7(nets) if not net.source]
     for plain in (net for net in trained if net.plain):
         for residual in trained:
@@ -45,9 +45,9 @@ def smaller_than_plain(nets: Sequence[StudiedNet]) -> list[Observation]:
 
 
 def smaller_with_depth(nets: Sequence[StudiedNet]) -> list[Observation]:
-    """The deeper ResNet has smaller magnitudes of responses: each with the next deeper one that was trained alike.
+    """Whether deeper ResNets have smaller responses: each compared with the next deeper one trained alike.
 
-    That is one with shortcuts of the same option, and of the same project.
+    That is one with shortcuts of the same option, from the same project.
     """
     found, groups = [], defaultdict[tuple[str, str], list[StudiedNet]](list)
     for net in figure_7(nets):

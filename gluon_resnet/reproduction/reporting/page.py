@@ -1,4 +1,4 @@
-"""A page as its parts, from which its HTML and its Markdown are made, so that both say the same."""
+"""A page as its parts, from which both its HTML and its Markdown are made, so that they say the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gluon_resnet.runs.files.page import render
 
 
 class Code(str):
-    """Text to be shown in letters of one width: a file's name, a command."""
+    """Text in a fixed-width font: a file's name, a command."""
 
 
 class Strong(str):
@@ -23,7 +23,7 @@ class Strong(str):
 
 
 class Paragraph:
-    """Pieces of text in a row."""
+    """Pieces of text in sequence."""
 
     def __init__(self, *pieces: str) -> None:
         self.pieces = pieces
@@ -38,10 +38,10 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are texts. It scrolls in its own box where the page is narrower."""
+    """A table of text cells. It scrolls in its own box if the page is narrower."""
 
     heads: tuple[str, ...]
-    align: str  # a letter for each column: 'l', 'r' for numbers, 't' for texts of several lines
+    align: str  # a letter for each column: 'l', 'r' for numbers, 't' for texts with several lines
     rows: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
@@ -50,22 +50,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A file beside the page. Its HTML needs none: it has the drawings, or the file's bytes."""
+    """A file beside the page. The HTML does not need it: it embeds the drawings or the file's bytes."""
 
-    name: str  # of the file, in the page's folder
-    says: str  # for those who do not see it
-    drawings: tuple[str, ...] = ()  # <svg> elements, side by side where there is room
-    content: bytes = b""  # where there are no drawings
+    name: str  # the file's name, in the page's folder
+    says: str  # a description for those who do not see it
+    drawings: tuple[str, ...] = ()  # <svg> elements, side by side if there is room
+    content: bytes = b""  # the picture's bytes if there are no drawings
 
     @property
     def data_uri(self) -> str:
-        """The content as the source of an image."""
+        """The content as the source of an image element."""
         kind = mimetypes.guess_type(self.name)[0] or "application/octet-stream"
         return f"data:{kind};base64,{base64.b64encode(self.content).decode()}"
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """The drawings, with names inside them that no other drawing on the page has."""
+        """The drawings, with ids that occur in no other drawing of the page."""
         stem = re.sub(r"\W", "", self.name)
         return tuple(_own_names(text, f"{stem}-{number}-") for number, text in enumerate(self.drawings))
 
@@ -82,7 +82,7 @@ Block = Union[Paragraph, Items, Table, Picture, Commands]
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -90,7 +90,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole of it."""
+    """The whole page."""
 
     title: str
     blocks: tuple[Block, ...]  # before the first section
@@ -98,14 +98,14 @@ class Page:
 
 
 def html(page: Page) -> str:
-    """One file that needs no other and no network; every text is escaped. EnvironmentProblem without Jinja2."""
+    """One self-contained file, without network; all text is escaped. EnvironmentProblem without Jinja2."""
     parts = [Section("", page.blocks), *page.sections]
     shown = [(part.title, [(_name(block), block) for block in part.blocks]) for part in parts]
     return render(Path(__file__).with_name("study.html"), title=page.title, sections=shown, name=_name)
 
 
 def markdown(page: Page) -> str:
-    """For GitHub, in a file beside the pictures; every text is escaped."""
+    """The page for GitHub, in a file beside the pictures; all text is escaped."""
     lines = [f"# {_escaped(page.title)}", ""]
     for part in (Section("", page.blocks), *page.sections):
         lines += [f"## {_escaped(part.title)}", ""] if part.title else []
@@ -115,7 +115,7 @@ def markdown(page: Page) -> str:
 
 
 def _lines(block: Block) -> Sequence[str]:
-    """Of Markdown."""
+    """The block's lines of Markdown."""
     if isinstance(block, Paragraph):
         return ["".join(map(_inline, block.pieces))]
     if isinstance(block, Items):
@@ -136,7 +136,7 @@ def _name(part: object) -> str:
 
 
 def _cell(text: str) -> str:
-    # A | ends a cell within code, too, and a backslash before it is the only one that does not show there.
+    # A | ends a cell even within code, and only a backslash before it does not show there.
     return _inline(text).replace("|", r"\|") if isinstance(text, Code) else _inline(text)
 
 
@@ -149,12 +149,12 @@ def _inline(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """On one line, without anything that Markdown, HTML or GitHub's formulas would read."""
+    """The text on one line, with nothing left that Markdown, HTML or GitHub's formulas would interpret."""
     return re.sub(r"([\\`*_\[\]<>#|$~&@])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def _own_names(svg: str, prefix: str) -> str:
-    """The element with `prefix` before the ids that it refers to, and without the others."""
+    """The element with `prefix` before the ids that it refers to, and without any other ids."""
     used = {*re.findall(r'url\(#([^)"]+)\)', svg), *re.findall(r'href="#([^"]+)"', svg)}
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
     return re.sub(r'(url\(#|href="#)', lambda m: m[1] + prefix, svg)

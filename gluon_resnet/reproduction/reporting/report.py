@@ -1,4 +1,4 @@
-"""The report of a study: report.html, which needs no other file and no network, and report.md with its figures."""
+"""The report of a study: report.html, a single self-contained file, and report.md with its figures."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from gluon_resnet.reproduction.study import Study
 
 
 def write_report(study: Study) -> None:
-    """Write report.html, report.md and their figures into the study's folder, each whole, at any time of the study.
+    """Write report.html, report.md and their figures into the study's folder, at any time of the study.
 
-    Every figure of ours stands beside the file, and for a log the line, that it is from; the paper's are from
+    Each of our figures stands beside the file, and for a log the line, that it comes from; the paper's are from
     analysis/paper.py. Without matplotlib the pages say what to install in place of the figures. EnvironmentProblem
-    when Jinja2 is missing.
+    if Jinja2 is missing.
     """
     page = page_of(study)
     for name, text in (("report.html", html(page)), ("report.md", markdown(page))):
@@ -51,7 +51,7 @@ def write_report(study: Study) -> None:
 
 
 def page_of(study: Study) -> Page:
-    """What the report says; the figures' files are written."""
+    """The content of the report; the files of its figures are written."""
     subject = SUBJECTS[study.data_set]
     finding = find(study)
     asked = subject.small_images or any(net.responses for net in study.shown)
@@ -94,7 +94,7 @@ def _introduction(study: Study) -> tuple[Block, ...]:
         ),
         Paragraph(
             "Errors are top-1 unless another is named. What is called the paper's is printed there. Every other "
-            "figure stands beside the file that it is from, and where that is a log beside the line, which is the "
+            "figure stands beside the file that it comes from, and for a log beside the line, whose number is the "
             "epoch: ",
             Code(cited),
             f" is line {line}, epoch {line}.",
@@ -161,13 +161,13 @@ def _small_image_tables(study: Study) -> list[Section]:
 def _published() -> Section:
     about = Paragraph(
         "Errors of others, from the table in the data set's README, which says that its authors have not tested them. "
-        "These classifiers were trained for other times, by other schedules, on images of 28x28 pixels."
+        "These classifiers were trained for other times and by other schedules, on images of 28x28 pixels."
     )
     return Section("Published errors on Fashion-MNIST", (tables.published_on_fashion_mnist(), about))
 
 
 def _sources(study: Study) -> list[Block]:
-    """Whose weights were converted."""
+    """The sources of converted weights."""
     sentences = [
         f"{label(net)}: weights of {net.source.project}, {os.path.basename(net.source.file)} (SHA-256 "
         f"{net.source.sha256[:16]}...), trained there and tested here."
@@ -178,7 +178,7 @@ def _sources(study: Study) -> list[Block]:
 
 
 def _moved(study: Study) -> list[Block]:
-    """Networks whose evaluation is not what the log says of its last epoch."""
+    """Networks whose evaluation differs from the log's last epoch."""
     sentences = []
     for net in study.nets:
         found, logged = net.evaluation("1-crop"), logged_validation(net)

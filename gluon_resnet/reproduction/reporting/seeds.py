@@ -1,4 +1,4 @@
-"""How much of a difference is the seed's: networks that were trained several times."""
+"""The part of a difference that is due to the seed: networks that were trained several times."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gluon_resnet.reproduction.study import StudiedNet, Study
 
 @dataclass(frozen=True)
 class Spread:
-    """The errors of one network by evaluations that differ in the training's seed alone."""
+    """The errors of one network in evaluations that differ only in the training's seed."""
 
     name: str
-    errors: tuple[float, ...]  # per cent, at least two
-    sources: tuple[str, ...]  # the file of each
+    errors: tuple[float, ...]  # in percent, at least two
+    sources: tuple[str, ...]  # the file of each one
 
     @property
     def mean(self) -> float:
-        """Of the errors."""
+        """The mean of the errors."""
         return fmean(self.errors)
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Spread:
 
 
 def spread(study: Study, net: StudiedNet, protocol: str) -> Optional[Spread]:
-    """Of the seeds of `net` whose training is over; None: fewer than two of them are tested."""
+    """The spread over the seeds of `net` that are trained; None if fewer than two of them are tested."""
     tests = [found.evaluation(protocol) for found in study.repeats(net) if found.finished]
     known = [test for test in tests if test]
     if len(known) < 2:
@@ -46,11 +46,11 @@ def spread(study: Study, net: StudiedNet, protocol: str) -> Optional[Spread]:
 def over_seeds(
     study: Study, shallow: StudiedNet, deep: StudiedNet, protocol: str, tested: str
 ) -> Sequence[str]:
-    """A sentence on the difference of two networks over several seeds; none where one has fewer than two."""
+    """A sentence on the difference of two networks over several seeds; none if either has fewer than two."""
     ours, theirs = spread(study, deep, protocol), spread(study, shallow, protocol)
     if not ours or not theirs:
         return ()
-    # Zero variances, of two equal errors each, have no t.
+    # Zero variances, from two equal errors each, have no t.
     varies = len({*ours.errors}) > 1 or len({*theirs.errors}) > 1
     test = ttest_ind(ours.errors, theirs.errors, equal_var=False) if varies else None
     found = test.confidence_interval(0.95) if test else None

@@ -1,4 +1,4 @@
-"""The paper's tables of errors, with a study's networks beside the figures that it prints."""
+"""The paper's tables of errors, with a study's networks beside the printed figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOP_5 = 5
 
 
 def table_6(study: Study) -> Table:
-    """The study's networks on small images, by depth; on CIFAR-10 with the paper's figures, and all of its networks."""
+    """The study's networks on small images, by depth; for CIFAR-10 with the paper's figures and all its networks."""
     subject = SUBJECTS[study.data_set]
     rows = [((not net.plain, net.depth, float(net.seed)), _row_of(net, subject)) for net in study.nets]
     rows += [((not net.plain, net.depth, math.inf), _row_of(net, subject)) for net in study.converted]
@@ -44,13 +44,13 @@ def table_6(study: Study) -> Table:
 
 
 def published_on_fashion_mnist() -> Table:
-    """What others have reached, by the data set's own list."""
+    """The results of others, from the data set's own list."""
     rows = [(name, how, percent(100 * (1 - accuracy), 1)) for name, how, accuracy in FASHION_MNIST_BENCHMARK]
     return Table(("", "preprocessing", "test error"), "llr", tuple(rows))
 
 
 def _row_of(net: StudiedNet, subject: Subject) -> tuple[str, ...]:
-    """Of Table 6."""
+    """A row of Table 6."""
     test, training = tested(net, subject.protocol), logged_training(net)
     paper = reference(net.network, net.shortcut, "v1", "cifar10") if subject.printed else None
     sources = dict.fromkeys(found.source for found in (test, training) if found)
@@ -66,7 +66,7 @@ def _row_of(net: StudiedNet, subject: Subject) -> tuple[str, ...]:
 
 
 def table_of(study: Study, table: Sequence[Result], others: Iterable[StudiedNet] = ()) -> Table:
-    """ImageNet: the rows of Table 2, 3 or 4, and behind them `others`, which the paper does not have."""
+    """ImageNet: the rows of Table 2, 3 or 4, and then `others`, which the paper does not have."""
     protocol, five = table[0].protocol, any(row.top5_error is not None for row in table)
     nets = {(net.network, net.shortcut): net for net in study.first_seeds}
     rows = []
@@ -84,13 +84,13 @@ def table_of(study: Study, table: Sequence[Result], others: Iterable[StudiedNet]
 
 
 def outside(study: Study, tables: Iterable[Sequence[Result]]) -> list[StudiedNet]:
-    """The networks that none of these tables has."""
+    """The networks that are in none of these tables."""
     printed = {(row.network, row.shortcut) for table in tables for row in table}
     return [net for net in study.nets if net.seed or (net.network, net.shortcut) not in printed]
 
 
 def table_5(study: Study) -> Table:
-    """Ensembles on ImageNet, and the paper's."""
+    """Our ensembles on ImageNet, and the paper's."""
     rows = [
         (_members(study, found), *_tested(found), Code(os.path.basename(found.path)))
         for found in study.ensembles
@@ -103,7 +103,7 @@ def table_5(study: Study) -> Table:
 
 
 def further_tests(study: Study, protocols: Sequence[str]) -> Optional[Table]:
-    """Tests of single networks by these protocols, and on CIFAR-10 of ensembles; None: there is none."""
+    """Tests of single networks by these protocols, and on CIFAR-10 of ensembles; None if there are none."""
     rows = []
     tests = [
         (label(net), found) for net in study.nets for found in net.evaluations if found.protocol in protocols
@@ -127,7 +127,7 @@ def further_tests(study: Study, protocols: Sequence[str]) -> Optional[Table]:
 
 
 def span(ends: Optional[tuple[float, float]]) -> str:
-    """'8.21 to 9.32'; empty for None."""
+    """'8.21 to 9.32'; '' for None."""
     return f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
 
 
@@ -153,7 +153,7 @@ def _tested(found: Evaluation) -> tuple[str, str, str, str, str]:
 
 
 def _alone(study: Study, found: Evaluation) -> str:
-    """Of an ensemble the least error that one of its networks has by the same protocol."""
+    """The lowest error of an ensemble's networks alone, by the same protocol."""
     if len(found.keys) < 2:
         return ""
     alone = [
@@ -198,5 +198,5 @@ def _printed(row: Optional[Result]) -> str:
 
 
 def _short(count: int) -> str:
-    """As Table 6 prints it: 0.27M, 1.7M, 19.4M."""
+    """The count as Table 6 prints it: 0.27M, 1.7M, 19.4M."""
     return f"{count / 1e6:.{2 if count < 1e6 else 1}f}M"

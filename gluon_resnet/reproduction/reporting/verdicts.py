@@ -1,8 +1,8 @@
-"""What depth did to a family of networks: the outcomes, and the sentence for each."""
+"""The outcomes of depth for a family of networks, and the sentence for each."""
 
 from __future__ import annotations
 
-# What came out for a family. Degradation is more than overfitting: the deeper net is worse where it was trained, too.
+# The outcomes for a family. Degradation is more than overfitting: the deeper net is also worse on training images.
 PENDING, UNLEARNED = "pending", "unlearned"
 DEGRADED, OVERFITTED, UNCLEAR, BETTER = "degraded", "overfitted", "unclear", "better"
 
@@ -21,6 +21,6 @@ RESIDUAL = {
     DEGRADED: "Its absence in residual networks is not shown by this schedule: the deeper one is worse, too.",
     OVERFITTED: "The deeper residual network is worse on {tested} images, but not on training images: overfitting, no "
     "degradation.",
-    UNCLEAR: "Of residual networks no degradation is shown, and no gain by depth either.",
-    BETTER: "Residual networks have no degradation: the deeper one is better.",
+    UNCLEAR: "Residual networks show no degradation, but no gain from depth either.",
+    BETTER: "Residual networks show no degradation: the deeper one is better.",
 }
