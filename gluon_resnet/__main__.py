@@ -1,4 +1,4 @@
-"""gluon-resnet COMMAND, or python -m gluon_resnet COMMAND: the programs of tools/, as installed, and doctor."""
+"""gluon-resnet COMMAND, or python -m gluon_resnet COMMAND: the programs of tools/ as installed, and doctor."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gluon-resnet {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="...", help="its own; COMMAND --help shows them"
+        "arguments",
+        nargs=argparse.REMAINDER,
+        metavar="...",
+        help="the command's own arguments; see COMMAND --help",
     )
     words = sys.argv[1:] if argv is None else argv
-    if not words:  # what a newcomer types first
+    if not words:  # as newcomers often start
         parser.print_help()
         sys.exit(0)
     args = parser.parse_args(words)
     if args.command == "im2rec":
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would spin on the cores that pack
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's would spin on the cores that pack
     enter(door, args.command, args.arguments)
 
 

@@ -1,4 +1,4 @@
-"""The model card: what has to be known about a trained network besides its weights, as PREFIX-model.json.
+"""The model card, PREFIX-model.json: everything to know about a trained network besides its weights.
 
 docs/model_card.md describes the file.
 """
@@ -32,44 +32,46 @@ UNKNOWN = "unknown"  # the network of a graph that nobody has described
 OUR_DECODER = "libjpeg-turbo"  # full decode, smooth chroma: see Loader
 
 _FLOAT32_LIMIT = 3e38
-_MOST_PIXELS = 1 << 14  # as csrc/predictor/card.h
+_MOST_PIXELS = 1 << 14  # as in csrc/predictor/card.h
 _FORMAT = "gluon-resnet model card 2"
 _KEYS = ("format", "network", "shortcut", "variant", "classes", "preprocessing")
 _PREPROCESSING = ("decoder", "resize", "interpolation", "crop", "size", "channels")
 _NORMALIZATION = ("mean", "std", "per_pixel_mean")
 _PROVENANCE = ("epoch", "data", "recipe", "errors", "versions", "source", "exported", "quantization")
-_FIXED = {"crop": "center", "channels": "RGB"}  # the only way so far
+_FIXED = {"crop": "center", "channels": "RGB"}  # the only values so far
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """A network, its classes, the images that it expects, and how it came about.
 
-    It is read where there is no MXNet, too: whether there is such a network is for `gluon_resnet.models` to say.
+    Cards are also read without MXNet, so only `gluon_resnet.models` checks whether the network exists.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value is impossible.
     """
 
     network: str  # as for gluon_resnet.models.get_model, or UNKNOWN
-    classes: tuple[str, ...]  # names, in the order of the outputs
-    size: int  # side of the centre crop, in pixels
-    mean: tuple[float, float, float]  # of R, G and B from 0 to 255
+    classes: tuple[str, ...]  # their names, in the order of the outputs
+    size: int  # the side of the centre crop, in pixels
+    mean: tuple[float, float, float]  # of R, G and B, on a scale from 0 to 255
     std: tuple[float, float, float]
-    resize: Optional[int] = None  # shorter side before the crop, in pixels; None: as it is
+    resize: Optional[int] = (
+        None  # the shorter side before the crop, in pixels; None to leave images as they are
+    )
     interpolation: str = "linear"
-    decoder: Optional[str] = OUR_DECODER  # that made the pixels of the training; None: not known
-    shortcut: Optional[str] = None  # None: the network's own
+    decoder: Optional[str] = OUR_DECODER  # the decoder used in training; None if not known
+    shortcut: Optional[str] = None  # None for the network's own
     variant: str = "v1"
-    per_pixel_mean: bool = False  # the parameters hold a mean image, and `mean` is only what it averages to
-    epoch: Optional[int] = None  # epochs trained: of an export, of a run so far; None: not known
+    per_pixel_mean: bool = False  # the parameters contain a mean image, of which `mean` is the average
+    epoch: Optional[int] = None  # epochs trained, by an export or so far by a run; None if not known
     data: Optional[TrainedOn] = None
     recipe: Optional[TrainedBy] = None
     errors: tuple[MeasuredError, ...] = ()
-    versions: dict[str, str] = field(default_factory=dict)  # of what computed it
-    source: Optional[Source] = None  # where the weights were not trained here
-    exported: Optional[Exported] = None  # of the files that predictors read
-    quantization: Optional[dict[str, Any]] = None  # how a network became one of INT8; for people to read
+    versions: dict[str, str] = field(default_factory=dict)  # those of the software that computed it
+    source: Optional[Source] = None  # None if the weights were trained here
+    exported: Optional[Exported] = None  # the origin of the files that predictors read
+    quantization: Optional[dict[str, Any]] = None  # how it was quantized to INT8; for people to read
 
     def __post_init__(self) -> None:
         for name in ("network", "interpolation", "variant"):
@@ -104,38 +106,38 @@ class ModelCard:
         require(known, "quantization", "an object that JSON can hold, or null", how)
 
     def at_epoch(self, epoch: int) -> ModelCard:
-        """The card of one network of a run, as it was after so many epochs, with its own errors.
+        """The card of one network of a run, as it was after `epoch` epochs, with its own errors.
 
-        How long converted weights were trained is not known: theirs are the parameters of epoch 0.
+        The training of converted weights is of unknown length: theirs are the parameters of epoch 0.
         """
         known = None if self.source and epoch == 0 else epoch
         return replace(self, epoch=known, errors=tuple(e for e in self.errors if e.epoch == epoch))
 
     def require_format(self, name: str, path: str) -> None:
-        """ModelError where the card, read from `path`, is of an export without the files of this format.
+        """ModelError if the card, read from `path`, belongs to an export without the files of this format.
 
-        Such files may be there all the same, from an earlier export of another network.
+        Such files may exist all the same, from an earlier export of another network.
         """
         if self.exported is not None and name not in self.exported.formats:
             found = printable_name(", ".join(self.exported.formats) or "none")
             raise ModelError(f"{path}: exported: expected the format {name}, found {found}", path=path)
 
     def with_error(self, error: MeasuredError) -> ModelCard:
-        """The card with one more error, in the place of that of the same test."""
+        """The card with one more error, which replaces that of the same test."""
         others = tuple(e for e in self.errors if not e.same_test(error))
         return replace(self, errors=(*others, error))
 
     def content(self) -> dict[str, Any]:
-        """What the file holds."""
+        """The content of the file."""
         values = {**asdict(self), **_FIXED, "format": _FORMAT}
         for name in ("mean", "std"):
-            values[name] = [float(value) for value in values[name]]  # NumPy's, maybe
+            values[name] = [float(value) for value in values[name]]  # they may be NumPy's
         content = {key: values.get(key) for key in (*_KEYS, *_PROVENANCE)}
         content["preprocessing"] = {key: values[key] for key in (*_PREPROCESSING, *_NORMALIZATION)}
         return content
 
     def text(self) -> str:
-        """What `save` writes."""
+        """The text that `save` writes."""
         return json.dumps(self.content(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
@@ -145,7 +147,7 @@ class ModelCard:
 
     @classmethod
     def load(cls, path: Path) -> ModelCard:
-        """Read a card; ModelError, naming the path, for anything that `save` would not have written."""
+        """Read a card; ModelError, naming the path, for anything that `save` could not have written."""
         path = os.fspath(path)
         try:
             content: Any = read_json(path)
@@ -166,7 +168,7 @@ class ModelCard:
 
 
 def class_difference(then: Sequence[str], now: Sequence[str]) -> Optional[str]:
-    """How the classes of equal labels differ, as a clause; None where they do not.
+    """How the classes of equal labels differ, as a clause; None if they do not.
 
     Classes that are numbered from 0 have no names: only their number can differ from that of others.
     """
@@ -183,23 +185,23 @@ def class_difference(then: Sequence[str], now: Sequence[str]) -> Optional[str]:
 def note_of_fractions(
     options: Sequence[str], mean: Optional[Sequence[float]], std: Optional[Sequence[float]]
 ) -> Optional[str]:
-    """What to tell where a mean and deviation look like torchvision's 0.485,... and 0.229,..., of pixels from 0 to 1.
+    """A note if a mean and deviation look like torchvision's 0.485,... and 0.229,..., for pixels from 0 to 1.
 
-    `options`: what the two are called; None for one that was not given.
+    `options` are the names of the two; each may be None if it was not given.
     """
     of_one = [
         option
         for option, values in zip(options, (mean, std))
-        if values is not None and 0 < max(values) < 1  # a mean of 0,0,0 subtracts nothing, as it says
+        if values is not None and 0 < max(values) < 1  # a mean of 0,0,0 subtracts nothing, as intended
     ]
     if not of_one:
         return None
     verb = "is" if len(of_one) == 1 else "are"
-    return f"{' and '.join(of_one)} {verb} taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255"
+    return f"{' and '.join(of_one)} {verb} taken to be for pixels from 0 to 255; if meant for 0 to 1, multiply by 255"
 
 
 def are_numbers(classes: Sequence[str]) -> bool:
-    """Whether they have no names but their labels."""
+    """Whether the classes have no names besides their labels."""
     return tuple(classes) == tuple(map(str, range(len(classes))))
 
 

@@ -1,4 +1,4 @@
-"""The exceptions of this package: every one is a user's or a file's fault and explains itself."""
+"""The exceptions of this package: each is caused by a user or a file, and explains itself."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class GluonResnetError(Exception):
 
 
 class UsageError(GluonResnetError, ValueError):
-    """An argument or a combination of arguments that cannot work (command lines exit with status 2)."""
+    """An argument or a combination of arguments that cannot work (commands exit with status 2)."""
 
 
 class DataError(GluonResnetError):
-    """A file holds something other than expected.
+    """A file does not contain what is expected.
 
     Attributes:
-        path: the file, or ``None`` for bytes in memory.
-        offset: where in the file, in bytes, or ``None`` where that has no meaning.
+        path: the path of the file, or ``None`` for bytes in memory.
+        offset: the offset in the file, in bytes, or ``None`` if it has no meaning.
         key: the key of the record in its record file, or ``None``.
     """
 
@@ -37,11 +37,11 @@ class DataError(GluonResnetError):
 
 
 class RecordError(DataError):
-    """A ``.rec`` or ``.idx`` file is truncated, corrupt, or has no such record."""
+    """A ``.rec`` or ``.idx`` file is truncated or corrupt, or has no such record."""
 
 
 class ImageError(DataError):
-    """An image is broken, truncated, or of a format that cannot be decoded."""
+    """An image is broken or truncated, or its format cannot be decoded."""
 
 
 class ModelError(DataError):
@@ -53,7 +53,7 @@ class EnvironmentProblem(GluonResnetError):
 
 
 def exit_status(error: BaseException) -> int:
-    """That of a command that ends by `error`: 2 for bad arguments, 130 for Ctrl-C, 1 for any other failure."""
+    """The exit status of a command that ends with `error`: 2 for bad arguments, 130 for Ctrl-C, 1 otherwise."""
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     return 2 if isinstance(error, UsageError) else 1

@@ -1,4 +1,4 @@
-"""Files appear under their final name only when they are whole."""
+"""Files that appear under their final name only when they are complete."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Path = Union[str, "os.PathLike[str]"]  # of what takes the path of a file
 def temporary_name(path: Path) -> Iterator[str]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
-    For writers that open a file by its name themselves. On an exception the temporary file is
-    removed and what stood at `path` before is untouched. OSError, at once and with `path`, where no
-    file can be made there; one of the block that has no name, as of a full disk, gets `path`, too.
-    What processes that were killed while they wrote `path` have left is removed.
+    For writers that open a file by its name themselves. On an exception the temporary file is removed and any file at
+    `path` is left untouched. OSError with `path`, at once, if no file can be created there; an OSError of the block
+    that has no name, such as that of a full disk, is given `path`. Files left behind by processes that were killed
+    while writing `path` are removed.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if os.path.exists(path) and not os.path.isfile(path):  # root could rename over /dev/null
-        raise OSError(errno.EINVAL, "it is a device or a pipe, and a file is to be put in its place", path)
+        raise OSError(errno.EINVAL, "it is a device or a pipe, which a file would replace", path)
     temporary = Temporary(path)
     try:
         yield temporary.path
@@ -47,16 +47,16 @@ def temporary_name(path: Path) -> Iterator[str]:
 
 
 class Temporary:
-    """An empty file with a name of its own in the folder of `path`, which nobody else could know before.
+    """An empty file with a unique name in the folder of `path`, which nobody else can have known before.
 
-    What processes that were killed while they wrote `path` have left is removed: a process holds a lock on such a file
-    as long as it lives.
+    Files left behind by processes that were killed while writing `path` are removed: a process holds a lock on such a
+    file as long as it lives.
 
     Attributes:
-        path: the temporary one.
+        path: the temporary path.
 
     Raises:
-        OSError: no file can be made there; with the name `path`.
+        OSError: no file can be created there; with the name `path`.
     """
 
     def __init__(self, path: str) -> None:
@@ -65,16 +65,16 @@ class Temporary:
         _remove_abandoned(folder or ".", name)
         try:
             self._handle, self.path = _locked_temporary(folder or ".", name)
-        except OSError as error:  # it has the temporary name, which says nothing to a user
+        except OSError as error:  # it has the temporary name, which means nothing to a user
             raise OSError(error.errno, error.strerror, path) from None
 
     def appear(self) -> None:
-        """Rename it to its final name, in the place of what may be there."""
+        """Rename it to its final name, replacing any file there."""
         os.chmod(self.path, 0o666 & ~_umask())
         os.replace(self.path, self._final)
 
     def remove(self) -> None:
-        """Remove it, unless it has its final name, and close it; it may be called again."""
+        """Remove it unless it has its final name, and close it; may be called again."""
         if self._handle >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
@@ -82,7 +82,7 @@ class Temporary:
             self._handle = -1
 
     def explain(self, error: Optional[BaseException]) -> None:
-        """Raise an OSError that has no name, as of a full disk, or the temporary one, with the final one instead."""
+        """Raise with the final name an OSError that has none, as of a full disk, or has the temporary name."""
         if isinstance(error, OSError) and error.errno and error.filename in (None, self.path):
             raise OSError(error.errno, error.strerror, self._final) from error
 
@@ -91,8 +91,8 @@ class Temporary:
 def temporary_names(card: Path, *paths: Path) -> Iterator[list[str]]:
     """As temporary_name for files that belong together, of which `card` says what they are.
 
-    All are complete before the first is renamed. A card that was there is removed before, and the new one appears last:
-    a process that is killed in between leaves no card beside files that it is not of.
+    All are complete before the first is renamed. An old card is removed first, and the new one appears last: a
+    process that is killed in between leaves no card beside files that it does not describe.
     """
     with temporary_name(card) as temporary_card, contextlib.ExitStack() as others:
         yield [temporary_card, *(others.enter_context(temporary_name(path)) for path in paths)]
@@ -125,8 +125,8 @@ def regular_only(path: str, flags: int) -> int:
 
 
 def own_file(path: str, flags: int) -> int:
-    """As regular_only, for a file that is added to or locked: a link, which may lead anywhere, is refused, too."""
-    if os.path.islink(path):  # O_NOFOLLOW alone would say that there are too many of them
+    """Like regular_only, for a file to append to or lock: a link, which may lead anywhere, is refused as well."""
+    if os.path.islink(path):  # O_NOFOLLOW alone would report too many links
         raise DataError(
             f"{os.fspath(path)}: expected a regular file, found a symbolic link", path=os.fspath(path)
         )
@@ -143,14 +143,14 @@ def read_regular(path: Path, most: Optional[int] = None) -> bytes:
 
 
 def beside(path: str, name: Any) -> str:
-    """The path of the file called `name` in the folder of the file `path`, in which the name stands.
+    """The path of the file called `name` in the folder of the file `path`, which contains the name.
 
     Args:
-        path: of a file that may be a stranger's.
-        name: what it holds in the place of a name.
+        path: the path of a file that may be a stranger's.
+        name: the value that it has for a name.
 
     Raises:
-        UsageError: it is no plain name: a path would lead out of the folder.
+        UsageError: the value is not a plain name: a path would lead out of the folder.
     """
     plain = isinstance(name, str) and name not in ("", os.curdir, os.pardir) and not set("/\0") & set(name)
     try:
@@ -177,7 +177,7 @@ def sha256_of(parts: Iterable[bytes]) -> str:
 
 
 def require_prefix(path: str) -> None:
-    """UsageError unless `path` can be the beginning of files' names: a folder would give them none of their own."""
+    """UsageError unless `path` can be the beginning of files' names: a folder would leave them without names."""
     if not os.path.basename(path) or os.path.isdir(path):
         raise UsageError(
             f"{path or 'the working directory'} is a folder: add the beginning of the files' names"
@@ -185,18 +185,20 @@ def require_prefix(path: str) -> None:
 
 
 def _locked_temporary(folder: str, name: str) -> tuple[int, str]:
-    """A new file, and its descriptor: as long as that is open in a process that lives, the file is not abandoned."""
+    """A new file and its descriptor: as long as a living process has that open, the file is not abandoned."""
     while True:
         handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
-        with contextlib.suppress(OSError):  # a file system without locks: nothing is found abandoned there
+        with contextlib.suppress(
+            OSError
+        ):  # without locks in the file system, no file is ever found abandoned
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.path.exists(temporary):
             return handle, temporary
-        os.close(handle)  # taken for an abandoned one, before it was locked
+        os.close(handle)  # another process took it for abandoned before it was locked
 
 
 def _remove_abandoned(folder: str, name: str) -> None:
-    """Remove the temporary files for `name` that no living process holds."""
+    """Remove the temporary files for `name` that no living process has locked."""
     pattern = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.tmp")
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

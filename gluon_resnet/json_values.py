@@ -1,4 +1,4 @@
-"""Checks of values that were read from JSON, or are to be written to it: UsageError says which one is wrong."""
+"""Checks of values read from JSON, or to be written to it: UsageError says which one is wrong."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _Record = TypeVar("_Record")
 MISTAKES = (ValueError, KeyError, TypeError, AttributeError)
 INT64_MAX = (1 << 63) - 1  # a bound for numbers of which nothing else is known
 
-_MOST_BYTES = 1 << 24  # of a file: the names of 20,000 classes take a tenth
-_MOST_LEVELS = 100  # copying and writing takes a function call for each
-_MOST_DIGITS = 1000  # of a whole number: reading one takes quadratic time in older versions of Python
+_MOST_BYTES = 1 << 24  # in a file: the names of 20,000 classes take a tenth of it
+_MOST_LEVELS = 100  # copying and writing take a function call for each
+_MOST_DIGITS = 1000  # in a whole number: reading one takes quadratic time in older versions of Python
 
 
 def parse_json(text: Union[bytes, str], finite: bool = True) -> Any:
-    """The value of a JSON text in UTF-8; ValueError for anything else, with `finite` for NaN and infinity, too."""
+    """The value of a JSON text in UTF-8; ValueError for anything else, and with `finite` for NaN and infinity."""
     if isinstance(text, bytes):
         text = text.decode()
     try:
@@ -41,7 +41,7 @@ def read_json(path: Path, *, finite: bool = True, format: Optional[str] = None) 
     """The value in a file of ours, which may have become a stranger's.
 
     Args:
-        path: a regular file of at most 16 MiB.
+        path: the path of a regular file of at most 16 MiB.
         finite: whether NaN and infinity, which Python writes, are refused.
         format: what the key "format" has to hold, which is then taken out; None: the value is no object with one.
 
@@ -83,9 +83,9 @@ def explained(mistake: BaseException) -> str:
 
 
 def from_json(kind: type[_Record], value: Any, name: str) -> _Record:
-    """What dataclasses.asdict and JSON made of a `kind`, called `name`: lists become tuples, objects dataclasses.
+    """A `kind`, called `name`, from dataclasses.asdict and JSON: lists become tuples, objects dataclasses.
 
-    UsageError for other keys. It is for the dataclass to check its values.
+    UsageError for other keys. The dataclass itself has to check its values.
     """
     hints = get_type_hints(kind)
     require_keys(value, name, hints)
@@ -99,12 +99,12 @@ def require(condition: bool, name: str, expected: str, found: Any) -> None:
 
 
 def require_keys(value: Any, name: str, keys: Collection[str]) -> None:
-    """UsageError unless `value` is an object of just these keys."""
+    """UsageError unless `value` is an object with exactly these keys."""
     require(isinstance(value, dict) and set(value) == set(keys), name, f"the keys {', '.join(keys)}", value)
 
 
 def is_text(value: Any) -> bool:
-    """Text that UTF-8 can hold: half of a surrogate pair, which JSON can spell, is none."""
+    """Whether UTF-8 can express `value`: half of a surrogate pair, which JSON can spell, it cannot."""
     try:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
@@ -112,19 +112,19 @@ def is_text(value: Any) -> bool:
 
 
 def is_integer(value: Any, least: int, most: int) -> bool:
-    """A whole number in this range; True is none."""
+    """Whether `value` is a whole number in this range; True is not."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def is_number(value: Any, least: float, most: float) -> bool:
-    """A number in this range, not NaN; True is none."""
+    """Whether `value` is a number in this range, and not NaN; True is not."""
     kinds = (int, float, np.floating)
-    # Not converted: an int may be too large for a float.
+    # Not converted, since an int may be too large for a float.
     return isinstance(value, kinds) and not isinstance(value, bool) and bool(least <= value <= most)
 
 
 def is_json(value: Any) -> bool:
-    """Whether it is read back from JSON as it is: no tuple, no NaN, no other key than text; of at most 100 levels."""
+    """Whether JSON gives `value` back unchanged: no tuples, no NaN, only text as keys, and at most 100 levels."""
     left = [(value, 0)]
     while left:
         value, depth = left.pop()
@@ -152,7 +152,7 @@ def _read(hint: Any, value: Any, name: str) -> Any:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _integer(digits: str) -> int:

@@ -1,4 +1,4 @@
-"""A port of a run, at which a connection counts for nothing, and costs little, before it says a secret."""
+"""A port of a run where a connection counts for nothing, and costs little, until it has sent a secret."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import time
 from types import TracebackType
 from typing import Optional
 
-MOST_STRANGERS = 128  # connections that have not said the secret yet,
-MOST_OF_ONE = 32  # and those of one address
-DEADLINE = 10.0  # seconds to say it
-_AT_ONCE = 64  # connections accepted in one call: the owner has others to hear
-_PAUSE = 0.5  # seconds without accepting, where no descriptor is left
+MOST_STRANGERS = 128  # connections that have not sent the secret yet,
+MOST_OF_ONE = 32  # and those from one address
+DEADLINE = 10.0  # seconds to send it
+_AT_ONCE = 64  # connections accepted in one call: the owner has others to serve
+_PAUSE = 0.5  # seconds without accepting, when no descriptor is left
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class AuthenticatedListener:
-    """A listening TCP socket whose newcomers have to begin with `secret`, byte for byte.
+    """A listening TCP socket whose newcomers must begin with `secret`, byte for byte.
 
-    Nothing else of a stranger is read, and nothing is parsed. Of strangers there are at most 128, and 32 of one
-    address, each for at most 10 s; beyond that the oldest one goes. Where the process has no descriptor left the
-    oldest goes as well, and where there is none the kernel keeps the others waiting.
+    Nothing else from a stranger is read, and nothing is parsed. There are at most 128 strangers, 32 from one address,
+    each for at most 10 s; beyond that the oldest one is dropped. If the process has no descriptors left, the oldest is
+    dropped as well, and if there is none to drop, the kernel keeps the others waiting.
 
-    A context manager, for one thread. `fileno` has something to read when `admit` has something to do.
+    A context manager, for one thread. `fileno` is readable when `admit` has something to do.
 
     Args:
-        address: of this machine, IPv4.
-        secret: from 8 to 64 bytes, which nobody can guess.
+        address: an IPv4 address of this machine.
+        secret: 8 to 64 bytes that nobody can guess.
 
     Attributes:
-        refused: how many connections were closed without having said the secret.
+        refused: the number of connections closed without having sent the secret.
     """
 
     def __init__(self, address: str, secret: bytes) -> None:
@@ -42,7 +42,7 @@ class AuthenticatedListener:
         self._secret = secret
         self._strangers: dict[socket.socket, _Stranger] = {}  # the oldest first
         self._admitted: list[tuple[socket.socket, str]] = []
-        self._pause = 0.0  # until when nothing is accepted
+        self._pause = 0.0  # the time until which nothing is accepted
         self._selector = selectors.DefaultSelector()
         try:
             self._server = socket.create_server((address, 0), backlog=512)
@@ -75,17 +75,17 @@ class AuthenticatedListener:
         return host, port
 
     def fileno(self) -> int:
-        """For another selector; deadlines do not show there."""
+        """The descriptor for another selector, which does not see deadlines."""
         return self._selector.fileno()
 
     def wait(self, seconds: float) -> None:
-        """Until `admit` has something to do, or so long."""
+        """Wait until `admit` has something to do, or for `seconds`."""
         self._selector.select(max(0.0, seconds))
 
     def admit(self) -> list[tuple[socket.socket, str]]:
-        """The connections that have said the secret since the last call, blocking ones, with their peers' addresses.
+        """The connections that have sent the secret since the last call, now blocking, with their peers' addresses.
 
-        Never waits. To be called once a second at least, for the deadlines.
+        Never waits. It must be called at least once a second, for the deadlines.
         """
         for key, _ in self._selector.select(0):
             if key.fileobj is not self._server:
@@ -104,7 +104,7 @@ class AuthenticatedListener:
             self._pause = 0.0
             self._selector.register(self._server, selectors.EVENT_READ)
         for _ in range(_AT_ONCE):
-            if not self._knock.poll(0):  # without a descriptor, accept() fails where nobody waits, too
+            if not self._knock.poll(0):  # without descriptors, accept() fails even if nobody waits
                 return
             try:
                 connection, (address, _port) = self._server.accept()
@@ -114,13 +114,13 @@ class AuthenticatedListener:
                 if self._strangers:
                     self._drop(next(iter(self._strangers)))
                     continue
-                self._selector.unregister(self._server)  # it would be ready all the time
+                self._selector.unregister(self._server)  # it would always be ready
                 self._pause = time.monotonic() + _PAUSE
                 return
             connection.setblocking(False)
             self._strangers[connection] = _Stranger(address)
             self._selector.register(connection, selectors.EVENT_READ)
-            self._hear(connection)  # one that knows the secret has mostly sent it by now
+            self._hear(connection)  # one that knows the secret has usually sent it by now
             self._limit(address)
 
     def _limit(self, address: str) -> None:
@@ -131,7 +131,7 @@ class AuthenticatedListener:
             self._drop(next(iter(self._strangers)))
 
     def _drop(self, connection: socket.socket) -> None:
-        """Make room, after a last look at what has come."""
+        """Make room, after a last look at what has arrived."""
         self._hear(connection)
         if connection in self._strangers:
             self._refuse(connection)
@@ -166,7 +166,7 @@ class AuthenticatedListener:
 
 
 class _Stranger:
-    """Who has not said the secret yet: since when it is there, and what it has said."""
+    """A peer that has not sent the secret yet: its time of arrival, and what it has sent."""
 
     def __init__(self, address: str) -> None:
         self.address = address

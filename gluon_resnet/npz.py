@@ -14,10 +14,10 @@ from gluon_resnet.errors import DataError
 from gluon_resnet.files import regular_only
 from gluon_resnet.terminal import printable_name
 
-# How many times as large as the file its arrays may be; small files may be of many equal values.
+# The largest ratio of its arrays' size to the file's; small files may consist of many equal values.
 _MOST_TIMES, _ALWAYS = 64, 1 << 26
 
-# What zipfile and NumPy raise for what is no archive of arrays, or not a whole one.
+# The exceptions of zipfile and NumPy for something that is not an archive of arrays, or not a complete one.
 _DAMAGES = (
     *(ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, NotImplementedError),
     *(RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
@@ -25,14 +25,14 @@ _DAMAGES = (
 
 
 def read_npz(path: str, names: Collection[str], writer: str) -> dict[str, np.ndarray]:
-    """The arrays of these names; nothing in the file is unpickled.
+    """The arrays with these names; nothing in the file is unpickled.
 
     Args:
-        writer: the program that writes such files, for the error.
+        writer: the program that writes such files, for messages.
 
     Raises:
         DataError: it is another file, or a damaged one; with the path.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with open(path, "rb", opener=regular_only) as stream:
         size = stream.seek(0, 2)
@@ -56,5 +56,5 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         content = stream.read(member.file_size)
     fits = not dtype.hasobject and len(shape) <= 8 and min(shape, default=0) >= 0
     if not fits or math.prod(shape) * dtype.itemsize != len(content):
-        raise ValueError(f"an array has not the shape {shape}")
+        raise ValueError(f"an array does not have the shape {shape}")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C").copy()

@@ -1,4 +1,4 @@
-"""How a trained network came about, as its model card tells: data, recipe, measured errors, source, export."""
+"""How a trained network came about, as recorded in its model card: data, recipe, measured errors, source, export."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settings_of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
 class DataSet:
     """The images of some record files."""
 
-    files: tuple[str, ...]  # names, without their folders
+    files: tuple[str, ...]  # their names without folders
     images: int
     fingerprint: str  # Loader.fingerprint
 
@@ -35,7 +35,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What a network was trained on, and what it was validated on meanwhile."""
+    """The data that a network was trained on, and those that it was validated on meanwhile."""
 
     training: DataSet
     validation: Optional[DataSet] = None
@@ -45,9 +45,9 @@ class TrainedOn:
 class TrainedBy:
     """How a network was trained."""
 
-    name: str  # of the recipe
+    name: str  # the name of the recipe
     command: str
-    settings: dict[str, Any] = field(default_factory=dict)  # as the run had them; for people to read
+    settings: dict[str, Any] = field(default_factory=dict)  # those of the run; for people to read
 
     def __post_init__(self) -> None:
         _require_text(self.name, "name")
@@ -62,11 +62,11 @@ class TrainedBy:
 
 @dataclass(frozen=True)
 class MeasuredError:
-    """Errors of a network on some images, in per cent, each with the ends of its 95 % interval."""
+    """Errors of a network on some images, in percent, each with its 95 % interval."""
 
     data: DataSet
     protocol: str  # '1-crop', '10-crop', 'multi-scale 224,256'
-    epoch: int  # of the network that was tested
+    epoch: int  # the epoch of the network that was tested
     date: str  # ISO 8601 in UTC, to the second: see now()
     top1_error: float
     top1_interval: tuple[float, float]
@@ -80,14 +80,14 @@ class MeasuredError:
         require(_is_date(self.date), "date", "a time like 2026-11-21T18:30:00Z", self.date)
         require(is_integer(self.top_k, 1, INT64_MAX), "top_k", "a number from 1", self.top_k)
         for name in ("top1_error", "topk_error"):
-            require(_is_percentage(getattr(self, name)), name, "per cent", getattr(self, name))
+            require(_is_percentage(getattr(self, name)), name, "a percentage", getattr(self, name))
         for name in ("top1_interval", "topk_interval"):
             ends = getattr(self, name)
             pair = isinstance(ends, tuple) and len(ends) == 2 and all(map(_is_percentage, ends))
-            require(pair and ends[0] <= ends[1], name, "two ends in per cent", ends)
+            require(pair and ends[0] <= ends[1], name, "two ends in percent", ends)
 
     def same_test(self, other: MeasuredError) -> bool:
-        """Whether both are of one network, on the same images, in the same way."""
+        """Whether both tested the same network on the same images in the same way."""
         return (self.data.fingerprint, self.protocol, self.epoch) == (
             other.data.fingerprint,
             other.protocol,
@@ -97,12 +97,12 @@ class MeasuredError:
 
 @dataclass(frozen=True)
 class Source:
-    """The file of another project that a network's weights are from."""
+    """The file of another project that a network's weights come from."""
 
     project: str
     file: str
-    sha256: str  # of the file
-    command: str  # that read it
+    sha256: str  # the SHA-256 of the file
+    command: str  # the command that read it
 
     def __post_init__(self) -> None:
         for name in ("project", "file", "command"):
@@ -112,10 +112,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Exported:
-    """The checkpoint that exported files are of."""
+    """The checkpoint that exported files were made from."""
 
-    sha256: str  # of its parameters
-    formats: dict[str, str]  # that are there, 'mxnet' or 'onnx', and the version of each
+    sha256: str  # the SHA-256 of its parameters
+    formats: dict[str, str]  # the existing ones, 'mxnet' or 'onnx', with the version of each
 
     def __post_init__(self) -> None:
         _require_digits(self.sha256, "sha256", 64)
@@ -123,14 +123,14 @@ class Exported:
 
 
 def now() -> str:
-    """The time as MeasuredError.date has it."""
+    """The time now, in the form of MeasuredError.date."""
     return datetime.now(timezone.utc).strftime(_DATE)
 
 
 def require_named_texts(values: Any, name: str) -> None:
-    """UsageError unless `values` has texts under names."""
+    """UsageError unless `values` is an object of strings."""
     texts = isinstance(values, dict) and all(is_text(k) and is_text(v) for k, v in values.items())
-    require(texts, name, "an object of texts", values)
+    require(texts, name, "an object of strings", values)
 
 
 def _require_text(value: Any, name: str) -> None:

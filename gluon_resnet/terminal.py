@@ -1,4 +1,4 @@
-"""What reaches a terminal: one line for each sentence, with nothing in it that a terminal would obey."""
+"""Text for a terminal: one line for each sentence, with nothing in it that a terminal would obey."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any, Optional, TextIO
 
 MOST = 4096  # no path is longer
-MOST_OF_A_NAME = 80  # from a file, in a sentence
-MOST_OF_A_REASON = 4 * MOST_OF_A_NAME  # which may quote what stands in a file
+MOST_OF_A_NAME = 80  # in a sentence, for a name from a file
+MOST_OF_A_REASON = 4 * MOST_OF_A_NAME  # for a reason, which may quote what a file contains
 
-# Controls (C0, DEL, C1), separators of lines, and what has no shape of its own but moves or hides others: Unicode 15's
-# categories Cc, Cf, Cs, Zl and Zp, and the blocks where it has room for more. csrc/base/printable.cc has the same.
+# Controls (C0, DEL, C1), line separators, and characters with no shape of their own that move or hide others: Unicode
+# 15's categories Cc, Cf, Cs, Zl and Zp, and the blocks with room for more. The same are in csrc/base/printable.cc.
 _OBEYED = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
@@ -27,15 +27,15 @@ _BITS = 256
 
 
 def printable(text: str, most: Optional[int] = MOST) -> str:
-    r"""`text` as one line: what a terminal would obey, or not show, stands there as JSON spells it, '\n' or '\u001b'.
+    r"""`text` as one line: what a terminal would obey or not show is escaped as in JSON, as '\n' or '\u001b'.
 
-    A text that is JSON stays the same JSON. A byte of a file's name that is no UTF-8 becomes '\udc80' to '\udcff'.
+    A text that is JSON stays the same JSON. Bytes of a file name that are not UTF-8 become '\udc80' to '\udcff'.
 
     Args:
-        text: from wherever.
-        most: letters that are shown; of a longer text the middle is left out. None: all.
+        text: a text from any source.
+        most: the number of letters shown; longer texts lose their middle. None for all.
     """
-    if most is not None and len(text) > 2 * most:  # what is cut away in the end is not escaped before
+    if most is not None and len(text) > 2 * most:  # so that what is cut anyway is not escaped first
         text = text[:most] + text[-most:]
     escaped = _OBEYED.sub(_escape, text)
     if most is None or len(escaped) <= most:
@@ -45,17 +45,17 @@ def printable(text: str, most: Optional[int] = MOST) -> str:
 
 
 def printable_name(name: str) -> str:
-    """A name out of a file for a sentence."""
+    """A name from a file, for a sentence."""
     return printable(name, MOST_OF_A_NAME)
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says of a file, for a sentence about that file."""
+    """What an error says about a file, for a sentence about that file."""
     return printable(str(error) or type(error).__name__, MOST_OF_A_REASON)
 
 
 def shown(value: Any) -> str:
-    """A value out of a file for a sentence, as Python writes it, but short: a small file can describe a large one."""
+    """A value from a file, for a sentence, in Python's notation but short: a small file can describe a large value."""
     return printable_name(_shown(value, _DEPTH))
 
 
@@ -70,17 +70,17 @@ def tell(sentence: str) -> None:
 
 
 def note(sentence: str) -> None:
-    """Tell the user what is no error."""
+    """Tell the user something that is not an error."""
     tell(f"note: {sentence}")
 
 
 def warn(sentence: str) -> None:
-    """Tell the user what is probably a mistake."""
+    """Tell the user about a probable mistake."""
     tell(f"warning: {sentence}")
 
 
 def printable_cells(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """The rows of a table, each text in them printable."""
+    """The rows of a table, with all text in them printable."""
     return [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
 
 
@@ -88,7 +88,7 @@ def _print(sentence: str, stream: Optional[TextIO]) -> None:
     text = printable(sentence)
     try:
         print(text, file=stream, flush=True)
-    except UnicodeEncodeError:  # a terminal without the letters of a name
+    except UnicodeEncodeError:  # a terminal that lacks the letters of a name
         encoding = getattr(stream, "encoding", None) or "ascii"
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 

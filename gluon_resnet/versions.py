@@ -1,4 +1,4 @@
-"""The versions of what computes."""
+"""The versions of the software that computes."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from gluon_resnet._mxnet import mx
 
 
 def versions() -> dict[str, str]:
-    """Of gluon_resnet, MXNet and NumPy, by their names."""
+    """The versions of gluon_resnet, MXNet and NumPy, by their names."""
     return {"gluon_resnet": gluon_resnet.__version__, "mxnet": mx.__version__, "numpy": np.__version__}

@@ -38,13 +38,13 @@ def write(path: pathlib.Path, content: bytes, name: str = "a.npy") -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (member(described("(1099511627776,)")), "an array has not the shape"),
+        (member(described("(1099511627776,)")), "an array does not have the shape"),
         (member(described("(0, 4611686018427387904, 4611686018427387904)")), "not a file of"),
-        (member(described("(-1,)"), b"12"), "an array has not the shape"),
-        (member(described("(" + "1," * 40 + ")"), b"1"), "an array has not the shape"),
+        (member(described("(-1,)"), b"12"), "an array does not have the shape"),
+        (member(described("(" + "1," * 40 + ")"), b"1"), "an array does not have the shape"),
         (member(described("(1,)"), b"1", b"\x09\x00"), "version"),
         (member("[" * 20_000), "not a file of"),
-        (pickled(), "an array has not the shape"),
+        (pickled(), "an array does not have the shape"),
         (bytes(100 << 20), "its arrays are more than 64 times as large"),
         (b"", "not a file of"),
     ],

@@ -61,7 +61,8 @@ def test_a_deviation_of_pixels_from_0_to_1_is_noted(
     ]
     main([str(akamaster_file(tmp_path)), *argv])
     assert (
-        "taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255" in capsys.readouterr().err
+        "taken to be for pixels from 0 to 255; if meant for 0 to 1, multiply by 255"
+        in capsys.readouterr().err
     ) == noted
 
 

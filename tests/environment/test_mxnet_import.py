@@ -108,7 +108,7 @@ def test_no_trace_of_distutils_is_left(run):
     ("before", "mxnet", "message"),
     [
         ("import sys; sys.modules['mxnet'] = None; ", None, "pip install 'gluon-resnet[cpu]'"),
-        ("import numpy; numpy.__version__ = '2.1.0'; ", FAKE_MXNET, "needs numpy 1, and 2.1.0 is installed"),
+        ("import numpy; numpy.__version__ = '2.1.0'; ", FAKE_MXNET, "needs NumPy 1, but 2.1.0 is installed"),
         ("", "raise OSError('libquadmath.so.0: cannot open shared object file')", "libquadmath.so.0: cannot"),
     ],
 )

@@ -202,7 +202,7 @@ def test_weights_keep_the_normalization_that_they_were_trained_with(data, tmp_pa
     channel = ["--rgb-mean", "10,20,30", "--rgb-std", "0.4,0.5,0.6"]
     assert main([*options, "1", *channel]) is None
     assert (
-        "note: --rgb-std is taken as of pixels from 0 to 255; if of 0 to 1, multiply by 255"
+        "note: --rgb-std is taken to be for pixels from 0 to 255; if meant for 0 to 1, multiply by 255"
         in capsys.readouterr().err
     )
     card, going_on = tmp_path / "a-model.json", [*options, "2", "--load-epoch", "1"]
