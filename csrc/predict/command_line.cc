@@ -17,21 +17,21 @@ Prints the most probable classes of each image. The model is MODEL_PREFIX-symbol
 MODEL_PREFIX-0000.params; class names and preprocessing are read from MODEL_PREFIX-model.json.
 
 IMAGE is a JPEG or PNG file, a folder that is searched for *.jpg, *.jpeg and *.png, or a record
-file, *.rec. Bad images are reported and the rest goes on; the exit status is then 1.
+file, *.rec. Bad images are reported and the rest continues; the exit status is then 1.
 
-  --stdin              more names on standard input, one a line; answered while they come
-  --batch-size N       how many images go through the network at once (default: 16)
-  --threads N          how many threads decode and compute (default: the processors)
-  --top-k K            how many classes (default: 5)
+  --stdin              more names on standard input, one per line, answered as they come
+  --batch-size N       number of images that go through the network at once (default: 16)
+  --threads N          number of threads that decode and compute (default: the processors)
+  --top-k K            number of classes (default: 5)
   --logits             print the network's outputs instead, in the order of the classes
-  --json               print an object a line
+  --json               print an object for each image, one per line
   --help               show this
 
 For a model without MODEL_PREFIX-model.json:
 
   --image-shape 3,N,N  shape of the center crop
-  --resize N           shorter side before the crop, in pixels (default: as it is)
-  --class-names FILE   names, one a line (default: numbers)
+  --resize N           shorter side before the crop, in pixels (default: not resized)
+  --class-names FILE   file of class names, one per line (default: numbers)
 
 example:
   predict pets picture.jpg --top-k 2
@@ -134,7 +134,7 @@ CommandLine parse_command_line(int argc, char** argv) {
   if (line.images.empty() && !line.standard_input) fail_usage("expected images");
   if (card.size == 0 && (card.resize != 0 || !classes.empty())) {
     fail_usage(concat("--", card.resize != 0 ? "resize" : "class-names",
-                      " is for a model without PREFIX-model.json: give --image-shape, too"));
+                      " is for a model without PREFIX-model.json: give --image-shape as well"));
   }
   if (card.resize != 0 && card.resize < card.size) {
     fail_usage(concat("--resize: expected at least the side of --image-shape (", card.size,

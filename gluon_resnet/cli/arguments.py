@@ -6,17 +6,17 @@ import argparse
 import sys
 from typing import Any, Callable, Optional, Union
 
-MAX_SIDE = 1 << 14  # pixels, of a crop
+MAX_SIDE = 1 << 14  # the largest side of a crop, in pixels
 _FLOAT_MAX = sys.float_info.max
 
 
 def one_spelling(action: argparse.Action) -> None:
-    """Show an option by its first spelling alone; the others, of earlier versions, are taken all the same."""
+    """Show an option only by its first spelling; the others, from earlier versions, are still accepted."""
     action.option_strings = action.option_strings[:1]
 
 
 def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Callable[[str], Any]:
-    """An argparse type: a number from `low` to `high`, and finite."""
+    """An argparse type: a finite number from `low` to `high`."""
 
     def parse(text: str) -> Any:
         value = kind(text)
@@ -33,12 +33,12 @@ def number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -
 def numbers(
     kind: Callable[[str], Any], count: Optional[int] = None, low: float = 0.0
 ) -> Callable[[str], tuple[Any, ...]]:
-    """An argparse type: numbers from `low` up, and finite, separated by commas; `count` of them if given."""
+    """An argparse type: finite numbers from `low` up, separated by commas; exactly `count` of them if given."""
 
     def parse(text: str) -> tuple[Any, ...]:
         values = tuple(kind(part) for part in text.split(",") if part.strip())
         if not all(low <= value < float("inf") for value in values) or count not in (None, len(values)):
-            limits = "finite numbers" if low < 0 else "finite numbers from 0 up"
+            limits = "finite numbers" if low < 0 else "finite numbers of at least 0"
             raise argparse.ArgumentTypeError(
                 f"expected {count or 'some'} {limits} like 1,2,3, found {text!r}"
             )
@@ -58,7 +58,7 @@ colors.__name__ = "list of numbers"
 
 
 def epoch(text: str) -> Union[int, str]:
-    """An argparse type: N of PREFIX-NNNN.params, or the word best (see models.saved.chosen_epoch)."""
+    """An argparse type: the N of PREFIX-NNNN.params, or the word best (see models.saved.chosen_epoch)."""
     return text if text == "best" else int(number(int, 0)(text))
 
 
@@ -79,7 +79,7 @@ def shorter_sides(text: str) -> tuple[int, ...]:
 
 
 def image_size(text: str) -> int:
-    """An argparse type: the side of a square crop, written as the shape 3,N,N (or N, as earlier versions had it)."""
+    """An argparse type: the side of a square crop, written as the shape 3,N,N (or as N, as in earlier versions)."""
     sizes = numbers(int)(text)
     channels, height, width = (3, *sizes * 2) if len(sizes) == 1 else numbers(int, 3)(text)
     if channels != 3 or height != width or not 1 <= height <= MAX_SIDE:

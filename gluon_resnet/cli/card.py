@@ -1,4 +1,4 @@
-"""tools/card.py: what is known of a trained network, to read."""
+"""tools/card.py: what is known of a trained network, for people to read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_NAMES = 10
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Print as `argv` says (default: the command line); the exit status, None for success."""
+    """Print as `argv` says (default: the command line); return the exit status, None for success."""
     parser = Parser(
         prog=program("card"),
         example="runs/resnet20",
@@ -23,7 +23,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "trained, and its errors. docs/model_card.md describes the file.",
         allow_abbrev=False,
     )
-    parser.add_argument("prefixes", nargs="+", metavar="PREFIX", help="of train.py, convert.py or export.py")
+    parser.add_argument(
+        "prefixes", nargs="+", metavar="PREFIX", help="prefix of files from train.py, convert.py or export.py"
+    )
     args = parser.parse_args(argv)
     cards = [(path, ModelCard.load(path)) for path in (f"{prefix}-model.json" for prefix in args.prefixes)]
     for path, card in cards:
@@ -34,7 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _lines(card: ModelCard) -> Iterator[tuple[str, str]]:
-    """What is known, as names and texts."""
+    """What is known, as pairs of a name and a text."""
     yield "variant", card.variant + (f", shortcut option {card.shortcut}" if card.shortcut else "")
     names = card.classes[:_MOST_NAMES]
     yield "classes", f"{len(card.classes):,}: " + ", ".join([*names, "..."][: len(card.classes)])

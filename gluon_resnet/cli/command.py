@@ -1,4 +1,4 @@
-"""What every command line shares: its name, and how an exception becomes a message and an exit status."""
+"""What every command shares: its name, and how an exception becomes a message and an exit status."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from gluon_resnet.terminal import tell
 BY_MODULE, BY_SCRIPT = (
     "python -m gluon_resnet",
     "gluon-resnet",
-)  # what starts a command that is no file of tools/
-# As Python, the C++ core, MXNet and OpenCV say it.
+)  # the ways to start a command other than by a file of tools/
+# In the words of Python, the C++ core, MXNet and OpenCV.
 _NO_MEMORY = (
     *("Cannot allocate memory", "bad_alloc", "Failed to allocate", "Insufficient memory", "out of memory"),
     "failed to map segment",
 )
 _NO_THREAD = ("can't start new thread", "cannot start a thread", "Resource temporarily unavailable")
 
-_SEARCHED = 10_000  # names in a folder where a file is missing
+_SEARCHED = 10_000  # the most names searched in a folder that lacks a file
 
 
 def enter(door: str, name: str, arguments: Sequence[str]) -> NoReturn:
-    """Run the command `name` with `arguments`, started by `door`: BY_MODULE or BY_SCRIPT."""
+    """Run the command `name` with `arguments`, started through `door`: BY_MODULE or BY_SCRIPT."""
     sys.argv = [f"{door} {name}", *arguments]
     run_command(name)
 
 
 def _door() -> Optional[str]:
-    """What was typed before the command's name; None where a file of tools/ was started."""
+    """What was typed before the command's name; None if a file of tools/ was started."""
     return next((door for door in (BY_MODULE, BY_SCRIPT) if sys.argv[0].startswith(f"{door} ")), None)
 
 
@@ -49,7 +49,7 @@ def program(name: str) -> str:
 
 
 def as_typed(argv: Sequence[str]) -> str:
-    """The command line that starts this program with `argv` again, for files that say how they were made."""
+    """The command line that would start this program with `argv` again, for files that say how they were made."""
     started = sys.argv[0].split(" ") if _door() else ["python3", sys.argv[0]]
     if started[0] == "python":
         started[0] = "python3"  # as Debian calls it
@@ -57,7 +57,7 @@ def as_typed(argv: Sequence[str]) -> str:
 
 
 def beside(name: str) -> list[str]:
-    """What starts another of our commands in the same way as this program was started."""
+    """The words that start another of our commands in the same way as this program was started."""
     tool = os.path.join(os.path.dirname(sys.argv[0]), f"{name}.py")
     if sys.argv[0].endswith(".py") and os.path.isfile(tool):
         return [sys.executable, tool]
@@ -68,24 +68,24 @@ def beside(name: str) -> list[str]:
 
 
 def run_command(name: str) -> NoReturn:
-    """Run the command `name`, of the module gluon_resnet.cli.NAME, and exit as `run` does."""
+    """Run the command `name`, from the module gluon_resnet.cli.NAME, and exit as `run` does."""
     use_environment()
-    # Importing it fails where MXNet, its libraries or a driver are missing, which is told like other mistakes.
+    # Its import fails if MXNet, its libraries or a driver are missing, which is reported like other mistakes.
     run(lambda argv: importlib.import_module(f"gluon_resnet.cli.{name}").main(argv))
 
 
 def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
-    """Call `main(None)` and exit: 0, or what it returns; 2 for bad arguments, 1 for a failure.
+    """Call `main(None)` and exit with what it returns, or 0; with 2 for bad arguments, or 1 for a failure.
 
     A user's mistake or a bad file never shows a traceback: set GLUON_RESNET_TRACEBACK=1 to see one.
     """
     try:
         status = main(None) or 0
-        if sys.stdout is not None:  # closed by who started us
+        if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()
     except KeyboardInterrupt as error:
         status = exit_status(error)
-    except BrokenPipeError:  # the reader of our output went away: nothing is left to say to it
+    except BrokenPipeError:  # the reader of our output is gone: there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except Exception as error:
@@ -99,12 +99,14 @@ def run(main: Callable[[Optional[Sequence[str]]], Optional[int]]) -> NoReturn:
 
 
 def _sentence(error: Exception) -> Optional[str]:
-    """What a user is told; None for what no user and no file can be the cause of."""
+    """The message for the user; None for an error that no user and no file can have caused."""
     text = str(error)
     if isinstance(error, GluonResnetError):
         return text
     if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
-        return "there is not enough memory: ask for less at once (smaller batches, fewer threads), or end programs"
+        return (
+            "there is not enough memory: ask for less at once (smaller batches, fewer threads), or end others"
+        )
     if any(sign in text for sign in _NO_THREAD):
         return (
             "no more processes or threads can be started: end others, raise the limit (ulimit -u), or ask for fewer "
@@ -119,7 +121,7 @@ def _sentence(error: Exception) -> Optional[str]:
 
 
 def _nearest(path: str) -> str:
-    """What to add where there is no file at `path`: the most similar names in its folder."""
+    """An addition to a message if there is no file at `path`: the most similar names in its folder."""
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or os.curdir) as entries:

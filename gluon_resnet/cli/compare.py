@@ -1,4 +1,4 @@
-"""tools/compare.py: runs side by side. Needs no MXNet."""
+"""tools/compare.py: runs side by side, without MXNet."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from gluon_resnet.runs.files.run import Run, read_run
 from gluon_resnet.terminal import note, printable, printable_cells
 
 _EPILOG = """\
-The best epoch is the first with the lowest top-1 error of the validation, without validation data that of the training.
-Time and images/s are those of training, over the epochs that are over. Settings are shown where they differ."""
+The best epoch is the first with the lowest top-1 error in validation, or in training without validation data.
+Time and images/s are those of training, over the finished epochs. Settings are shown if they differ."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Compare as `argv` says (default: the command line); the exit status, None for success."""
+    """Compare as `argv` says (default: the command line); return the exit status, None for success."""
     parser = Parser(
         prog=program("compare"),
         example="runs/resnet20 runs/resnet56 --output curves.svg",
-        description="Put runs of train.py side by side, finished or not.",
+        description="Compare runs of train.py side by side, finished or not.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
@@ -34,9 +34,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         "runs", nargs="+", metavar="RUN", help="a --model-prefix of train.py, or its PREFIX-log.jsonl"
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="a .png or .svg: draw the curves of all runs in one figure"
+        "--output", metavar="FILE", help="draw the curves of all runs in one figure, a .png or .svg file"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
 
     runs = [read_run(path) for path in args.runs]
@@ -55,11 +55,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """What makes the numbers of these runs hard to compare."""
-    notes = [f"{run.name} is of a version that kept no settings" for run in runs if run.card is None]
+    """Reasons why the numbers of these runs are hard to compare."""
+    notes = [f"{run.name} was made by a version that kept no settings" for run in runs if run.card is None]
     top_k = {run.name: f"top-{run.epochs[-1].top_k}" for run in runs if run.epochs}
     data = {run.name: run.card.data.get("validation data", "none") for run in runs if run.card}
-    for what, values in (("another error beside top-1", top_k), ("validation data", data)):
+    for what, values in (("the error beside top-1", top_k), ("validation data", data)):
         if len(set(values.values())) > 1:
             listed = "; ".join(f"{name}: {value}" for name, value in values.items())
             notes.append(f"the runs differ in {what}: {listed}")
@@ -99,7 +99,7 @@ def _table(runs: Sequence[Run]) -> str:
 
 
 def _error(run: Run, when: str, attribute: str) -> str:
-    """A cell: an error of the last or best epoch, which is named."""
+    """A cell: the error of the last or best epoch, and the number of the best."""
     record = run.best if when == "best" else run.epochs[-1] if run.epochs else None
     value = None if record is None else getattr(record, attribute)
     if record is None or value is None:
@@ -108,7 +108,7 @@ def _error(run: Run, when: str, attribute: str) -> str:
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Settings, data and environment that are not the same in all runs that know theirs; None: not known."""
+    """Settings, data and environment that differ among the runs that know them; None if not known."""
     known: list[Mapping[str, Any]] = [
         {**run.card.settings, **run.card.data, **run.card.environment} if run.card else {} for run in runs
     ]
@@ -129,7 +129,7 @@ def _shown(value: Any) -> str:
 
 
 def _plain(run: Run) -> dict[str, Any]:
-    """The run for JSON."""
+    """The run as JSON values."""
     best, last = run.best, run.epochs[-1] if run.epochs else None
     return {
         "name": run.name,
@@ -148,7 +148,7 @@ def _plain(run: Run) -> dict[str, Any]:
 
 
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
-    """With null for what JSON has no number for."""
+    """The record with null in place of numbers that JSON cannot express."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in record.items()

@@ -1,4 +1,4 @@
-"""tools/convert.py: the weights of other projects as a checkpoint of ours, and back."""
+"""tools/convert.py: turns the weights of other projects into a checkpoint of ours, and back."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from gluon_resnet.models.units import VARIANTS
 from gluon_resnet.provenance import Source
 from gluon_resnet.terminal import note, say
 
-# What trained their CIFAR nets, to be shown. GluonCV's: scripts/classification/cifar/train_cifar10.py, 0.4914, ...
+# The values that trained their CIFAR nets. GluonCV's: scripts/classification/cifar/train_cifar10.py, 0.4914, ...
 _CIFAR_STATISTICS = {
     "akamaster": "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375",
     "gluoncv": "--rgb-mean 125.307,122.961,113.8575 --rgb-std 51.5865,50.847,51.255",
 }
 
-_READING = (  # options that go with reading alone
+_READING = (  # options for reading only
     *("network", "variant", "shortcut", "source", "weights", "class_names"),
     *("rgb_mean", "rgb_std", "image_shape", "resize", "interpolation"),
 )
 
-_TELLING = ("network", "variant", "shortcut")  # and with --to, where a checkpoint has no card
+_TELLING = ("network", "variant", "shortcut")  # and for --to, if a checkpoint has no card
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Convert as `argv` says (default: the command line); the exit status, None for success."""
+    """Convert as `argv` says (default: the command line); return the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv)
     if args.file is None:
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "       %(prog)s --from torchvision --network NET --model-prefix OUT [options]\n"
         "       %(prog)s FILE --to SOURCE --model-prefix IN [--epoch N] [--force] [--network NET]",
         description="Read FILE, the weights of another project, and write OUT-0000.params and OUT-model.json; "
-        "or, with --to, write FILE from a checkpoint of ours. FILE is always the other project's.",
+        "or, with --to, write FILE from a checkpoint of ours. FILE always belongs to the other project.",
         epilog="Nothing in a file is run, and PyTorch is needed only to write .pth. Each tensor is used once.",
         allow_abbrev=False,
     )
@@ -83,55 +83,64 @@ def _parser() -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         nargs="?",
-        help=".pth, .pt, .th, .safetensors or .params (default, with --from torchvision: its weights of ImageNet, "
+        help=".pth, .pt, .th, .safetensors or .params (default with --from torchvision: its ImageNet weights, "
         "downloaded to GLUON_RESNET_HOME, ~/.cache/gluon_resnet)",
     )
     parser.add_argument(
-        "--model-prefix", required=True, metavar="PREFIX", help="beginning of our files' names"
+        "--model-prefix", required=True, metavar="PREFIX", help="beginning of the names of our files"
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="replace files that are there (those of an earlier conversion are replaced without it, and those of a run "
+        help="replace existing files (those of an earlier conversion are replaced without it, and those of a run "
         "are moved)",
     )
 
     group = parser.add_argument_group("reading")
-    group.add_argument("--network", help="resnet50, resnet44, ...; or resnet50_v1b, with the variant")
+    group.add_argument("--network", help="resnet50, resnet44, ...; or with the variant, resnet50_v1b")
     group.add_argument("--variant", help=f"{', '.join(VARIANTS)}, as for train.py (default: as in FILE)")
     group.add_argument("--shortcut", help="shortcut option, A or B (default: as in FILE)")
     group.add_argument(
-        "--from", dest="source", choices=SOURCES, help="whose weights (default: told by the tensors' names)"
+        "--from",
+        dest="source",
+        choices=SOURCES,
+        help="the other project (default: recognized by the tensors' names)",
     )
     group.add_argument(
         "--weights",
         metavar="ENTRY",
-        help="where a .pth has them beside others: model_ema, ... (default: the network itself, not its average)",
+        help="the entry of a .pth with several: model_ema, ... (default: the network itself, not its average)",
     )
     for new, old in (("--rgb-mean", "--mean"), ("--rgb-std", "--std")):
         one_spelling(
-            group.add_argument(new, old, type=colors, metavar="R,G,B", help="of pixels from 0 to 255")
+            group.add_argument(new, old, type=colors, metavar="R,G,B", help="for pixels from 0 to 255")
         )
     one_spelling(
         group.add_argument(
-            "--class-names", "--classes-file", metavar="FILE", help="names, one a line (default: numbers)"
+            "--class-names",
+            "--classes-file",
+            metavar="FILE",
+            help="file of class names, one per line (default: numbers)",
         )
     )
     group.add_argument(
-        "--image-shape", type=image_size, metavar="3,N,N", help="of the crop (default: 224, CIFAR: 32)"
+        "--image-shape", type=image_size, metavar="3,N,N", help="shape of the crop (default: 224, CIFAR: 32)"
     )
     group.add_argument(
         "--resize",
         type=number(int, 0),
         metavar="N",
-        help="shorter side before it; 0: as it is (default: 8/7 of N, CIFAR: 0)",
+        help="shorter side before the crop; 0: not resized (default: 8/7 of N, CIFAR: 0)",
     )
-    group.add_argument("--interpolation", help="of resizing (default: linear)")
+    group.add_argument("--interpolation", help="interpolation of resizing (default: linear)")
 
     group = parser.add_argument_group("writing")
-    group.add_argument("--to", choices=SOURCES, help="whose names the tensors in FILE get")
+    group.add_argument("--to", choices=SOURCES, help="the project whose names the tensors in FILE get")
     group.add_argument(
-        "--epoch", type=epoch, metavar="N", help="of PREFIX-NNNN.params, or best (default: the newest)"
+        "--epoch",
+        type=epoch,
+        metavar="N",
+        help="the epoch of PREFIX-NNNN.params, or best (default: the newest)",
     )
     return parser
 
@@ -139,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 def _published(args: argparse.Namespace) -> str:
     """The file that torchvision publishes for --network."""
     if args.to is not None or args.source != "torchvision":
-        raise UsageError("FILE is needed: --from torchvision alone names one that can be downloaded")
+        raise UsageError("FILE is needed: only --from torchvision names one that can be downloaded")
     network, _ = require_published(args.network, args.variant, args.shortcut)
     return published_file(network, note)[0]
 
@@ -148,7 +157,7 @@ def _read(args: argparse.Namespace, command: str) -> None:
     if args.network is None:
         raise UsageError("--network is needed: which network's weights are in the file? (--to writes one)")
     if args.epoch is not None:
-        raise UsageError("--epoch goes with --to: what is read becomes epoch 0")
+        raise UsageError("--epoch requires --to: weights that are read become epoch 0")
     if not args.force:
         _keep_other_networks(args.model_prefix)
     weights = import_weights(
@@ -173,8 +182,10 @@ def _read(args: argparse.Namespace, command: str) -> None:
         versions=card_versions(),
         source=Source(weights.layout.title, os.path.abspath(args.file), sha256(args.file), command),
     )
-    EvalTransform(card.resize, card.size, card.interpolation)  # the options of the images go together
-    # Beside these weights, which are of epoch 0, a run's would be taken for later ones.
+    EvalTransform(
+        card.resize, card.size, card.interpolation
+    )  # fails unless the options for images fit together
+    # Beside these weights, which count as epoch 0, a run's would be taken for later ones.
     moved = move_aside(args.model_prefix) if max(saved_epochs(args.model_prefix), default=0) else None
     if moved:
         note(moved)
@@ -191,13 +202,13 @@ def _write(args: argparse.Namespace) -> None:
     ]
     if given:
         option = {"source": "from"}.get(given[0], given[0].replace("_", "-"))
-        raise UsageError(f"--{option} does not go with --to: the checkpoint says what it is")
+        raise UsageError(f"--{option} cannot be used with --to: the checkpoint says what it is")
     if os.path.exists(args.file) and not args.force:
-        raise UsageError(f"{args.file} exists: --force replaces it")
+        raise UsageError(f"{args.file} exists: give --force to replace it")
     chosen = chosen_epoch(args.model_prefix, args.epoch)
     told = None
     if not has_card:
-        # No file of another project depends on the size of images.
+        # No other project's file depends on the size of images.
         named = PartialCard(224, network=args.network, variant=args.variant, shortcut=args.shortcut)
         told = named.of_checkpoint(parameters_path(args.model_prefix, chosen))
     card, net = load_network(args.model_prefix, chosen, card=told)
@@ -205,7 +216,7 @@ def _write(args: argparse.Namespace) -> None:
     os.makedirs(os.path.dirname(args.file) or ".", exist_ok=True)
     write_weights(args.file, arrays)
     say(f"wrote epoch {chosen} as {args.file}, with the names of {layout.title}")
-    say("the file has no place for the normalization of the input:")
+    say("the file cannot hold the normalization of the input:")
     for scale in (255, 1):
         mean, std = (
             ",".join(f"{value * scale / 255:.6g}" for value in values) for values in (card.mean, card.std)
@@ -217,7 +228,7 @@ def _statistics(
     args: argparse.Namespace, weights: Weights
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     if (args.rgb_mean is None) != (args.rgb_std is None):
-        raise UsageError("--rgb-mean and --rgb-std go together")
+        raise UsageError("give both --rgb-mean and --rgb-std, or neither")
     if args.rgb_mean is not None:
         told = note_of_fractions(("--rgb-mean", "--rgb-std"), args.rgb_mean, args.rgb_std)
         if told:
@@ -225,11 +236,11 @@ def _statistics(
         return args.rgb_mean, args.rgb_std
     if not weights.layout.imagenet:
         raise UsageError(
-            "--rgb-mean and --rgb-std are needed: the file does not say what the network was trained with "
+            "--rgb-mean and --rgb-std are needed: the file does not say which ones the network was trained with "
             f"({weights.layout.source}'s own: {_CIFAR_STATISTICS[weights.layout.source]})"
         )
     note(
-        "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375 are put in, as its project trained with these"
+        "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375 are assumed, as its project trained with these"
     )
     return IMAGENET_MEAN, IMAGENET_STD
 
@@ -251,9 +262,9 @@ def _class_names(path: Optional[str], count: int) -> tuple[str, ...]:
 
 
 def _keep_other_networks(prefix: str) -> None:
-    """UsageError unless there is nothing under `prefix`, or only what an earlier conversion wrote."""
+    """UsageError unless there is nothing under `prefix`, or only the files of an earlier conversion."""
     card, saved = f"{prefix}-model.json", saved_epochs(prefix)
     before = ModelCard.load(card) if os.path.exists(card) else None
     converted = before and before.source and not before.recipe and saved in ([], [0])
     if not converted and (before or saved):
-        raise UsageError(f"there is a network under {prefix} already: name another prefix, or --force")
+        raise UsageError(f"there is already a network under {prefix}: name another prefix, or give --force")

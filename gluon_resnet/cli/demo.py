@@ -1,4 +1,4 @@
-"""`make demo`: the whole path on scikit-learn's scanned digits, by the commands that a user would type."""
+"""`make demo`: the whole path on scikit-learn's scanned digits, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gluon_resnet.errors import EnvironmentProblem, GluonResnetError
 from gluon_resnet.runs.files.history import read_epochs
 from gluon_resnet.terminal import say
 
-VALIDATION = 360  # of 1,797 digits
+VALIDATION = 360  # out of 1,797 digits
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Write, pack, train, export and predict in one folder; GluonResnetError when a step fails."""
+    """Write, pack, train, export and predict in one folder; GluonResnetError if a step fails."""
     parser = Parser(prog="demo", description=__doc__)
-    parser.add_argument("--folder", default="demo", help="is made anew")
+    parser.add_argument("--folder", default="demo", help="folder, which is emptied first")
     parser.add_argument("--num-epochs", default="10")
     parser.add_argument("--predictor", default="build/predict/predict", help="the C++ program")
     args = parser.parse_args(argv)
@@ -38,7 +38,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     shutil.rmtree(args.folder, ignore_errors=True)
     images = {part: os.path.join(args.folder, "images", part) for part in ("train", "val")}
     packed = {part: os.path.join(args.folder, part) for part in images}
-    say(f"1,797 digits, scanned and labelled, as images in {images['train']}/ and {images['val']}/")
+    say(f"1,797 digits, scanned and labeled, as images in {images['train']}/ and {images['val']}/")
     examples = write_digits(images)
 
     for part, folder in images.items():
@@ -56,14 +56,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     command = [args.predictor, exported, examples[1]]
     print(f"\n$ {shlex.join(command)}", flush=True)
     if subprocess.run(command, check=False).returncode:
-        raise GluonResnetError(f"{args.predictor} failed; make predict builds it")
+        raise GluonResnetError(f"{args.predictor} failed; to build it, type make predict")
 
     card = ModelCard.load(f"{exported}-model.json")
     speed = read_epochs(f"{prefix}-log.jsonl")[-1].images_per_second
     python = "python3" if is_checkouts_own() else shlex.quote(sys.executable)
     print(
         f"""
-Done in {time.perf_counter() - began:.0f} s: the exported network, of epoch {card.epoch}, the best, errs on \
+Done in {time.perf_counter() - began:.0f} s: the exported network, from the best epoch, {card.epoch}, is wrong on \
 {card.errors[0].top1_error:.2f} % of {VALIDATION} digits that it was not trained on.
 
   trained at        {speed:.0f} images/s
@@ -71,7 +71,7 @@ Done in {time.perf_counter() - began:.0f} s: the exported network, of epoch {car
   log               {prefix}-log.jsonl
   model             {exported}-symbol.json, {exported}-0000.params, {exported}-model.json
 
-Next, your own pictures, one folder a class:
+Next, your own pictures, with one folder per class:
 
   mkdir -p data
   {python} tools/im2rec.py data/train FOLDER --resize 256
@@ -81,7 +81,7 @@ Next, your own pictures, one folder a class:
 
 
 def write_digits(folders: dict[str, str]) -> list[str]:
-    """Write scikit-learn's digits, 8 by 8 pixels of 17 grays, as PNG of 32 by 32 in CLASS/NNNN.png; two of 'val'."""
+    """Write scikit-learn's digits, 8x8 pixels in 17 grays, as 32x32 PNG files CLASS/NNNN.png; return two of 'val'."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -103,7 +103,7 @@ def write_digits(folders: dict[str, str]) -> list[str]:
 
 
 def _call(command: Callable[[Sequence[str]], Any], name: str, arguments: list[str]) -> None:
-    sys.argv = [f"tools/{name}.py", *arguments]  # what the commands say of themselves, in messages and files
+    sys.argv = [f"tools/{name}.py", *arguments]  # how the commands call themselves, in messages and files
     print(f"\n$ python3 {shlex.join(sys.argv)}", flush=True)
     if command(arguments):
         raise GluonResnetError(f"tools/{name}.py failed")

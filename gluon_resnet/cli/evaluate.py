@@ -44,25 +44,28 @@ from gluon_resnet.terminal import tell, warn
 from gluon_resnet.training.progress import Progress
 
 _EPILOG = """\
-1-crop: the centre of the image, as in training's validation. 10-crop: four corners and the centre, and these mirrored.
-multi-scale: the whole image, fully convolutional, at several scales, and mirrored. Several networks are an ensemble:
-their probabilities are averaged. A record that cannot be decoded ends it, with exit status 1 and the record's name."""
+1-crop: the centre of the image, as in validation during training. 10-crop: the four corners, the centre, and their
+mirror images. multi-scale: the whole image at several scales, fully convolutional, and its mirror images. Several
+networks form an ensemble: their probabilities are averaged. A record that cannot be decoded ends the evaluation, with
+exit status 1 and the record's name."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Evaluate as `argv` says (default: the command line); the exit status, None for success."""
+    """Evaluate as `argv` says (default: the command line); return the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(argv)
     if args.scales is not None and args.protocol != "multi-scale":
-        raise UsageError("--scales are those of --protocol multi-scale")
+        raise UsageError("--scales requires --protocol multi-scale")
     wanted = epochs(args)
     told = partial_card(args)
     if len(args.model_prefix) > 1 and (told or args.update_card):
         option = "image-shape" if told else "update-card"
-        raise UsageError(f"--{option} is for one network, and there are {len(args.model_prefix)}")
+        raise UsageError(f"--{option} is for one network, but there are {len(args.model_prefix)}")
     card_path = f"{args.model_prefix[0]}-model.json"
     if args.update_card and told and os.path.exists(card_path):
-        raise UsageError(f"--update-card would replace {card_path} by what --image-shape says: leave one out")
+        raise UsageError(
+            f"--update-card would replace {card_path} by what --image-shape says: omit one of them"
+        )
     contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, wanted)]
     if args.update_card:
@@ -77,7 +80,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     scales = args.scales or SCALES
 
     with ExitStack() as stack:
-        # Opened now: a folder that cannot be written to is known before the work.
+        # Opened now, so that a folder that cannot be written to is reported before the work.
         output, confusion, predictions = (
             stack.enter_context(whole_file(path, mode)) if path else None
             for path, mode in ((args.output, "w"), (args.confusion, "w"), (args.predictions, "wb"))
@@ -125,9 +128,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
-    """What He et al. 2015 print for this network, or for an ensemble, under `protocol`; None: nothing.
+    """What He et al. 2015 print for this network, or for an ensemble, under `protocol`; None if nothing.
 
-    It is of CIFAR-10 or ImageNet: a network of another number of classes has been tested on something else.
+    Their figures are for CIFAR-10 or ImageNet: a network with another number of classes was tested on something else.
     """
     classes, card = len(cards[0].classes), cards[0]
     if len(cards) > 1:
@@ -139,18 +142,18 @@ def paper_row(cards: Sequence[ModelCard], protocol: str) -> Optional[Result]:
 
 
 def _require_own_epoch(prefix: str, epoch: int) -> None:
-    """UsageError where the card of `prefix` is not of the network after so many epochs."""
+    """UsageError if the card of `prefix` describes another epoch than `epoch`."""
     if epoch in own_epochs(prefix)[1]:
         raise UsageError(
             f"--update-card would put errors of epoch {epoch} into {prefix}-model.json, which is of an earlier one: "
-            "leave it out"
+            "omit it"
         )
 
 
 def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[RecordFile]) -> None:
-    """Put the errors into the card at `path`, which becomes `card` where there is none."""
+    """Put the errors into the card at `path`, which is created from `card` if it does not exist."""
     known = os.path.exists(path)
-    # Training may have written to it meanwhile.
+    # Training may have written to it in the meantime.
     card = ModelCard.load(path) if known else replace(card, classes=report.names)
     (network,) = report.networks
     tally, scales = report.tally, report.scales
@@ -163,7 +166,7 @@ def _update_card(path: str, card: ModelCard, report: Report, files: Sequence[Rec
         tally.topk_wrong,
     )
     card.with_error(error).save(path)
-    tell(f"evaluate.py: {path} has these errors now")
+    tell(f"evaluate.py: {path} now has these errors")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,24 +185,26 @@ def _parser() -> argparse.ArgumentParser:
         "--scales",
         type=shorter_sides,
         metavar="N,N,...",
-        help=f"shorter sides of multi-scale (default: {','.join(map(str, SCALES))})",
+        help=f"shorter sides for multi-scale (default: {','.join(map(str, SCALES))})",
     )
     add_device_options(result)
     group = result.add_argument_group("report")
-    group.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
-    group.add_argument("--output", metavar="FILE.json", help="write the JSON object, too")
+    group.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    group.add_argument("--output", metavar="FILE.json", help="also write the JSON object to a file")
     group.add_argument(
         "--predictions",
         metavar="FILE.npz",
-        help="write the class and the probability that each record got, too, as compressed NumPy arrays",
+        help="also write each record's class and probability, as compressed NumPy arrays",
     )
     group.add_argument(
         "--update-card",
         action="store_true",
-        help="write the errors into PREFIX-model.json, too, in the place of those of the same epoch, data and protocol",
+        help="also write the errors into PREFIX-model.json, replacing those of the same epoch, data and protocol",
     )
-    group.add_argument("--per-class", action="store_true", help="errors of each class")
+    group.add_argument("--per-class", action="store_true", help="also show the errors of each class")
     group.add_argument(
-        "--confusion", metavar="FILE.csv", help="a row for each label, a column for each answer"
+        "--confusion",
+        metavar="FILE.csv",
+        help="write a table with a row for each label and a column for each answer",
     )
     return result

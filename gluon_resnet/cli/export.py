@@ -1,4 +1,4 @@
-"""tools/export.py: write the files that predictors read, from a training run's."""
+"""tools/export.py: writes the files that predictors read, from those of a training run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gluon_resnet.terminal import say, tell
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Export as `argv` says (default: the command line); the exit status, None for success."""
+    """Export as `argv` says (default: the command line); return the exit status, None for success."""
     parser = Parser(
         prog=program("export"),
         example="--model-prefix runs/resnet20 --epoch best --output cifar10 --format both",
@@ -24,15 +24,20 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     )
     parser.add_argument("--model-prefix", required=True, metavar="PREFIX", help="as for tools/train.py")
     parser.add_argument(
-        "--epoch", type=epoch, metavar="N", help="of PREFIX-NNNN.params, or best (default: the newest)"
+        "--epoch",
+        type=epoch,
+        metavar="N",
+        help="the epoch of PREFIX-NNNN.params, or best (default: the newest)",
     )
-    parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
-    parser.add_argument("--format", choices=FORMATS, default="mxnet", help="of the files (default: mxnet)")
+    parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new files' names")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="mxnet", help="format of the files (default: mxnet)"
+    )
     args = parser.parse_args(argv)
 
     chosen = chosen_epoch(args.model_prefix, args.epoch)
     done = export(args.model_prefix, chosen, args.output, args.format)
     say(f"exported epoch {chosen} to {', '.join(done.files)}")
     if done.outdated:
-        tell(f"{parser.prog}: of an earlier export, which had other parameters: {', '.join(done.outdated)}")
+        tell(f"{parser.prog}: left by an earlier export of other parameters: {', '.join(done.outdated)}")
     return None

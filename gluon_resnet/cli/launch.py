@@ -1,4 +1,4 @@
-"""tools/launch.py: run a command as the workers of a parameter server, on one machine or several."""
+"""tools/launch.py: runs a command as the workers of a parameter server, on one machine or several."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gluon_resnet.launch.hosts import check_ssh, own_address, read_hosts
 from gluon_resnet.launch.job import Plan
 from gluon_resnet.launch.run import run
 
-_PROGRAMS = {"ssh": "ssh", "mpi": "mpirun", "slurm": "srun"}  # that start processes elsewhere
+_PROGRAMS = {"ssh": "ssh", "mpi": "mpirun", "slurm": "srun"}  # the programs that start processes elsewhere
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Launch as `argv` says (default: the command line); the exit status."""
+    """Launch as `argv` says (default: the command line); return the exit status."""
     args = _parser().parse_args(argv)
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     _check(args, command)
@@ -51,25 +51,28 @@ def _parser() -> argparse.ArgumentParser:
         "--data-train data/cifar10_train.rec --kv-store dist_sync",
         usage=f"%(prog)s [options] -- {as_shown(program('train'))} ...",
         description="Run a command as the workers of MXNet's parameter server, with its servers and scheduler. "
-        "Their lines come with role and rank in front. When one process fails all end, with its exit status.",
+        "Their lines are prefixed with role and rank. When one process fails, all end with its exit status.",
     )
     parser.add_argument(
-        "-n", "--num-workers", type=number(int, 1, 4096), required=True, help="how many run the command"
+        "-n", "--num-workers", type=number(int, 1, 4096), required=True, help="number of workers"
     )
     parser.add_argument(
-        "-s", "--num-servers", type=number(int, 1, 4096), help="how many keep the weights (default: as many)"
+        "-s",
+        "--num-servers",
+        type=number(int, 1, 4096),
+        help="number of servers, which keep the weights (default: as many as workers)",
     )
     parser.add_argument(
         "--launcher",
         choices=("local", "ssh", "mpi", "slurm"),
-        help="local: on this machine; ssh, mpi: on those of --hostfile; slurm: in an allocation "
+        help="local: on this machine; ssh, mpi: on those of --hostfile; slurm: within an allocation "
         "(default: ssh with a --hostfile, local without)",
     )
-    parser.add_argument("-H", "--hostfile", help="a file with a HOST, HOST:PORT or HOST slots=N on each line")
+    parser.add_argument("-H", "--hostfile", help="file with HOST, HOST:PORT or HOST slots=N on each line")
     parser.add_argument(
         "--host-ip",
         type=_address,
-        help="the IPv4 address of this machine that the others reach (default: found)",
+        help="the IPv4 address of this machine that the others can reach (default: found)",
     )
     parser.add_argument(
         "--env",
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="a variable of the environment for all processes, with its value here if none is given; may be repeated",
+        help="an environment variable for all processes, by default with its value here; may be repeated",
     )
     parser.add_argument(
         "--max-restarts",
@@ -86,12 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="run the command again, up to N times, when a process fails; give train.py --resume from the start",
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="what a worker runs, in this folder")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, help="the command that each worker runs, in this folder"
+    )
     return parser
 
 
 def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
-    """UsageError or EnvironmentProblem for what cannot work; fills in the launcher."""
+    """UsageError or EnvironmentProblem for arguments that cannot work; fills in the launcher."""
     args.launcher = args.launcher or ("ssh" if args.hostfile else "local")
     if not command:
         train = as_shown(program("train"))
@@ -102,8 +107,8 @@ def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
         raise UsageError(f"--launcher {args.launcher} takes no --hostfile: choose ssh or mpi")
     if args.max_restarts and "--resume" not in command and _trains(command):
         raise UsageError(
-            "--max-restarts runs the command again as it is: give train.py --resume from the start, "
-            "it begins anew where there is no state"
+            "--max-restarts runs the same command again: give train.py --resume from the start, "
+            "since without a state it begins from scratch"
         )
     if importlib.util.find_spec("dmlc_tracker") is None:
         raise EnvironmentProblem(
@@ -114,7 +119,7 @@ def _check(args: argparse.Namespace, command: Sequence[str]) -> None:
         raise EnvironmentProblem(f"--launcher {args.launcher} needs {starter}, which is not installed")
     if args.launcher == "slurm" and "SLURM_JOB_ID" not in os.environ:
         raise EnvironmentProblem(
-            "--launcher slurm runs inside an allocation: begin with salloc --nodes=N, or sbatch"
+            "--launcher slurm runs within an allocation: begin with salloc --nodes=N, or sbatch"
         )
 
 
@@ -131,7 +136,7 @@ def _address(text: str) -> str:
 
 
 def _trains(command: Sequence[str]) -> bool:
-    """Whether the command is ours that trains, by any of its names."""
+    """Whether the command is our training command, by any of its names."""
     return any(
         os.path.basename(word) == "train.py"
         or (word == "train" and os.path.basename(before) in ("gluon-resnet", "gluon_resnet"))

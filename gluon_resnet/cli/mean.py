@@ -1,4 +1,4 @@
-"""tools/mean.py: the mean image, and the channels' mean and standard deviation, of record files."""
+"""tools/mean.py: computes the mean image, and the channels' mean and standard deviation, of record files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gluon_resnet.terminal import say
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Measure as `argv` says (default: the command line); the exit status, None for success."""
+    """Compute as `argv` says (default: the command line); return the exit status, None for success."""
     parser = Parser(
         prog=program("mean"),
         example="data/cifar10_train.rec --image-shape 3,32,32 --output cifar10-mean.npz",
-        description="Measure the mean of each pixel and the mean and standard deviation of each channel, over all "
-        "images of record files, as the network will see them: in RGB from 0 to 255, scaled and cut as for evaluation.",
+        description="Compute the mean of each pixel and the mean and standard deviation of each channel, over all "
+        "images of record files as the network will see them: in RGB from 0 to 255, scaled and cut as for evaluation.",
         epilog="tools/train.py --mean-image OUT.npz subtracts the mean image, and --rgb-mean and --rgb-std take the "
-        "numbers that are printed. Works without MXNet.",
+        "printed numbers. Works without MXNet.",
         allow_abbrev=False,
     )
     parser.add_argument("records", nargs="+", metavar="REC", help="training records")
-    parser.add_argument("--output", required=True, metavar="OUT.npz", help="file to write")
+    parser.add_argument("--output", required=True, metavar="OUT.npz", help="the file to write")
     one_spelling(
         parser.add_argument(
             "--image-shape",
@@ -39,14 +39,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             type=image_size,
             default=224,
             metavar="3,N,N",
-            help="shape of the crop (default: 3,224,224; 3,32,32 is that of CIFAR-10)",
+            help="shape of the crop (default: 3,224,224; 3,32,32 suits CIFAR-10)",
         )
     )
     parser.add_argument(
         "--resize",
         type=number(int, 1, MAX_SIDE),
         metavar="N",
-        help="shorter side before the crop (default: 256 for 224, else as it is)",
+        help="shorter side before the crop (default: 256 for 224, otherwise not resized)",
     )
     parser.add_argument(
         "--data-nthreads", type=number(int, 1), help="decoding threads (default: one per processor)"
@@ -57,7 +57,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     transform = EvalTransform(resize, args.image_shape)
     files = [RecordFile(path) for path in args.records]
     refuse_same_records(files)
-    # Opened now: a folder that cannot be written to is known before the work.
+    # Opened now, so that a folder that cannot be written to is reported before the work.
     with temporary_name(args.output) as output:
         statistics = pixel_statistics(files, transform, args.data_nthreads, _with_progress)
         statistics.save(output)

@@ -1,4 +1,4 @@
-"""The options that say which trained networks are tested, on what and where: evaluate.py's and responses.py's."""
+"""The options for the networks to test, on what and where: those of evaluate.py and responses.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gluon_resnet.errors import UsageError
 
 
 def add_network_options(parser: argparse.ArgumentParser, several: str, required: bool) -> None:
-    """--model-prefix and --epoch; `several`: what several networks are."""
+    """Add --model-prefix and --epoch; `several` says what several networks mean."""
     group = parser.add_argument_group("networks")
     group.add_argument(
         "--model-prefix",
@@ -18,7 +18,7 @@ def add_network_options(parser: argparse.ArgumentParser, several: str, required:
         required=required,
         default=[],
         metavar="PREFIX",
-        help=f"of the files that train.py, convert.py or export.py wrote; several: {several}",
+        help=f"prefix of files from train.py, convert.py or export.py; several: {several}",
     )
     group.add_argument(
         "--epoch",
@@ -26,12 +26,12 @@ def add_network_options(parser: argparse.ArgumentParser, several: str, required:
         type=epoch,
         default=[None],
         metavar="N",
-        help="of PREFIX-NNNN.params, or best; one for all or one for each (default: the newest)",
+        help="the epoch of PREFIX-NNNN.params, or best; one for all or one for each (default: the newest)",
     )
 
 
 def add_data_options(parser: argparse.ArgumentParser, required: bool) -> argparse._ArgumentGroup:
-    """--data-val, --data-nthreads and --batch-size; their group in the help."""
+    """Add --data-val, --data-nthreads and --batch-size; return their group in the help."""
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data-val",
@@ -39,7 +39,7 @@ def add_data_options(parser: argparse.ArgumentParser, required: bool) -> argpars
         required=required,
         default=[],
         metavar="REC",
-        help="records; each counts once",
+        help="records, each of which counts once",
     )
     group.add_argument(
         "--data-nthreads", type=number(int, 1), help="decoding threads (default: one per processor)"
@@ -49,7 +49,7 @@ def add_data_options(parser: argparse.ArgumentParser, required: bool) -> argpars
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """--gpus and --cpus."""
+    """Add --gpus and --cpus."""
     group = parser.add_argument_group("devices").add_mutually_exclusive_group()
     group.add_argument("--gpus", type=gpu_ids, metavar="ID,ID,...", help="default: the CPU")
     group.add_argument(
@@ -58,7 +58,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 
 def epochs(args: argparse.Namespace) -> list[Union[int, str, None]]:
-    """What --epoch says for each --model-prefix; UsageError where their numbers do not fit."""
+    """The value of --epoch for each --model-prefix; UsageError if their numbers do not match."""
     if len(args.epoch) not in (1, len(args.model_prefix)):
         raise UsageError(
             f"--epoch: expected one for all or one for each of {len(args.model_prefix)} networks, "

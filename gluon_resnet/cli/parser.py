@@ -1,4 +1,4 @@
-"""The command line's parser of all our commands: one sentence for a mistake, and a help with defaults and examples."""
+"""The parser of all our commands: one sentence for a mistake, and a help with defaults and examples."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, Callable, ClassVar, NoReturn, Optional
 
 from gluon_resnet.terminal import printable
 
-_SHOWN = "default"  # in a help that says by itself what is taken where nothing is given
+_SHOWN = "default"  # for help that states the default itself
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, with three differences.
+    """argparse's parser, with three differences.
 
-    A mistake is one sentence, without the page of usage in front of it. The help of an option says its default, also
-    where it has no words for it. Paragraphs of the epilog stay paragraphs, and indented ones as they are.
+    A mistake gives one sentence, without a page of usage before it. The help of an option says its default, even if it
+    has no other text. Paragraphs of the epilog stay paragraphs, and indented ones stay as they are.
 
     Args:
-        example: arguments of the command as a user would type them, which the help shows behind its name; lines are
-            examples of their own.
-        options: argparse's.
+        example: arguments of the command as a user would type them, shown by the help after its name; each line is an
+            example.
+        options: the options of argparse's parser.
     """
 
     _looked_for: ClassVar[bool] = False
@@ -92,7 +92,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 def as_shown(prog: str) -> str:
-    """What starts the program that calls itself `prog`, perhaps with a subcommand, from where the user is."""
+    """What starts the program that calls itself `prog`, perhaps with a subcommand, from the user's folder."""
     file, _, rest = prog.partition(" ")
     if not file.endswith(".py"):
         return prog.replace("python ", "python3 ", 1)  # as Debian calls it

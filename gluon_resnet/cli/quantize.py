@@ -1,4 +1,4 @@
-"""tools/quantize.py: make the INT8 network of an exported one."""
+"""tools/quantize.py: turns an exported network into an INT8 network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gluon_resnet.terminal import say
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Quantize as `argv` says (default: the command line); the exit status, None for success."""
+    """Quantize as `argv` says (default: the command line); return the exit status, None for success."""
     whole = number(int, 1)
     parser = Parser(
         prog=program("quantize"),
         example="--model-prefix cifar10 --output cifar10-int8 --calib-data data/cifar10_train.rec",
-        description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json of an exported network with layers of "
-        "INT8. Everything that reads exported files reads them.",
-        epilog="Faster than float32 on processors with AVX-512 VNNI (lscpu: avx512_vnni); on others it only runs.",
+        description="Write OUT-symbol.json, OUT-0000.params and OUT-model.json for an exported network, with layers in "
+        "INT8. Everything that reads exported files can read them.",
+        epilog="Faster than float32 on processors with AVX-512 VNNI (lscpu: avx512_vnni); on others it merely runs.",
         allow_abbrev=False,
     )
     one_spelling(
@@ -30,23 +30,27 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             "--model",
             required=True,
             metavar="PREFIX",
-            help="beginning of the names of what tools/export.py wrote",
+            help="prefix of the files that tools/export.py wrote",
         )
     )
-    parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new names")
+    parser.add_argument("--output", required=True, metavar="OUT", help="beginning of the new files' names")
     parser.add_argument(
         "--calib-data",
         metavar="REC",
-        help="records to calibrate on: some of the training images",
+        help="records to calibrate on, such as some of the training images",
     )
     parser.add_argument(
         "--calib-mode",
         choices=MODES,
         default="entropy",
-        help="how the range of a layer's outputs is found (default: entropy; none: anew in each prediction)",
+        help="how the range of a layer's outputs is found (default: entropy; none: in each prediction)",
     )
     parser.add_argument(
-        "--num-calib-batches", type=whole, default=10, metavar="N", help="drawn at random (default: 10)"
+        "--num-calib-batches",
+        type=whole,
+        default=10,
+        metavar="N",
+        help="batches, drawn at random (default: 10)",
     )
     parser.add_argument("--batch-size", type=whole, default=32, metavar="N", help="default: 32")
     parser.add_argument("--data-nthreads", type=whole, help="decoding threads (default: one per processor)")
@@ -55,12 +59,12 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         nargs="+",
         default=[],
         metavar="LAYER",
-        help="layers that stay float32, like resnet20_conv0 (default: none)",
+        help="layers that stay float32, such as resnet20_conv0 (default: none)",
     )
     add_card_options(parser)
     args = parser.parse_args(argv)
     if args.calib_data is None and args.calib_mode != "none":
-        parser.error("--calib-data is needed, or --calib-mode none")
+        parser.error("give --calib-data, or --calib-mode none")
 
     result = quantize(
         args.model_prefix,

@@ -1,4 +1,4 @@
-"""tools/responses.py: standard deviations of layer responses. Without networks to measure it needs no MXNet."""
+"""tools/responses.py: standard deviations of layer responses. Without networks to measure it does not need MXNet."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from gluon_resnet.terminal import printable_cells
 
 _EPILOG = """\
 The outputs of each convolution, after its batch normalization and before ReLU or addition, over all images, channels
-and positions: the centre crop of every image, the network in inference mode. Projections of shortcuts do not count.
-The table and the figure are of the 3x3 convolutions (He et al. 2015, Figure 7); --output has them all."""
+and positions: the centre crop of every image, with the network in inference mode. Projection shortcuts do not count.
+The table and the figure show the 3x3 convolutions (He et al. 2015, Figure 7); --output has all of them."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Measure as `argv` says (default: the command line); the exit status, None for success."""
+    """Measure as `argv` says (default: the command line); return the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(argv)
     _require_possible(args)
@@ -46,12 +46,12 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _require_possible(args: argparse.Namespace) -> None:
-    """Raise, before any work, for options that cannot go together, and for a figure that cannot be drawn."""
+    """Raise, before any work, for options that contradict each other, and for a figure that cannot be drawn."""
     prefixes, outputs = args.model_prefix, args.output
     if not prefixes and not args.measured:
         raise UsageError("nothing to show: give --model-prefix and --data-val, or --measured")
     if bool(prefixes) != bool(args.data_val):
-        raise UsageError("--model-prefix and --data-val go together: a network is measured on records")
+        raise UsageError("give both --model-prefix and --data-val, since a network is measured on records")
     if outputs and len(outputs) != len(prefixes):
         raise UsageError(
             f"--output: expected a file for each of {len(prefixes)} networks, found {len(outputs)}"
@@ -66,7 +66,7 @@ def _require_possible(args: argparse.Namespace) -> None:
 
 
 def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
-    """The networks one after the other, each written to its file at once."""
+    """Measure the networks one after the other, and write each one's file at once."""
     from gluon_resnet.data import RecordFile
     from gluon_resnet.data.twins import refuse_same_records
     from gluon_resnet.evaluation.networks import contexts_of, load_member
@@ -78,7 +78,7 @@ def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     files = [RecordFile(path) for path in args.data_val]
     refuse_same_records(files)
     for (member, network), path in zip(loaded, args.output or [None] * len(loaded)):
-        # Opened before the work, which a folder that cannot be written to would waste.
+        # Opened first, since a folder that cannot be written to would waste the work.
         with whole_file(path) if path else nullcontext() as output:
             layers = measure_responses(
                 member,
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     result = Parser(
         prog=program("responses"),
         example="--model-prefix runs/resnet20 --data-val data/cifar10_test.rec --figure responses.svg",
-        description="Measure how much the layers of trained networks respond, and draw it.",
+        description="Measure the responses of the layers of trained networks, and draw them.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
@@ -140,14 +140,14 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE.json",
-        help="write what is measured, a file a network",
+        help="write the measurements, one file for each network",
     )
     group.add_argument(
         "--measured",
         nargs="+",
         default=[],
         metavar="FILE.json",
-        help="what --output wrote: show it without measuring again, in front of the networks",
+        help="files written by --output, to be shown before the networks without measuring again",
     )
-    group.add_argument("--figure", metavar="FILE", help="a .png or .svg: draw all of them in one figure")
+    group.add_argument("--figure", metavar="FILE", help="draw all of them in one figure, a .png or .svg file")
     return result

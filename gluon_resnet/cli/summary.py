@@ -1,4 +1,4 @@
-"""tools/summary.py: what networks consist of and what they cost."""
+"""tools/summary.py: the layers of networks, and their cost."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gluon_resnet.models.registry import choose_variant, describe
 
 _EPILOG = """\
 Multiply-adds are those of convolutions and fully connected layers for one image, which the paper calls FLOPs:
-biases, normalization, ReLU, pooling and the additions of shortcuts are not counted. Weighted layers are these, too,
-those of projection shortcuts included; "fixed" are running statistics, which no gradient changes."""
+biases, normalization, ReLU, pooling and the additions of shortcuts are not counted. The same layers, including
+projection shortcuts, are the weighted ones; "fixed" are running statistics, which no gradient changes."""
 
 _COSTS = ("parameters", "fixed", "multiply-adds")
 
@@ -42,7 +42,7 @@ class _Network:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Print as `argv` says (default: the command line); the exit status, None for success."""
+    """Print as `argv` says (default: the command line); return the exit status, None for success."""
     parser = Parser(
         prog=program("summary"),
         example="resnet50 plain34 vgg19",
@@ -64,8 +64,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             "--num-classes", "--classes", type=int, help="default: 1000, and 10 for CIFAR nets"
         )
     )
-    parser.add_argument("--layers", action="store_true", help="every layer, not sums over stages")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--layers", action="store_true", help="show every layer instead of sums over stages")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
 
     networks = [_network(name, args) for name in args.networks]
@@ -84,7 +84,7 @@ def _network(text: str, args: argparse.Namespace) -> _Network:
     variant = variant or "v1"
     shortcut = describe(name, args.shortcut, variant).shortcut
     depth = re.fullmatch(r"(?:resnet|plain)(\d+)", name)
-    small = depth and int(depth[1]) not in TABLE_1_DEPTHS  # of §4.2, for CIFAR-10
+    small = depth and int(depth[1]) not in TABLE_1_DEPTHS  # one of §4.2, for CIFAR-10
     shape = args.image_shape or ((3, 32, 32) if small else (3, 224, 224))
     classes = (10 if small else 1000) if args.num_classes is None else args.num_classes
     layers = layers_of(get_model(name, classes, args.shortcut, variant), shape)
@@ -92,7 +92,7 @@ def _network(text: str, args: argparse.Namespace) -> _Network:
 
 
 def _report(network: _Network, every_layer: bool) -> str:
-    """Title, table and totals of one network."""
+    """The title, table and totals of one network."""
     title = f"{network.name}, variant {network.variant}"
     if network.shortcut:
         title += f", shortcut {network.shortcut}"
@@ -138,7 +138,7 @@ def _own(name: str, network: _Network) -> str:
 
 
 def _plain(network: _Network, every_layer: bool) -> dict[str, Any]:
-    """The network for JSON."""
+    """The network as JSON values."""
     total = network.total
     content: dict[str, Any] = {
         "network": network.name,

@@ -13,7 +13,7 @@ from gluon_resnet.errors import ModelError, UsageError
 
 
 def add_card_options(parser: argparse.ArgumentParser, checkpoint: bool = False) -> None:
-    """The options that `partial_card` takes; with `checkpoint` those of a network that is not exported, too."""
+    """Add the options that `partial_card` reads; with `checkpoint` also those of a network that is not exported."""
     group = parser.add_argument_group("a model without PREFIX-model.json")
     one_spelling(
         group.add_argument(
@@ -24,26 +24,31 @@ def add_card_options(parser: argparse.ArgumentParser, checkpoint: bool = False) 
         "--resize",
         type=number(int, 1, MAX_SIDE),
         metavar="N",
-        help="shorter side before the crop, in pixels (default: as it is)",
+        help="shorter side before the crop, in pixels (default: not resized)",
     )
     one_spelling(
         group.add_argument(
-            "--class-names", "--classes", metavar="FILE", help="names, one a line (default: numbers)"
+            "--class-names",
+            "--classes",
+            metavar="FILE",
+            help="file of class names, one per line (default: numbers)",
         )
     )
     if checkpoint:
-        group.add_argument("--network", help="of a checkpoint: resnet50, resnet20_v2, ... as for train.py")
+        group.add_argument(
+            "--network", help="a checkpoint's network: resnet50, resnet20_v2, ... as for train.py"
+        )
         group.add_argument("--shortcut", help="its shortcut option, A, B or C (default: the network's own)")
 
 
 def partial_card(args: argparse.Namespace) -> Optional[PartialCard]:
-    """What the options of `add_card_options` say, None without --image-shape; UsageError for others without it."""
+    """The card from the options of `add_card_options`, None without --image-shape; UsageError for others without it."""
     if args.image_shape is None:
         for name in ("resize", "class_names", "network", "shortcut"):
             if getattr(args, name, None) is not None:
                 option = name.replace("_", "-")
                 raise UsageError(
-                    f"--{option} is for a model without PREFIX-model.json: give --image-shape, too"
+                    f"--{option} is for a model without PREFIX-model.json: give --image-shape as well"
                 )
         return None
     return PartialCard(
@@ -56,7 +61,7 @@ def partial_card(args: argparse.Namespace) -> Optional[PartialCard]:
 
 
 def card_of_export(args: argparse.Namespace) -> Optional[PartialCard]:
-    """`partial_card` of the export `args.model_prefix`; ModelError where it has no card, and none is told."""
+    """`partial_card` for the export `args.model_prefix`; ModelError if it has no card and none is described."""
     told = partial_card(args)
     path = f"{args.model_prefix}-model.json"
     if told is None and not os.path.exists(path):

@@ -64,7 +64,7 @@ def ask_apart(function: Callable[..., Any], *arguments: Any, seconds: float = 60
     with contextlib.suppress(ValueError):
         answer = json.loads(output)
     if not isinstance(answer, dict):
-        last = (errors.strip().splitlines() or ["without a message"])[-1]
+        last = (errors.strip().splitlines() or ["without a word"])[-1]
         raise NoAnswer(f"it ended {_how(child.returncode)}: {last}")
     if "error" in answer:
         raise (EnvironmentProblem if answer["known"] else NoAnswer)(answer["error"])

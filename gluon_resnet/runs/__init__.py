@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from gluon_resnet.runs.settings import Settings
 
 if TYPE_CHECKING:
-    from gluon_resnet.runs.benchmark import benchmark
     from gluon_resnet.runs.run import Outcome, train
+    from gluon_resnet.runs.timing import benchmark
 
 __all__ = ["Outcome", "Settings", "benchmark", "train"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "benchmark":
-        from gluon_resnet.runs.benchmark import benchmark
+        from gluon_resnet.runs.timing import benchmark
 
         return benchmark
     if name in ("Outcome", "train"):

@@ -100,9 +100,9 @@ def test_another_file_is_refused(tmp_path, damage):
 
 
 def test_values_that_cannot_be_are_refused_before_they_are_written():
-    with pytest.raises(UsageError, match="std: expected a number from 0 up, found nan"):
+    with pytest.raises(UsageError, match="std: expected a number from 0, found nan"):
         LayerResponse("conv0", 3, math.nan)
-    with pytest.raises(UsageError, match="images: expected a number from 1 up, found 0"):
+    with pytest.raises(UsageError, match="images: expected a number from 1, found 0"):
         replace(responses("resnet20"), images=0)
 
 

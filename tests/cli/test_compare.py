@@ -65,8 +65,8 @@ def test_runs_that_are_hard_to_compare_say_so(tmp_path, capsys):
     assert main([a, b, OLD]) is None
     out, err = capsys.readouterr()
     assert "note: the runs differ in validation data: a: val.rec (50 images); b: other.rec (9 images)" in err
-    assert "note: the runs differ in another error beside top-1: a: top-5; b: top-3; resnet20: top-5" in err
-    assert "note: resnet20 is of a version that kept no settings" in err
+    assert "note: the runs differ in the error beside top-1: a: top-5; b: top-3; resnet20: top-5" in err
+    assert "note: resnet20 was made by a version that kept no settings" in err
     assert table(out)["validation error, best"][-1] == "15.42 % (epoch 20)"
     assert "validation top-k error, last" in table(out)
 

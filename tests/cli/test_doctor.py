@@ -98,7 +98,7 @@ def test_a_broken_mxnet_is_told_in_one_sentence(run, tmp_path, mxnet, expected):
     assert done.returncode == 1
     (text,) = (text for text in texts(done) if "MXNet" in text)
     assert text.startswith(f"needed: {expected}")
-    assert done.stdout.splitlines()[-1] == "Training does not work here until what is needed is there."
+    assert done.stdout.splitlines()[-1] == "Training does not work here until everything needed is in place."
 
 
 def test_a_number_of_threads_that_mxnet_cannot_take_is_told(run):
@@ -132,7 +132,7 @@ def test_gpus_of_a_real_driver_are_judged(run, tmp_path):
     ) in done.stdout
     assert (
         "note: GPU 0 (NVIDIA H200) cannot be used: MXNet 1.9.1 has no kernels for compute capability 9.0, "
-        "only for 5.0 to 8.x: leave it out of --gpus"
+        "only for 5.0 to 8.x: omit it from --gpus"
     ) in texts(done)
 
 

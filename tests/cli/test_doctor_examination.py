@@ -84,14 +84,14 @@ def test_a_gpu_that_ought_to_compute_and_does_not_fails_the_machine(machine, cap
     ]
     (problem,) = found["problems"]
     assert problem["text"].startswith(
-        "GPU 0 (NVIDIA Test) does not compute (MXNetError: no kernel image): leave it out of --gpus"
+        "GPU 0 (NVIDIA Test) does not compute (MXNetError: no kernel image): omit it from --gpus"
     )
 
 
 def test_a_driver_older_than_cuda_11_is_told(machine):
     machine(gpus=[(7, 0)], driver=(10, 2))
     ((text, stops),) = problems()
-    assert text.startswith("the NVIDIA driver runs CUDA up to 10.2, and MXNet needs 11.0: install a driver")
+    assert text.startswith("the NVIDIA driver runs CUDA up to 10.2, but MXNet needs 11.0: install driver")
     assert stops
 
 
@@ -167,7 +167,7 @@ def test_more_threads_than_processors_are_told(machine, monkeypatch, usable, quo
         doctor_examination, "describe_processor", lambda: Processor("Test", [], 64, usable, quota)
     )
     expected = (
-        f"MXNet takes 8 threads where this process may use {limit} of the processors, which makes it slow: "
+        f"MXNet uses 8 threads, but this process may use only {limit} of the processors, which makes it slow: "
         f"export OMP_NUM_THREADS={limit}"
     )
     assert problems() == ([(expected, False)] if limit else [])
@@ -206,7 +206,7 @@ def test_what_cannot_be_looked_at_hides_nothing_else(machine, monkeypatch):
         monkeypatch.setattr(doctor_examination, name, fail)
     seen = examine()
     assert seen.training_works
-    assert {problem.text.split(" cannot be looked at: ")[1] for problem in seen.problems} == {
+    assert {problem.text.split(" cannot be examined: ")[1] for problem in seen.problems} == {
         "RuntimeError: no such thing"
     }
     assert len(seen.problems) == 6

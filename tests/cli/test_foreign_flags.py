@@ -81,8 +81,8 @@ def test_flags_that_mean_something_are_taken(theirs: str, ours: str) -> None:
         ("--data-dir ~/imagenet", "packed by tools/im2rec.py"),
         ("--data-backend dali-gpu", "DALI is not used"),
         ("--resume-params x.params", "--resume goes on from the newest state"),
-        ("--rec-train --rec-val x", "--rec-train: expected a value behind it"),
-        ("--momentum", "--momentum: expected a value behind it"),
+        ("--rec-train --rec-val x", "--rec-train: expected a value after it"),
+        ("--momentum", "--momentum: expected a value after it"),
     ],
 )
 def test_every_other_flag_is_answered_in_one_sentence(theirs: str, message: str) -> None:

@@ -66,12 +66,12 @@ def test_a_checkpoint_without_a_card_is_written_when_its_network_is_named(tmp_pa
     argv = ["--model-prefix", prefix, "--to", "gluoncv"]
     files = [str(tmp_path / name) for name in ("with.params", "without.params")]
     main([*argv, files[0]])
-    assert "--network does not go with --to" in refusal(
+    assert "--network cannot be used with --to" in refusal(
         [*argv, files[1], "--network", "resnet20"], UsageError
     )
     os.unlink(f"{prefix}-model.json")
     assert "give --network as well" in refusal([*argv, files[1]], UsageError)
-    assert "--rgb-mean does not go" in refusal(
+    assert "--rgb-mean cannot be used" in refusal(
         [*argv, files[1], "--rgb-mean", "1,2,3", "--network", "resnet20"], UsageError
     )
     main([*argv, files[1], "--network", "resnet20_gluoncv_v1"])
@@ -103,7 +103,7 @@ def test_gluons_own_net_loads_the_file_for_gluoncv(tmp_path: pathlib.Path) -> No
 @pytest.mark.parametrize("option", [["--resize", "36"], ["--from", "akamaster"], ["--rgb-mean", "1,2,3"]])
 def test_options_of_reading_do_not_go_with_writing(tmp_path: pathlib.Path, option: list[str]) -> None:
     argv = [str(tmp_path / "x.safetensors"), "--to", "akamaster", "--model-prefix", "x", *option]
-    assert f"{option[0]} does not go with --to" in refusal(argv, UsageError)
+    assert f"{option[0]} cannot be used with --to" in refusal(argv, UsageError)
 
 
 @pytest.mark.parametrize(

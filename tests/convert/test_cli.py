@@ -72,7 +72,8 @@ def test_imagenet_nets_get_the_preprocessing_of_their_project(
     path, prefix = torchvision_file(tmp_path), str(tmp_path / "net")
     main([str(path), "--network", "resnet18", "--model-prefix", prefix])
     assert (
-        "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375 are put in" in capsys.readouterr().err
+        "--rgb-mean 123.675,116.28,103.53 --rgb-std 58.395,57.12,57.375 are assumed"
+        in capsys.readouterr().err
     )
     card = ModelCard.load(f"{prefix}-model.json")
     assert (card.resize, card.size, card.classes) == (256, 224, ("0", "1", "2"))
@@ -169,7 +170,7 @@ def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: path
     ("options", "message"),
     [
         (["--network", "resnet20"], "--rgb-mean and --rgb-std are needed"),
-        (["--network", "resnet20", "--rgb-mean", "1,2,3"], "--rgb-mean and --rgb-std go together"),
+        (["--network", "resnet20", "--rgb-mean", "1,2,3"], "give both --rgb-mean and --rgb-std, or neither"),
         (["--network", "resnet21", *STATISTICS], "there is no network 'resnet21'"),
         (
             ["--network", "plain20", *STATISTICS],
@@ -188,7 +189,7 @@ def test_what_a_project_normalized_its_cifar_images_with_is_shown(tmp_path: path
         ),
         (["--network", "resnet20", "--interpolation", "best", *STATISTICS], "interpolation: expected one of"),
         (["--network", "resnet20", "--resize", "20", *STATISTICS], "size"),
-        (["--network", "resnet20", "--epoch", "3", *STATISTICS], "--epoch goes with --to"),
+        (["--network", "resnet20", "--epoch", "3", *STATISTICS], "--epoch requires --to"),
         (STATISTICS, "--network is needed"),
     ],
 )
@@ -223,7 +224,7 @@ def test_a_wrong_command_line_exits_with_2(argv: list[str], capsys: pytest.Captu
 def test_trained_networks_and_other_files_are_not_replaced(tmp_path: pathlib.Path) -> None:
     path = akamaster_file(tmp_path)
     source = ["--model-prefix", str(tmp_path / "source")]
-    assert "--force replaces it" in refusal([str(path), "--to", "akamaster", *source], UsageError)
+    assert "give --force to replace it" in refusal([str(path), "--to", "akamaster", *source], UsageError)
     argv = [str(path), "--network", "resnet20", *STATISTICS, "--model-prefix"]
     trained = checkpoint(tmp_path / "trained", "resnet20", epoch=5)
     before = (tmp_path / "trained-model.json").read_bytes()

@@ -146,7 +146,7 @@ def test_the_tool_says_which_weights_it_took(
     assert "--weights" not in capsys.readouterr().err
     with pytest.raises(UsageError, match="is not a PyTorch file and has no entries: omit --weights model"):
         main([str(source), *argv, "--weights", "model"])
-    with pytest.raises(UsageError, match="--weights does not go with --to"):
+    with pytest.raises(UsageError, match="--weights cannot be used with --to"):
         main([path, "--to", "akamaster", "--weights", "model", "--model-prefix", str(tmp_path / "net")])
 
 

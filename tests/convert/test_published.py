@@ -169,7 +169,7 @@ def test_names_that_mean_something_else_are_told(
     with pytest.raises(UsageError, match=r"a checkpoint here has that name, too: write \./imagenet"):
         train(["--pretrained", "imagenet", "--network", "resnet18", "--data-train", "no.rec"])
     for options in (["--from", "gluoncv"], []):
-        with pytest.raises(UsageError, match="FILE is needed: --from torchvision alone"):
+        with pytest.raises(UsageError, match="FILE is needed: only --from torchvision"):
             convert(["--network", "resnet18", "--model-prefix", "x", *options])
     for options in ({"classes": 10}, {"zero_gamma": True}):
         with pytest.raises(UsageError, match="pretrained weights are for 1000 classes"):

@@ -210,7 +210,7 @@ def test_files_of_an_earlier_export_are_named_unless_they_belong(
         card = read_json(f"{output}-model.json")
         return capsys.readouterr().err, list(card["exported"]["formats"])
 
-    about_onnx = f"export.py: of an earlier export, which had other parameters: {output}.onnx\n"
+    about_onnx = f"export.py: left by an earlier export of other parameters: {output}.onnx\n"
     assert messages(3, "mxnet") == ("", ["mxnet"])
     assert messages(3, "onnx") == ("", ["mxnet", "onnx"])
     assert messages(3, "mxnet") == ("", ["mxnet", "onnx"])

@@ -109,7 +109,7 @@ def test_bad_images_anywhere_in_ten_crops(
     [
         ([], "there are no images"),
         (["IMAGE", "--logits", "--protocol", "10-crop"], "--logits are those of one crop"),
-        (["IMAGE", "--resize", "40"], "give --image-shape, too"),
+        (["IMAGE", "--resize", "40"], "give --image-shape as well"),
     ],
 )
 def test_options_that_do_not_go_together(

@@ -146,9 +146,7 @@ def test_what_a_stranger_types_first(clone: Clone) -> None:
 def test_the_demo_tells_one_error_that_of_the_exported_network(clone: Clone) -> None:
     card = ModelCard.load(str(clone.folder / "demo" / "digits-model.json"))
     (error,) = card.errors
-    pattern = (
-        r"Done in \d+ s: the exported network, of epoch (\d+), the best, errs on ([\d.]+) % of 360 digits"
-    )
+    pattern = r"Done in \d+ s: the exported network, from the best epoch, (\d+), is wrong on ([\d.]+) % of 360 digits"
     printed = re.search(pattern, clone.demo)
     assert (int(printed[1]), printed[2]) == (card.epoch, f"{error.top1_error:.2f}")
     said = re.search(pattern, README)

@@ -53,7 +53,7 @@ def test_a_card_gets_the_errors_on_request_alone(checkpoint, records, capsys):
     assert ModelCard.load(path) == before
 
     assert main([*options, "--update-card"]) is None
-    assert f"{path} has these errors now" in capsys.readouterr().err
+    assert f"{path} now has these errors" in capsys.readouterr().err
     card = ModelCard.load(path)
     assert replace(card, errors=()) == before
     (error,) = card.errors
@@ -144,7 +144,7 @@ SHAPE = "--image-shape 3,32,32"
         (
             "--resize 36",
             UsageError,
-            "--resize is for a model without PREFIX-model.json: give --image-shape, too",
+            "--resize is for a model without PREFIX-model.json: give --image-shape as well",
         ),
         ("--class-names x", UsageError, "--class-names is for a model without"),
         ("--network resnet8", UsageError, "--network is for a model without"),
@@ -177,7 +177,7 @@ def test_what_is_told_wrong_is_refused(checkpoint, records, tmp_path, arguments,
 
 @pytest.mark.parametrize("option", [["--update-card"], ["--image-shape", "3,32,32"]])
 def test_an_ensemble_has_no_card(checkpoint, records, option):
-    with pytest.raises(UsageError, match=f"{option[0]} is for one network, and there are 2"):
+    with pytest.raises(UsageError, match=f"{option[0]} is for one network, but there are 2"):
         main(["--model-prefix", checkpoint, checkpoint, "--data-val", records, *option])
 
 

@@ -52,7 +52,7 @@ def test_classes_have_to_agree(model, options, records, tmp_path, capsys):
     ):
         main(options)
     beside.write_text("\n".join(CLASSES[:5]))
-    with pytest.raises(DataError, match=r"val\.classes has 5 classes, and .*-0003\.params has 12"):
+    with pytest.raises(DataError, match=r"val\.classes has 5 classes, but .*-0003\.params has 12"):
         main(options)
     beside.write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"val\.classes: not in UTF-8"):
@@ -119,7 +119,7 @@ def test_errors_are_one_sentence_and_a_status(options, tmp_path):
     }
     messages = {
         1: "wrong.rec: record with key 29 at offset",
-        2: "--scales are those of --protocol multi-scale",
+        2: "--scales requires --protocol multi-scale",
     }
     for status, process in runs.items():
         out, err = process.communicate(timeout=600)

@@ -97,8 +97,8 @@ def test_measured_ones_stand_before_those_to_measure(models, records, tmp_path, 
     ("arguments", "message"),
     [
         ("", "nothing to show: give --model-prefix and --data-val, or --measured"),
-        ("--model-prefix {net}", "--model-prefix and --data-val go together"),
-        ("--data-val {rec} --measured {json}", "--model-prefix and --data-val go together"),
+        ("--model-prefix {net}", "give both --model-prefix and --data-val"),
+        ("--data-val {rec} --measured {json}", "give both --model-prefix and --data-val"),
         ("--model-prefix {net} --data-val {rec} --output a.json b.json", "each of 1 networks, found 2"),
         ("--measured {json} --output a.json", "each of 0 networks, found 1"),
         (

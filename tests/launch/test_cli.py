@@ -107,7 +107,7 @@ def test_slurm_needs_an_allocation(tmp_path, monkeypatch):
     program(tmp_path, "srun", "exit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(EnvironmentProblem, match="runs inside an allocation: begin with salloc"):
+    with pytest.raises(EnvironmentProblem, match="runs within an allocation: begin with salloc"):
         main(["-n", "1", "--launcher", "slurm", *COMMAND])
 
 

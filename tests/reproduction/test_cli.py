@@ -33,7 +33,7 @@ def test_table_1_is_reproduced(capsys):
         *("[3x3, 256 ] x 6", "[3x3, 256 ] x 23", "[3x3, 256 ] x 36"),
     ]
     assert ["FLOPs", "", "1.79x10^9", "3.64x10^9", "3.86x10^9", "7.57x10^9", "11.28x10^9"] in cells
-    assert "Every cell is that of the paper's Table 1" in lines[-1]
+    assert "Every cell equals that of the paper's Table 1" in lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_they_are_tested_and_not_trained(checkpoint, tmp_path):
 
 def test_what_was_not_converted_is_refused(checkpoint, tmp_path):
     experiment = replace(CIFAR10, classes=12)
-    with pytest.raises(UsageError, match="r20 has 12 classes, and cifar10 10"):
+    with pytest.raises(UsageError, match="r20 has 12 classes, but cifar10 has 10"):
         planned_conversions([checkpoint], CIFAR10)
     with pytest.raises(UsageError, match="two networks are called r20"):
         planned_conversions([checkpoint, checkpoint], experiment)

@@ -174,7 +174,7 @@ def test_a_network_that_cannot_be_trained_fails_alone(images, tmp_path):
     done = run(tmp_path, *arguments)
     assert done.returncode == 1
     assert (
-        "1 step failed, and 4 that need its work were left out: train plain8: exit status 1: see"
+        "1 step failed, and 4 that need its results were skipped: train plain8: exit status 1: see"
         in done.stderr
     )
     assert (tmp_path / "study" / "report.md").exists()
@@ -239,7 +239,7 @@ def test_imagenet_in_miniature(real_data, tmp_path, count):
         (["cifar10", "--data", "DATA", "--jobs", "0"], "--jobs: expected at least 1"),
         (
             ["cifar10", "--data", "DATA", "--", "--network", "plain20"],
-            "--network behind --: reproduce.py chooses this itself",
+            "--network after --: reproduce.py chooses this itself",
         ),
         (["cifar10", "--data", "DATA", "--", "--resume"], "--resume behind --"),
         (["cifar10", "--data", "DATA", "--", "--lr", "x"], "argument --lr: invalid number value: 'x'"),

@@ -44,8 +44,9 @@ def test_a_shorter_run_of_another_network_is_what_is_tested_and_exported(data, p
     """Both have the same parameters: the weights of one would load into the other."""
     earlier = pathlib.Path(f"{prefix}-earlier-1")
     assert main([*data, "--network", "plain", "--num-epochs", "2", "--model-prefix", prefix]) is None
-    assert f"an earlier run (3 networks, 2 states), which has been moved: it is now --model-prefix {earlier}/a" in (
-        capsys.readouterr().err
+    assert (
+        f"an earlier run (3 networks, 2 states), which has been moved: it is now --model-prefix {earlier}/a"
+        in (capsys.readouterr().err)
     )
     assert export.main(["--model-prefix", prefix, "--output", str(tmp_path / "out")]) is None
     assert "exported epoch 2" in capsys.readouterr().out

@@ -108,7 +108,7 @@ def test_a_mean_image_that_does_not_fit(data, tmp_path):
 
     PixelStatistics(np.ones((3, 24, 24), np.float32), (1, 1, 1), (1, 1, 1), 1).save(tmp_path / "m.npz")
     with pytest.raises(
-        UsageError, match=r"images of 24x24, and the network sees 16x16: .* --image-shape 3,16,16"
+        UsageError, match=r"images of 24x24, but the network sees 16x16: .* --image-shape 3,16,16"
     ):
         run(tmp_path / "m.npz")
     (tmp_path / "bad.npz").write_bytes(b"no archive")

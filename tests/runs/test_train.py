@@ -266,7 +266,7 @@ def test_classes_have_to_be_known_and_agree(data, tmp_path):
         pack(tmp_path / "t.rec", 64, 0),
         ["--model-prefix", str(tmp_path / "a"), "--num-epochs", "1"],
     )
-    with pytest.raises(UsageError, match=r"--num-classes is 3, and .*t\.classes has 4 names"):
+    with pytest.raises(UsageError, match=r"--num-classes is 3, but .*t\.classes has 4 names"):
         main([*data, "--data-train", train, "--num-classes", "3", *prefix])
     (tmp_path / "t.classes").write_text("top\nbottom\nblue\nred\n")
     with pytest.raises(DataError, match="other classes"):

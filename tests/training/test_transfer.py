@@ -100,7 +100,7 @@ def test_frozen_all_but_the_head_stays_bit_for_bit(data, source, tmp_path, capsy
     assert changed(old, new) == {"1.output.weight", "1.output.bias"}
     assert new["1.output.weight"].shape == (4, 64)
     assert (
-        f"weights are those of {source}-0003.params; the head, for 4 classes, is new"
+        f"weights are taken from {source}-0003.params; the head, for 4 classes, is new"
         in capsys.readouterr().err
     )
     first = read_arrays(f"{prefix}-0001.params")
@@ -274,7 +274,7 @@ def test_a_head_that_is_not_finite_any_more_is_noticed_under_frozen_layers(sourc
         ("--load-epoch 3 --resume", "--load-epoch begins with weights of this run"),
         ("--model-prefix {old}", "would overwrite .*old-model.json: choose another --model-prefix"),
         ("--pretrained nothing", "there is no nothing-NNNN.params"),
-        ("--num-classes 5", "--num-classes is 5, and .* has 4 names"),
+        ("--num-classes 5", "--num-classes is 5, but .* has 4 names"),
     ],
 )
 def test_what_cannot_work_is_told_before_any_file(data, source, tmp_path, arguments, message):

@@ -13,11 +13,13 @@ from gluon_resnet.cli.doctor.examination import Examination, examine
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.terminal import say
 
-_EPILOG = "The exit status is 0 when training works on this machine, on GPUs or not, and 1 when it does not."
+_EPILOG = (
+    "The exit status is 0 if training works on this machine, with or without GPUs, and 1 if it does not."
+)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Print as `argv` says (default: the command line); 1 where training cannot work, else None."""
+    """Print as `argv` says (default: the command line); return 1 if training cannot work, else None."""
     parser = Parser(
         prog=program("doctor"),
         example="--json",
@@ -25,7 +27,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
 
     seen = examine()
@@ -49,7 +51,7 @@ def _report(seen: Examination) -> Iterator[str]:
         yield f"{'needed' if problem.stops_training else 'note'}: {problem.text}"
     gpus = [str(index) for index, gpu in enumerate(facts["gpus"]) if gpu["computes"]]
     if not seen.training_works:
-        yield "Training does not work here until what is needed is there."
+        yield "Training does not work here until everything needed is in place."
     elif gpus:
         yield f"Training works on this machine: --gpus {','.join(gpus)}, or none for the CPU."
     else:
@@ -97,7 +99,7 @@ def _processor_rows(
             "processors",
             f"{processor['present']} ({processor['model']}), {processor['usable']} for this process{quota}",
         )
-        yield "  instructions", " ".join(processor["instructions"]) or "none of those looked for"
+        yield "  instructions", " ".join(processor["instructions"]) or "none of those that help"
     if mxnet:
         given = mxnet["set_by_gluon_resnet"]
         if "OMP_NUM_THREADS" not in given:
@@ -105,11 +107,11 @@ def _processor_rows(
         elif "GLUON_RESNET_OMP_THREADS" in os.environ:
             who = "GLUON_RESNET_OMP_THREADS"
         else:
-            who = "gluon_resnet: the processors for this process"
+            who = "gluon_resnet to the processors for this process"
         yield "  threads", f"{mxnet['threads']}, set by {who}"
         rest = " ".join(f"{name}={value}" for name, value in given.items() if name != "OMP_NUM_THREADS")
         if rest:
-            yield "  set, too", rest
+            yield "  also set", rest
 
 
 def _gpu_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -127,11 +129,11 @@ def _gpu_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _package_rows(packages: dict[str, dict[str, Optional[str]]]) -> Iterator[tuple[str, str]]:
-    """Those of our own requirements that are there, and by extra those that are not."""
+    """The installed packages that ours requires, and the missing ones by extra."""
     there: dict[str, str] = {}
     absent: dict[str, list[str]] = {}
     for extra, names in packages.items():
-        if extra in ("dev", "cpu", "cu112"):  # for working on the project; MXNet has rows of its own
+        if extra in ("dev", "cpu", "cu112"):  # for work on the project; MXNet has its own rows
             continue
         for name, number in names.items():
             if number is None:
@@ -140,7 +142,7 @@ def _package_rows(packages: dict[str, dict[str, Optional[str]]]) -> Iterator[tup
                 there[name] = number
     yield "packages", ", ".join(f"{name} {number}" for name, number in there.items()) or "unknown"
     for extra, missing in absent.items():
-        if extra not in ("", "beside-mxnet"):  # those are problems
+        if extra not in ("", "beside-mxnet"):  # missing ones are problems
             yield "  not here", f"{', '.join(missing)}: pip install 'gluon-resnet[{extra}]'"
 
 

@@ -1,4 +1,4 @@
-"""What doctor looks at, and what of it is wrong."""
+"""What doctor examines, and what it finds wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HOROVOD = "HOROVOD_WITH_MXNET=1 HOROVOD_WITH_GLOO=1 pip install --no-build-isol
 
 @dataclass(frozen=True)
 class Problem:
-    """`text`: one sentence that says what is wrong, and what to type."""
+    """`text`: one sentence that says what is wrong and what to type."""
 
     text: str
     stops_training: bool
@@ -33,7 +33,7 @@ class Problem:
 
 @dataclass
 class Examination:
-    """`facts`: what was found, of kinds that JSON has; a part that could not be looked at is None."""
+    """`facts`: the findings, as JSON values; a part that could not be examined is None."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -46,16 +46,16 @@ class Examination:
         self.problems.append(Problem(text, stops_training))
 
     def ask(self, what: str, question: Callable[..., Any], *arguments: Any) -> Any:
-        """The answer, or None; whatever is broken here must not keep the rest from being looked at."""
+        """The answer, or None; whatever is broken here must not keep the rest from being examined."""
         try:
             return question(*arguments)
         except Exception as error:
-            self.add(f"{what} cannot be looked at: {type(error).__name__}: {error}")
+            self.add(f"{what} cannot be examined: {type(error).__name__}: {error}")
             return None
 
 
 def examine() -> Examination:
-    """Look at everything; raises nothing, and takes some seconds, in which MXNet starts twice."""
+    """Examine everything; raises nothing, and takes some seconds, in which MXNet starts twice."""
     seen = Examination()
     facts = seen.facts
     facts["gluon_resnet"] = {
@@ -83,7 +83,7 @@ def _look_at_core(seen: Examination) -> None:
     try:
         facts["core"] = ask_apart(describe_core)
     except EnvironmentProblem as error:
-        # A checkout is built by make; a wheel has a core for the Python that it was installed for.
+        # A checkout is built by make; a wheel has a core for the Python that it was made for.
         checkout = os.path.exists(os.path.join(os.path.dirname(facts["gluon_resnet"]["folder"]), "setup.py"))
         fix = "make setup" if checkout else "pip install --force-reinstall --no-deps gluon-resnet"
         seen.add(f"the native core does not work ({error}): {fix}", stops_training=True)
@@ -132,18 +132,18 @@ def _look_at_gpus(seen: Examination) -> None:
 
 
 def _judge_gpus(seen: Examination) -> None:
-    """Let each GPU compute that can, and say of the others why they cannot."""
+    """Let each GPU compute that can, and say why the others cannot."""
     facts, gpus = seen.facts, seen.facts["gpus"]
     with_cuda = bool(facts["mxnet"] and facts["mxnet"]["features"]["CUDA"])
     if facts["driver_problem"] and (facts["nvidia_cards"] or "does not work" in facts["driver_problem"]):
         seen.add(
-            f"{facts['driver_problem']}: install NVIDIA's driver anew (Debian: apt-get install nvidia-driver; "
+            f"{facts['driver_problem']}: reinstall NVIDIA's driver (Debian: apt-get install nvidia-driver; "
             "Ubuntu: ubuntu-drivers install), or start the container with --gpus all"
         )
     if gpus and with_cuda and facts["driver_cuda"] < [11, 0]:
         newest = ".".join(map(str, facts["driver_cuda"]))
         seen.add(
-            f"the NVIDIA driver runs CUDA up to {newest}, and MXNet needs 11.0: install a driver from 450.80 on "
+            f"the NVIDIA driver runs CUDA up to {newest}, but MXNet needs 11.0: install driver 450.80 or later "
             "(Debian: apt-get install nvidia-driver; Ubuntu: ubuntu-drivers install)",
             stops_training=True,
         )
@@ -152,7 +152,7 @@ def _judge_gpus(seen: Examination) -> None:
         if not gpu["runs_mxnet"]:
             seen.add(
                 f"GPU {index} ({gpu['name']}) cannot be used: MXNet 1.9.1 has no kernels for compute capability "
-                f"{'.'.join(map(str, gpu['capability']))}, only for 5.0 to 8.x: leave it out of --gpus"
+                f"{'.'.join(map(str, gpu['capability']))}, only for 5.0 to 8.x: omit it from --gpus"
             )
         elif with_cuda:
             try:
@@ -161,7 +161,7 @@ def _judge_gpus(seen: Examination) -> None:
             except EnvironmentProblem as error:
                 gpu["computes"] = False
                 seen.add(
-                    f"GPU {index} ({gpu['name']}) does not compute ({error}): leave it out of --gpus, or "
+                    f"GPU {index} ({gpu['name']}) does not compute ({error}): omit it from --gpus, or "
                     "pip install --force-reinstall 'gluon-resnet[cu112]'",
                     stops_training=True,
                 )
@@ -174,9 +174,9 @@ def _judge_gpus(seen: Examination) -> None:
 
 
 def _judge_packages(seen: Examination) -> None:
-    """What every command may need; what only another extra brings is no problem."""
+    """Report what every command may need; what only another extra provides is not a problem."""
     told: set[str] = set()
-    # Where MXNet does not run, pip installs nothing that goes beside it.
+    # If MXNet does not run here, pip installs none of the packages that accompany it.
     for extra in ("", "beside-mxnet") if sys.version_info[:2] <= LAST_PYTHON_OF_MXNET else ("",):
         packages = (seen.facts["packages"] or {}).get(extra, {})
         missing = [name for name, number in packages.items() if number is None and name not in told]
@@ -199,7 +199,7 @@ def _look_at_processor(seen: Examination) -> None:
     limit = min(processor.usable, math.ceil(processor.quota or processor.usable))
     if threads > limit:
         seen.add(
-            f"MXNet takes {threads} threads where this process may use {limit} of the processors, which makes it "
+            f"MXNet uses {threads} threads, but this process may use only {limit} of the processors, which makes it "
             f"slow: export OMP_NUM_THREADS={limit}"
         )
 
@@ -217,7 +217,7 @@ def _look_at_horovod(seen: Examination) -> None:
 
 
 def _extra(seen: Examination) -> str:
-    """The extra for this machine: the one that is there, or else the one for its GPUs."""
+    """The extra for this machine: the installed one, or else the one for its GPUs."""
     wheels = seen.facts["mxnet_wheels"] or {}
     if len(wheels) == 1:
         return "cu112" if "mxnet-cu112" in wheels else "cpu"

@@ -1,16 +1,16 @@
-"""What doctor asks of the native core and of MXNet, each in a process of its own (environment/apart.py)."""
+"""Questions that doctor asks of the native core and of MXNet, each in a separate process (environment/apart.py)."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-# Of MXNet's runtime features, those that a training is faster or possible with.
+# The runtime features of MXNet that make training possible or faster.
 FEATURES = ("CUDA", "CUDNN", "NCCL", "MKLDNN", "OPENMP", "BLAS_OPEN", "DIST_KVSTORE", "SIGNAL_HANDLER")
 
 
 def describe_core() -> dict[str, Any]:
-    """The files of the image libraries that it is linked with, and how much memory is left, in bytes."""
+    """The files of the image libraries that it is linked with, and the memory left, in bytes."""
     import gluon_resnet.data  # noqa: F401
     from gluon_resnet.data.memory import available_memory
 
@@ -22,7 +22,7 @@ def describe_core() -> dict[str, Any]:
 
 
 def describe_mxnet() -> dict[str, Any]:
-    """Version, file and features of MXNet, and the variables that it was given; it has to compute first."""
+    """MXNet's version, file and features, and the variables that it was given; it must be able to compute."""
     before = dict(os.environ)
     from gluon_resnet._mxnet import mx
 
@@ -42,7 +42,7 @@ def describe_mxnet() -> dict[str, Any]:
 
 
 def compute(device: str, index: int) -> None:
-    """A convolution and its gradient, by oneDNN on the device ``cpu`` and by cuDNN on ``gpu``."""
+    """Compute a convolution and its gradient, with oneDNN on the device ``cpu`` and cuDNN on ``gpu``."""
     from gluon_resnet._mxnet import mx
 
     context = mx.Context(device, index)
@@ -57,5 +57,5 @@ def compute(device: str, index: int) -> None:
 
 
 def import_training() -> None:
-    """All that train.py imports."""
+    """Import everything that train.py imports."""
     import gluon_resnet.cli.train  # noqa: F401

@@ -1,4 +1,4 @@
-"""tools/im2rec.py: pack pictures into RecordIO files, as MXNet's program of that name does; work on such files."""
+"""tools/im2rec.py: packs pictures into RecordIO files, like MXNet's program of that name, and works on such files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gluon_resnet.terminal import say, tell
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Do what `argv` says (default: the command line); the exit status, None for success."""
+    """Do what `argv` says (default: the command line); return the exit status, None for success."""
     args = parse(argv)
     if args.mode in ("check", "rebuild_index", "join", "unpack", "salvage"):
         return on_records(args.mode, args.prefix, args.inputs, args.num_thread)
     options = pack_options(args)
-    if not os.path.exists(args.root):  # an archive may take long to read: say this before
+    if not os.path.exists(args.root):  # reading an archive may take long, so this is checked first
         raise DataError(f"{args.root}: no such file or folder", path=args.root)
     os.makedirs(os.path.dirname(args.prefix) or os.curdir, exist_ok=True)
     with only_run(args.prefix):
@@ -39,7 +39,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
         whole = [_pack(job, options) for job in jobs]
     if left_out:
-        say(f"{args.root}: {left_out:,} left out, as told above")
+        say(f"{args.root}: {left_out:,} left out, as listed above")
     return None if all(whole) else 1
 
 
@@ -47,16 +47,16 @@ def _pixel_jobs(args: argparse.Namespace) -> Iterator[Job]:
     sources: Mapping[str, Source] = (cifar10_sources if args.source == "cifar10" else idx_sources)(args.root)
     for part, source in sources.items():
         prefix = f"{args.prefix}_{part}"
-        if os.path.exists(prefix + ".lst"):  # what is packed by it would be overwritten
+        if os.path.exists(prefix + ".lst"):  # it would be overwritten
             raise DataError(
-                f"{prefix}.lst: a list of other pictures stands there; choose another prefix",
+                f"{prefix}.lst: there is a list of other pictures; choose another prefix",
                 path=prefix + ".lst",
             )
         yield Job(prefix, source)
 
 
 def _pack(job: Job, options: PackOptions) -> bool:
-    """Whether the record file has been written."""
+    """Write the record file; return whether it was written."""
     try:
         with Bar("images", len(job.source)) as bar:
             report = pack(
@@ -70,7 +70,7 @@ def _pack(job: Job, options: PackOptions) -> bool:
     except BadImagesError as error:
         _show_failures(error.failures, error.errors_path)
         bad = f"{len(error.failures):,} of {len(job.source):,} pictures are bad"
-        hint = "; --on-error skip leaves them out" if len(error.failures) < len(job.source) else ""
+        hint = "; give --on-error skip to leave them out" if len(error.failures) < len(job.source) else ""
         tell(f"im2rec.py: error: {job.prefix}.rec: {bad}, so nothing was written{hint}")
         return False
     if report.errors_path is not None:
@@ -86,4 +86,4 @@ def _show_failures(failures: Sequence[Failure], path: str) -> None:
     for name, reason in failures[:SHOWN_FAILURES]:
         tell(f"{name}: {reason}")
     more = len(failures) - SHOWN_FAILURES
-    tell(f"{f'and {more:,} more; ' if more > 0 else ''}all of them in {path}")
+    tell(f"{f'and {more:,} more; ' if more > 0 else ''}they are all in {path}")

@@ -1,4 +1,4 @@
-"""tools/im2rec.py: how far it is."""
+"""tools/im2rec.py: its progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Optional
 
 
 class Bar:
-    """A bar with rate and time left on the terminal; nothing where there is none."""
+    """A bar with rate and remaining time on a terminal; nothing elsewhere."""
 
     def __init__(self, unit: str, total: Optional[int] = None) -> None:
         self._bar = None

@@ -1,4 +1,4 @@
-"""tools/im2rec.py: which lists a command line is about, those on the disk or new ones, and what is packed by them."""
+"""tools/im2rec.py: the lists that a command line refers to, existing or new, and what is packed from them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.files import regular_only, sha256
 from gluon_resnet.terminal import printable, say
 
-_SHAPE = {"chunks", "train_ratio", "test_ratio"}  # the options that decide which lists there are
+_SHAPE = {"chunks", "train_ratio", "test_ratio"}  # the options that determine the lists
 
 
 class Job(NamedTuple):
-    """One record file to write; with `listing` and its `origin` where its .lst is to be written, too."""
+    """One record file to write; with `listing` and its `origin` if its .lst is also to be written."""
 
     prefix: str
     source: Source
@@ -45,22 +45,21 @@ class Job(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """The record files to write, and how many names have been left out, all told."""
+    """The record files to write, and how many names were left out, all of them reported."""
 
     jobs: list[Job]
     left_out: int = 0
 
 
 def packing_jobs(request: ListRequest) -> Jobs:
-    """What to pack: by the user's own lists where there are some, else by new ones.
+    """What to pack: the user's own lists if there are any, otherwise new ones.
 
-    DataError or UsageError where the lists that stand there are not what is asked for, and making them anew would
-    lose something.
+    DataError or UsageError if the existing lists are not those asked for, and replacing them would lose something.
     """
     collection = open_collection(request)
     if collection.ordered:
         say(
-            f"{request.root} is compressed: its pictures are packed in its own order, not in that of the list. "
+            f"{request.root} is compressed: its pictures are packed in the archive's order, not the list's. "
             "Loader shuffles them; for a reader that does not, decompress it first."
         )
     inside = lists_in(request.prefix) if os.path.isdir(request.prefix) else []
@@ -72,7 +71,9 @@ def packing_jobs(request: ListRequest) -> Jobs:
     for file in there.others:
         if file.origin is None:
             command = f"im2rec.py {file.prefix} {request.root}"
-            say(f"{file.path}: left alone, for it is no list of {request.prefix}; {command} packs it")
+            say(
+                f"{file.path}: left alone, since it is not a list of {request.prefix}; to pack it, type {command}"
+            )
     if len(there.kept) > 1:
         names = "; or ".join(_paths(lists) for lists in there.kept)
         raise DataError(
@@ -84,7 +85,7 @@ def packing_jobs(request: ListRequest) -> Jobs:
 
 
 def write_lists(request: ListRequest) -> None:
-    """Write new lists; DataError where one would replace what is not ours to make anew."""
+    """Write new lists; DataError if one would replace a list that this program may not replace."""
     collection = open_collection(request)
     paths, _ = pictures(request, collection)
     entries = list_by_folder(paths) if request.options.recursive else list_flat(paths)
@@ -93,7 +94,7 @@ def write_lists(request: ListRequest) -> None:
         entries = list_by_folder(paths)
     elif left_out:
         say(
-            f"{left_out:,} pictures in folders below {request.root} are left out; --recursive lists them, too"
+            f"{left_out:,} pictures in folders below {request.root} are left out; give --recursive to list them as well"
         )
     lists = [(part, format_list(part.entries)) for part in _split(request, entries)]
     there = lists_at(request.prefix)
@@ -118,19 +119,19 @@ def _kept_jobs(request: ListRequest, collection: Collection, lists: Sequence[Lis
         wanted = {request.prefix + name + ".lst" for name, _ in split([], **_shape(request.options))}
         if wanted != {file.path for file in lists}:
             raise UsageError(
-                f"{_paths(lists)}: a list stands there, and {_typed(request, _SHAPE)} would make "
-                f"{' and '.join(sorted(wanted))}; move the list away, or leave the option out"
+                f"{_paths(lists)}: there is a list, and {_typed(request, _SHAPE)} would make "
+                f"{' and '.join(sorted(wanted))}; move the list away, or omit the option"
             )
     for file in lists:
         entries = read_list(file.path)
         if file.origin is None:
-            how = ", not made by this program: packed as it stands"
+            how = ", not made by this program: packed as it is"
         else:
             how = ", made by --list" if file.origin.listed else f", of the split of {file.origin.prefix}"
-            how = ", changed since it was made: packed as it stands" if file.changed else how
+            how = ", changed since it was made: packed as it is" if file.changed else how
         say(f"{file.path}: an existing list of {len(entries):,} pictures{how}")
         if file.origin is None and request.given:
-            say(f"{file.path}: {_typed(request, request.given)} would only count for a new list")
+            say(f"{file.path}: {_typed(request, request.given)} would apply only to a new list")
         yield Job(file.prefix, collection.source(entries, _classes_of(file.prefix, entries)))
     if missing:
         say(f"{missing:,} pictures of {request.root} are in none of these lists")
@@ -143,14 +144,14 @@ def _compare_with_origin(
     origin: ListOrigin,
     changed: bool,
 ) -> int:
-    """How many pictures are in none of a user's lists; an error where lists of ours are not what is asked for."""
+    """The number of pictures in none of a user's lists; an error if lists of ours are not those asked for."""
     command = f"im2rec.py {request.prefix} {request.root} --list"
     differing = {n for n in request.given if getattr(request.options, n) != getattr(origin.options, n)}
     if differing:
         made = ", ".join(origin.options.as_typed(name) for name in sorted(differing))
         raise UsageError(
-            f"{_paths(lists)}: made with {made}, and {_typed(request, differing)} is asked for; leave that out, or "
-            f"make the lists anew with {command} and the options that you want"
+            f"{_paths(lists)}: made with {made}, but {_typed(request, differing)} is asked for; omit that, or "
+            f"remake the lists with {command} and the options that you want"
         )
     paths = [path for path in collection.survey(origin.options.exts).paths if can_list(path)]
     if names_digest(paths) == origin.names:
@@ -158,13 +159,13 @@ def _compare_with_origin(
     if changed:
         listed = {entry.path for file in lists for entry in read_list(file.path)}
         return len(set(paths) - listed)
-    found = f"{len(paths):,} pictures" if len(paths) != origin.pictures else "pictures of other names"
-    whose, remedy = "", f"make it anew with {' '.join((command, *_options(origin.options)))}"
+    found = f"{len(paths):,} pictures" if len(paths) != origin.pictures else "pictures with other names"
+    whose, remedy = "", f"remake it with {' '.join((command, *_options(origin.options)))}"
     if origin.prefix != os.path.basename(request.prefix):
         whose, remedy = f" for the prefix {origin.prefix}", "choose another prefix"
     raise DataError(
-        f"{_paths(lists)}: made{whose} from {origin.pictures:,} pictures of {origin.root}, and {request.root} has "
-        f"{found}; {remedy}, or remove {lists[0].prefix}{ORIGIN_SUFFIX} to pack it as it stands",
+        f"{_paths(lists)}: made{whose} from {origin.pictures:,} pictures of {origin.root}, but {request.root} has "
+        f"{found}; {remedy}, or remove {lists[0].prefix}{ORIGIN_SUFFIX} to pack it as it is",
         path=lists[0].path,
     )
 
@@ -175,7 +176,7 @@ def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix
     if flat and len(flat) < len(paths) and not request.options.recursive:
         raise DataError(
             f"{request.root}: has {len(flat):,} pictures beside its class folders, such as {printable(flat[0].path)}; "
-            "move them away, or say --recursive to make them a class",
+            "move them away, or give --recursive to make them a class",
             path=request.root,
         )
     parts = list(_split(request, list_by_folder(paths)))
@@ -192,7 +193,7 @@ def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix
         names = part.prefix + ".classes"
         if part.classes is None and os.path.exists(names):
             raise DataError(
-                f"{names}: names of classes stand there, and these pictures have none; move it away",
+                f"{names}: the file has class names, but these pictures have none; move it away",
                 path=names,
             )
         if old is None:
@@ -201,13 +202,13 @@ def _new_jobs(request: ListRequest, collection: Collection, there: ListsAtPrefix
             say(f"{part.prefix}.lst: an existing list of {what}")
         else:
             changes = "; ".join(old.origin.differences(origin)) if old.origin is not None else ""
-            say(f"{part.prefix}.lst: made anew, a list of {what} ({changes or 'in another order'})")
+            say(f"{part.prefix}.lst: remade, a list of {what} ({changes or 'in another order'})")
         jobs.append(Job(part.prefix, source, source.entries, origin))
     return Jobs(jobs, left_out)
 
 
 class _Part(NamedTuple):
-    """A list to make; `classes` are the names of those of all lists together."""
+    """A list to make; `classes` are the class names of all lists together."""
 
     prefix: str
     entries: Sequence[Entry]
@@ -236,14 +237,16 @@ def _origin(request: ListRequest, paths: Sequence[str], listed: bool) -> ListOri
 
 
 def _require_ours(prefix: str, there: ListsAtPrefix, text: str) -> Optional[ListFile]:
-    """The list that stands at PREFIX.lst, if any; DataError where replacing it by `text` would lose something."""
+    """The list at PREFIX.lst, if any; DataError if replacing it by `text` would lose something."""
     path = prefix + ".lst"
     other = next((file for file in there.others if file.path == path), None)
     if other is not None:
-        whose = "of no whole split" if other.origin is None else f"of the prefix {other.origin.prefix}"
-        raise DataError(
-            f"{path}: a list {whose} stands there; choose another prefix, or move it away", path=path
+        whose = (
+            "that belongs to no whole split"
+            if other.origin is None
+            else f"of the prefix {other.origin.prefix}"
         )
+        raise DataError(f"{path}: there is a list {whose}; choose another prefix, or move it away", path=path)
     file = next((file for lists in there.sets for file in lists if file.path == path), None)
     users = file is not None and (file.origin is None or file.changed or file.of_split)
     if file is not None and users and sha256(path) != text_digest(text):
@@ -254,7 +257,7 @@ def _require_ours(prefix: str, there: ListsAtPrefix, text: str) -> Optional[List
 
 
 def _classes_of(prefix: str, entries: Sequence[Entry]) -> Optional[tuple[str, ...]]:
-    """Names of the classes of a list; None where its folders do not tell."""
+    """The class names of a list; None if its folders do not tell."""
     names = class_names(entries)
     path = prefix + ".classes"
     if names is not None and os.path.exists(path):
@@ -262,7 +265,7 @@ def _classes_of(prefix: str, entries: Sequence[Entry]) -> Optional[tuple[str, ..
             path, encoding="utf-8-sig", errors="surrogateescape", newline="\n", opener=regular_only
         ) as stream:
             known = tuple(line.rstrip("\r\n") for line in stream)
-        # A part of a whole may lack the last classes.
+        # One part of the pictures may lack the last classes.
         if known[: len(names)] == names:
             return known
     return names
@@ -277,7 +280,7 @@ def _typed(request: ListRequest, names: Iterable[str]) -> str:
 
 
 def _options(options: ListOptions) -> Iterator[str]:
-    """What is to be typed for them."""
+    """The options to type for them."""
     usual = ListOptions(EXTENSIONS)
     for field in fields(ListOptions):
         if getattr(options, field.name) != getattr(usual, field.name):

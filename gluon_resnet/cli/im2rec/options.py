@@ -1,4 +1,4 @@
-"""The command line of tools/im2rec.py: MXNet's, and what we add."""
+"""The command line of tools/im2rec.py: MXNet's, with our additions."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ data/train --unpack NEW_FOLDER
 data/cut --salvage data/saved"""
 
 _EPILOG = """
-With no list of yours at PREFIX the list is made and packed at once: where ROOT has class folders, they are the
-classes, in alphabetical order. What is written: PREFIX.rec, PREFIX.idx, PREFIX.lst, PREFIX.lst.json (what the
-list was made from), PREFIX.classes (names in label order), and PREFIX.errors.txt where pictures were bad.
+If there is no list of yours at PREFIX, the list is made and packed at once: class folders in ROOT become the
+classes, in alphabetical order. Files written: PREFIX.rec, PREFIX.idx, PREFIX.lst, PREFIX.lst.json (what the
+list was made from), PREFIX.classes (names in label order), and PREFIX.errors.txt if pictures were bad.
 CIFAR-10 and MNIST become PREFIX_train.rec and PREFIX_test.rec. A list made by --list, changed by hand or written by
-another program is packed as it stands; any other is made anew from ROOT, and what has changed is said.
+another program is packed as it is; any other is remade from ROOT, and its changes are reported.
 
 Left out and counted are files with other endings, hidden and system names (.ipynb_checkpoints, @eaDir,
-__MACOSX and the like), and links to folders that are taken by another way or hold ROOT.
+__MACOSX and the like), and links to folders that are reached in another way or contain ROOT.
 
-Other than in MXNet's im2rec.py, the order of the records does not depend on --num-thread, every line of a
-list must be right, JPEG is turned upright by EXIF for --color -1, too, and of 16-bit PNG the upper 8 bits
+Unlike in MXNet's im2rec.py, the order of the records does not depend on --num-thread, every line of a
+list must be right, JPEG is turned upright by EXIF even with --color -1, and the upper 8 bits of 16-bit PNG
 are kept.
 """
 
@@ -64,7 +64,7 @@ _NO_PIXELS = (
     "quality",
     "color",
     "encoding",
-)  # mean nothing where files stay as they are
+)  # these have no meaning if files stay as they are
 _PACKING = (
     "source",
     *_LISTING,
@@ -75,7 +75,7 @@ _PACKING = (
     "pack_label",
     "on_error",
 )
-# What is done instead of packing: the options that go with it, and how many files or folders behind PREFIX.
+# What can be done instead of packing: the options allowed, and the number of files or folders after PREFIX.
 _MODES = {
     "list": ((*_LISTING, "source", "on_error", "num_thread"), 1),
     "check": (("num_thread",), 0),
@@ -87,10 +87,10 @@ _MODES = {
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    """The arguments, checked; exits with status 2 where they cannot be right.
+    """The arguments, checked; exits with status 2 if they cannot be right.
 
-    `mode` is the key of what to do in _MODES, or ``'pack'``; `inputs` what stands behind PREFIX, `root` the first of
-    these. An option of _LISTING that is not given is None.
+    `mode` is the key in _MODES of what to do, or ``'pack'``; `inputs` are the arguments after PREFIX, and `root` the
+    first of them. An option of _LISTING that is not given is None.
     """
     parser = _parser()
     args = parser.parse_intermixed_args(argv)
@@ -103,7 +103,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     _refuse(parser, given - set(allowed), f"--{args.mode.replace('_', '-')}")
     if args.mode == "join" and len(args.inputs) < inputs:
         parser.error(
-            "--join: expected PREFIX and two record files or more, as in data/both --join data/a.rec data/b.rec"
+            "--join: expected PREFIX and at least two record files, as in data/both --join data/a.rec data/b.rec"
         )
     if len(args.inputs) < inputs:
         what = {"unpack": "the folder to make", "salvage": "the prefix of the new file"}.get(
@@ -117,13 +117,13 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     if args.source in PIXELS:
         source = f"--source {args.source}"
         if args.list or given & set(_LISTING):
-            parser.error(f"{source} has no lists: --list and the options of lists do not go with it")
+            parser.error(f"{source} has no lists: it does not allow --list and the options of lists")
         if args.pass_through:
-            parser.error(f"{source} has pixels, not files: --pass-through does not go with it")
+            parser.error(f"{source} has pixels, not files: it does not allow --pass-through")
     if args.pass_through:
         _refuse(parser, given & set(_NO_PIXELS), "--pass-through, which stores the files as they are")
     elif not args.verify:
-        parser.error("--no-verify goes with --pass-through only: what is converted is decoded anyway")
+        parser.error("--no-verify requires --pass-through: pictures that are converted are decoded anyway")
     return args
 
 
@@ -148,7 +148,7 @@ def _check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
 
 
 def list_request(args: argparse.Namespace) -> ListRequest:
-    """Which lists are meant."""
+    """The lists that the arguments ask for."""
     given = {name: getattr(args, name) for name in _LISTING if getattr(args, name) is not None}
     if "exts" in given:
         given["exts"] = tuple("." + ext.lower().lstrip(".") for ext in given["exts"])
@@ -164,8 +164,8 @@ def list_request(args: argparse.Namespace) -> ListRequest:
 
 
 def pack_options(args: argparse.Namespace) -> PackOptions:
-    """How to pack; UsageError where a value is out of range."""
-    # Pixels have no losses yet, and JPEG would do harm to pictures so small.
+    """The options of packing; UsageError if a value is out of range."""
+    # Pixels have not lost anything yet, and JPEG would harm pictures so small.
     encoding = args.encoding or (".png" if args.source in PIXELS else ".jpg")
     return PackOptions(
         pass_through=args.pass_through,
@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     parser.add_argument(
-        "prefix", metavar="PREFIX", help="what the names of the .lst, .rec and .idx files start with"
+        "prefix", metavar="PREFIX", help="the beginning of the names of the .lst, .rec and .idx files"
     )
     parser.add_argument(
         "inputs", nargs="*", metavar="ROOT",
@@ -207,8 +207,8 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--rebuild-index", action="store_true", help="write the PREFIX.idx of PREFIX.rec")
     group.add_argument(
         "--join", action="store_true",
-        help="write the records of the files behind it, one after the other, to the new PREFIX.rec; their classes "
-        "have to agree, and the keys are counted anew",
+        help="write the records of the files after it, one after the other, to the new PREFIX.rec; their classes "
+        "must agree, and the keys are renumbered",
     )  # fmt: skip
     group.add_argument(
         "--unpack", action="store_true",
@@ -222,8 +222,8 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("making lists")
     group.add_argument(
         "--source", choices=["auto", "folder", "tar", *PIXELS],
-        help="what ROOT is; cifar10: its binary or Python batches, a folder or their tar.gz; idx: a folder with the "
-        "files of MNIST, Fashion-MNIST or EMNIST, gzipped or not, of which 28x28 pixels get a border of 2 "
+        help="kind of ROOT; cifar10: its binary or Python batches, a folder or their tar.gz; idx: a folder with the "
+        "files of MNIST, Fashion-MNIST or EMNIST, gzipped or not, whose 28x28 pixels get a border of 2 "
         "(default: auto)",
     )  # fmt: skip
     group.add_argument(
@@ -234,9 +234,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--chunks", type=int, metavar="N", help="make N lists (default: 1)")
     group.add_argument(
         "--train-ratio", type=float, metavar="RATIO",
-        help="share of the pictures in PREFIX_train; the rest is in PREFIX_val (default: 1)",
+        help="share of the pictures for PREFIX_train; the rest goes to PREFIX_val (default: 1)",
     )  # fmt: skip
-    group.add_argument("--test-ratio", type=float, metavar="RATIO", help="share in PREFIX_test (default: 0)")
+    group.add_argument("--test-ratio", type=float, metavar="RATIO", help="share for PREFIX_test (default: 0)")
     group.add_argument(
         "--recursive", action="store_true", default=None,
         help="every folder below ROOT that has pictures is a class",
@@ -262,11 +262,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--quality", type=int, metavar="N",
-        help="of JPEG, 1 to 100; level of compression of PNG, where all above 9 is 9 (default: 95)",
+        help="quality of JPEG, 1 to 100, or compression level of PNG, where anything above 9 is 9 (default: 95)",
     )  # fmt: skip
     group.add_argument(
         "--num-thread", type=int, metavar="N",
-        help="threads; the result is the same for any (default: one per core)",
+        help="number of threads, which does not affect the result (default: one per core)",
     )  # fmt: skip
     group.add_argument(
         "--color", type=int, choices=[-1, 0, 1],
@@ -275,17 +275,17 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--encoding",
         choices=[".jpg", ".png"],
-        help="of the records (default: .jpg; .png for cifar10 and idx)",
+        help="format of the records (default: .jpg; .png for cifar10 and idx)",
     )
     group.add_argument(
         "--pack-label",
         action="store_true",
         default=None,
-        help="all labels of the list, not only the first one",
+        help="keep all labels of the list, not only the first one",
     )
     group.add_argument(
         "--on-error", choices=["fail", "skip"],
-        help="where pictures or their names are bad: go through the rest, name them and write nothing, or leave them "
+        help="for bad pictures or names: go through the rest, name them and write nothing, or leave them "
         "out (default: fail)",
     )  # fmt: skip
     return parser

@@ -1,4 +1,4 @@
-"""tools/im2rec.py on record files that are there: check them, index them, join, unpack and salvage them."""
+"""tools/im2rec.py on existing record files: checks, indexes, joins, unpacks and salvages them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AS_THEY_ARE = PackOptions(pass_through=True, verify=False, pack_label=True, thr
 
 
 def on_records(mode: str, prefix: str, inputs: Sequence[str], threads: Optional[int]) -> Optional[int]:
-    """Do what `mode`, a name of an option, says; the exit status, None for success."""
+    """Do what `mode`, the name of an option, says; return the exit status, None for success."""
     path = _record_path(prefix)
     if mode == "check":
         return _check(path, threads)
@@ -42,11 +42,11 @@ def _record_path(prefix: str) -> str:
 
 
 def _new(prefix: str) -> str:
-    """The prefix of files that are not there yet; UsageError where one is. Its folder is made."""
+    """The prefix of new files, whose folder is created; UsageError if one of them exists."""
     prefix = prefix.removesuffix(".rec")
     for suffix in (".rec", ".idx", ".lst", ORIGIN_SUFFIX, ".classes"):
         if os.path.lexists(prefix + suffix):
-            raise UsageError(f"{prefix}{suffix}: this file is there already; name the new files otherwise")
+            raise UsageError(f"{prefix}{suffix}: this file already exists; choose another prefix")
     if not os.path.basename(prefix) or os.path.isdir(prefix):
         raise UsageError(f"{prefix}: expected the prefix of new files, found a folder")
     os.makedirs(os.path.dirname(prefix) or os.curdir, exist_ok=True)
@@ -88,14 +88,14 @@ def _salvage(path: str, prefix: str) -> None:
     if len(lost) > SHOWN_FAILURES:
         with whole_file(prefix + ".errors.txt") as stream:
             stream.writelines(f"{printable(line)}\n" for line in lost)
-        tell(f"and {len(lost) - SHOWN_FAILURES:,} more; all of them in {prefix}.errors.txt")
+        tell(f"and {len(lost) - SHOWN_FAILURES:,} more; they are all in {prefix}.errors.txt")
     what = f"{sum(lost.size for lost in source.lost):,} bytes in {len(lost):,} places" if lost else "nothing"
     say(f"{report.path}: {report.records:,} whole records of {path}, {what} lost")
 
 
 def _unpack(path: str, folder: str) -> None:
     unpacked = unpack_records(path, folder)
-    others = f"; {unpacked.others:,} records that are no images are left out" if unpacked.others else ""
+    others = f"; {unpacked.others:,} records that are not images are left out" if unpacked.others else ""
     say(f"{folder}: {unpacked.images:,} images in {unpacked.folders:,} folders of {path}{others}")
     if unpacked.renumbered:
-        say(f"{folder}: packed again, its classes get other labels, those of their names' order")
+        say(f"{folder}: packed again, its classes get other labels, in the order of their names")

@@ -1,4 +1,4 @@
-"""tools/im2rec.py: the lists that a command line asks for, and the pictures that they are about."""
+"""tools/im2rec.py: the lists that a command line asks for, and the pictures for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gluon_resnet.data.packing.tar_archive import TarArchive
 from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.terminal import say, tell
 
-SHOWN_FAILURES = 20  # on the terminal
+SHOWN_FAILURES = 20  # the most shown on the terminal
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class ListRequest:
     """What is asked for.
 
     Attributes:
-        prefix, root: as typed.
+        prefix, root: the arguments as typed.
         source: ``'auto'``, ``'folder'`` or ``'tar'``.
-        options: see ListOptions.
-        given: the names of those options that stand on the command line.
-        skip: leave out what cannot be listed, instead of failing.
+        options: the options of lists; see ListOptions.
+        given: the names of those options that were given on the command line.
+        skip: whether to leave out what cannot be listed, instead of failing.
     """
 
     prefix: str
@@ -38,7 +38,7 @@ class ListRequest:
 
 
 def open_collection(request: ListRequest) -> Collection:
-    """The folder or archive; UsageError where it is not what --source says."""
+    """The folder or archive; UsageError if it is not what --source says."""
     is_folder = os.path.isdir(request.root)
     if (request.source == "folder" and not is_folder) or (request.source == "tar" and is_folder):
         raise UsageError(f"--source {request.source}: {request.root} is {'a' if is_folder else 'no'} folder")
@@ -46,7 +46,7 @@ def open_collection(request: ListRequest) -> Collection:
 
 
 def pictures(request: ListRequest, collection: Collection) -> tuple[list[str], int]:
-    """The paths to list, and how many files and folders are left out; what is left out is told."""
+    """The paths to list, and the number of files and folders left out, which are reported."""
     paths, left_out = collection.survey(request.options.exts)
     for line in left_out.lines():
         say(line)
@@ -56,7 +56,7 @@ def pictures(request: ListRequest, collection: Collection) -> tuple[list[str], i
     if bad and not request.skip:
         raise DataError(
             f"{request.root}: {len(bad):,} of {len(paths):,} names have tabs, line breaks, or blanks at their ends, so "
-            "nothing was written; rename them, or --on-error skip leaves them out",
+            "nothing was written; rename them, or give --on-error skip to leave them out",
             path=request.root,
         )
     if bad:
@@ -64,7 +64,7 @@ def pictures(request: ListRequest, collection: Collection) -> tuple[list[str], i
         paths = [path for path in paths if can_list(path)]
     if not paths:
         raise DataError(
-            f"{request.root}: has no pictures, that is files ending with {' '.join(request.options.exts)} "
+            f"{request.root}: has no pictures, that is, files ending with {' '.join(request.options.exts)} "
             "(see --exts, and --source cifar10 for CIFAR-10's own files)",
             path=request.root,
         )
@@ -72,5 +72,5 @@ def pictures(request: ListRequest, collection: Collection) -> tuple[list[str], i
 
 
 def content(count: int, classes: Optional[Iterable[str]], what: str = "pictures") -> str:
-    """In words: so many pictures in so many classes."""
+    """The number of pictures and of their classes, in words."""
     return f"{count:,} {what}" + (f" in {len(tuple(classes)):,} classes" if classes is not None else "")

@@ -1,4 +1,4 @@
-"""tools/predict.py: name what is in images."""
+"""tools/predict.py: classifies images."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from gluon_resnet.errors import DataError, UsageError
 from gluon_resnet.terminal import tell
 
 _EPILOG = """\
-IMAGE is a JPEG or PNG file, a folder (searched through for *.jpg, *.jpeg and *.png) or a record file (*.rec).
-Bad images are reported and the rest goes on; the exit status is then 1."""
+IMAGE is a JPEG or PNG file, a folder (searched for *.jpg, *.jpeg and *.png) or a record file (*.rec).
+Bad images are reported and the rest continues; the exit status is then 1."""
 
 _NOT_FINITE = "the network's outputs for it are not finite"
 
@@ -43,19 +43,19 @@ _MOST_CLASSES, _MOST_IMAGES, _MOST_THREADS = 1 << 30, 1 << 16, 1 << 10
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Predict as `argv` says (default: the command line); 1 if there were bad images, else None."""
+    """Predict as `argv` says (default: the command line); return 1 if there were bad images, else None."""
     args = _parser().parse_intermixed_args(argv)
     if not args.images and not args.stdin:
         raise UsageError("there are no images: name some, or --stdin")
     if args.logits and args.protocol != "1-crop":
-        raise UsageError("--logits are those of one crop: leave out --protocol")
+        raise UsageError("--logits are those of one crop: omit --protocol")
     told = card_of_export(args)
     if args.threads is not None:
         os.environ["GLUON_RESNET_OMP_THREADS"] = str(args.threads)  # MXNet reads it when it is loaded
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # as the C++ program writes
+        if isinstance(stream, io.TextIOWrapper):  # to write as the C++ program does
             stream.reconfigure(encoding="utf-8")
 
     predictor = Predictor(
@@ -87,7 +87,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _is_bad(error: Optional[BaseException]) -> bool:
-    """Whether an image could not be read; raises what is no image's fault."""
+    """Whether an image could not be read; raises an error that is not the image's fault."""
     if error is not None and not isinstance(error, (DataError, OSError)):
         raise error
     return error is not None
@@ -111,25 +111,27 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     result.add_argument(
-        "model_prefix", metavar="MODEL_PREFIX", help="of the files that tools/export.py wrote"
+        "model_prefix", metavar="MODEL_PREFIX", help="prefix of the files that tools/export.py wrote"
     )
     result.add_argument("images", nargs="*", metavar="IMAGE", help="see below")
     group = result.add_argument_group("images")
     group.add_argument(
         "--stdin",
         action="store_true",
-        help="more names, one a line, on standard input; answered as they come",
+        help="read more names from standard input, one per line, and answer them as they come",
     )
     group = result.add_argument_group("output")
     most = number(int, 1, _MOST_CLASSES)
     one_spelling(
         group.add_argument(
-            "--top-k", "--topk", type=most, default=5, metavar="K", help="how many classes (default: 5)"
+            "--top-k", "--topk", type=most, default=5, metavar="K", help="number of classes (default: 5)"
         )
     )
-    group.add_argument("--json", action="store_true", help="a JSON object for each image, one a line")
+    group.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
     group.add_argument(
-        "--logits", action="store_true", help="the network's outputs instead, in the order of the classes"
+        "--logits",
+        action="store_true",
+        help="print the network's outputs instead, in the order of the classes",
     )
     group = result.add_argument_group("work")
     group.add_argument("--backend", choices=BACKENDS, default="mxnet", help="default: mxnet")
@@ -137,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=CROPS,
         default="1-crop",
-        help="the centre; or four corners and the centre, and these mirrored (default: 1-crop)",
+        help="the centre; or the four corners, the centre, and their mirror images (default: 1-crop)",
     )
     most = number(int, 1, _MOST_IMAGES)
     one_spelling(
@@ -147,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     most = number(int, 1, _MOST_THREADS)
     group.add_argument(
-        "--threads", type=most, metavar="N", help="default: one for each processor that may be used"
+        "--threads",
+        type=most,
+        metavar="N",
+        help="number of threads (default: one for each processor that may be used)",
     )
     add_card_options(result)
     return result

@@ -1,4 +1,4 @@
-"""The images that a command line of tools/predict.py names: files, folders, record files, lines of standard input."""
+"""The images that tools/predict.py is given: files, folders, record files, lines of standard input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 class NamedImage(NamedTuple):
-    """An image, or why there is none.
+    """An image, or the reason why there is none.
 
     Attributes:
-        name: as the user knows it: the path, or FILE.rec:KEY.
-        source: its path, its bytes, or what went wrong.
-        labels: those of a record, float32.
+        name: the name that the user knows: the path, or FILE.rec:KEY.
+        source: its path, its bytes, or the error.
+        labels: the labels of a record, float32.
     """
 
     name: str
@@ -31,16 +31,16 @@ class NamedImage(NamedTuple):
     labels: Optional[np.ndarray] = None
 
     def image(self) -> Union[str, bytes]:
-        """What the predictor takes; raises what went wrong."""
+        """The image for the predictor; raises the error if there was one."""
         if isinstance(self.source, Exception):
             raise self.source
         return self.source
 
 
 def named_images(names: Iterable[str], stdin: bool) -> Iterator[Union[NamedImage, Pause]]:
-    """Those that `names` are or hold, and then, with `stdin`, those of its lines.
+    """The images that `names` are or contain, and then, with `stdin`, those named by its lines.
 
-    A Pause stands where standard input has not said yet what is next.
+    A Pause is given if standard input has not said yet what is next.
     """
     for name in names:
         yield from _held(name)
@@ -53,7 +53,7 @@ def named_images(names: Iterable[str], stdin: bool) -> Iterator[Union[NamedImage
 
 
 def _lines(descriptor: int) -> Iterator[Union[bytes, Pause]]:
-    """The lines of a file as they come, without their ends; a Pause where the next is not there yet."""
+    """The lines of a file as they come, without their ends; a Pause if the next one has not come yet."""
     rest = b""
     try:
         os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""What tools/predict.py prints of an image, to the byte as the C++ program does."""
+"""What tools/predict.py prints about an image, byte for byte as the C++ program does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gluon_resnet.terminal import printable
 
 
 def text_of_classes(name: str, classes: Sequence[str], best: Sequence[tuple[int, float]]) -> str:
-    """The name, and a line for each of the (label, probability)."""
+    """The name, and a line for each (label, probability)."""
     return "\n".join(
         [
             printable(name),
@@ -24,14 +24,14 @@ def text_of_classes(name: str, classes: Sequence[str], best: Sequence[tuple[int,
 
 
 def text_of_logits(name: str, logits: np.ndarray) -> str:
-    """The name, and all outputs in one line."""
+    """The name, and all outputs on one line."""
     return f"{printable(name)}\n" + "".join(f"  {value:.9g}" for value in logits.tolist())
 
 
 def json_of_classes(
     name: str, labels: Optional[np.ndarray], classes: Sequence[str], best: Sequence[tuple[int, float]]
 ) -> str:
-    """One object, in one line."""
+    """One object, on one line."""
     named = [
         {"label": label, "name": classes[label], "probability": _number(probability)}
         for label, probability in best
@@ -40,17 +40,17 @@ def json_of_classes(
 
 
 def json_of_logits(name: str, labels: Optional[np.ndarray], logits: np.ndarray) -> str:
-    """One object, in one line."""
+    """One object, on one line."""
     return _json(name, labels, logits=[_number(value) for value in logits.tolist()])
 
 
 def json_of_error(name: str, labels: Optional[np.ndarray], reason: str) -> str:
-    """One object, in one line."""
+    """One object, on one line."""
     return _json(name, labels, error=_utf8(reason))
 
 
 def reason(error: BaseException, name: str) -> str:
-    """What is wrong with an image, without the path where it stands in the name."""
+    """What is wrong with an image, without its path if the name contains that."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     path = error.path if isinstance(error, DataError) else None
@@ -71,5 +71,5 @@ def _number(value: float) -> Optional[float]:
 
 
 def _utf8(name: str) -> str:
-    """A file's name need not be UTF-8, and JSON has to be."""
+    """The name for JSON, which must be UTF-8, as a file's name need not be."""
     return name.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,4 +1,4 @@
-"""tools/reproduce.py: the paper's tables and figures from our own networks, beside what it prints."""
+"""tools/reproduce.py: the paper's tables and figures from our own networks, beside the printed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gluon_resnet.cli.reproduce import table1 as reproduce_table1
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Reproduce what `argv` names (default: the command line); the exit status, None for success."""
+    """Reproduce what `argv` names (default: the command line); return the exit status, None for success."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = Parser(
         prog=program("reproduce"),
@@ -24,7 +24,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     targets = parser.add_subparsers(title="what to reproduce", required=True, metavar="TARGET")
     reproduce_study.add_targets(targets)
     reproduce_table1.add_target(targets)
-    # What stands behind -- is for train.py.
+    # Arguments after -- are for train.py.
     end = argv.index("--") if "--" in argv else len(argv)
     args = parser.parse_args(argv[:end])
     args.training, args.argv = tuple(argv[end + 1 :]), argv

@@ -1,4 +1,4 @@
-"""tools/reproduce.py cifar10, fashion-mnist and imagenet: train the paper's networks, test them, write the report."""
+"""tools/reproduce.py cifar10, fashion-mnist and imagenet: train and test the paper's networks, write the report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from gluon_resnet.terminal import note, say
 from gluon_resnet.training.devices import gpu_contexts
 
 _EPILOG = """\
-What is done is not done again: the same command goes on after Ctrl-C, a failure or a crash, to the same bits, and
-with more --nets it trains those besides. The report, OUTPUT/report.html and report.md, is there from the beginning,
+Finished work is not repeated: after Ctrl-C, a failure or a crash the same command continues, to the same bits, and
+with more --nets it trains those as well. The report, OUTPUT/report.html and report.md, exists from the beginning
 and grows.
-Arguments behind -- are for train.py and every network, as in: -- --batch-size 64 --dtype bfloat16"""
-# Of train.py: what a study chooses itself.
+Arguments after -- are for train.py and every network, as in: -- --batch-size 64 --dtype bfloat16"""
+# Options of train.py that a study chooses itself.
 _OURS = {
     *("--network", "--num-layers", "--shortcut", "--data-train", "--data-val", "--model-prefix", "--resume"),
     *(
@@ -87,7 +87,7 @@ def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argpa
     result: argparse.ArgumentParser = targets.add_parser(
         experiment.data_set,
         help=text,
-        description=f"{text}: trained, tested, and put beside the paper's.",
+        description=f"{text}: trained, tested, and compared with the paper's.",
         example=example,
         epilog=_EPILOG,
         allow_abbrev=False,
@@ -97,7 +97,7 @@ def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argpa
         "--nets",
         default=",".join(experiment.nets),
         metavar="NET,NET,...",
-        help="like plain34, resnet50 or resnet34-C, with a shortcut option (default: %(default)s)",
+        help="such as plain34, resnet50 or, with a shortcut option, resnet34-C (default: %(default)s)",
     )
     one_spelling(
         result.add_argument(
@@ -105,7 +105,7 @@ def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argpa
             "--epochs",
             type=whole,
             metavar="E",
-            help="of each network, the learning rate falling at the same parts of them as in the paper's schedule "
+            help="epochs per network, with the learning rate falling at the same fractions as in the paper's schedule "
             "(default: the paper's schedule)",
         )
     )
@@ -121,26 +121,26 @@ def _add(targets: Any, experiment: Experiment, text: str, example: str) -> argpa
         nargs="+",
         default=[],
         metavar="PREFIX",
-        help="networks that convert.py wrote, to be tested and shown beside the others",
+        help="networks that convert.py wrote, to test and show beside the others",
     )
     result.add_argument(
         "--output",
         default=os.path.join("runs", experiment.data_set),
         metavar="FOLDER",
-        help="of all files (default: %(default)s)",
+        help="folder of all files (default: %(default)s)",
     )
     result.add_argument(
         "--jobs",
         type=whole,
         default=1,
-        help="networks to train at once, which share the processors (default: 1)",
+        help="number of networks to train at once, sharing the processors (default: 1)",
     )
     result.add_argument(
-        "--gpus", type=gpu_ids, metavar="ID,ID,...", help="of each training (default: the CPU)"
+        "--gpus", type=gpu_ids, metavar="ID,ID,...", help="the GPUs of each training (default: the CPU)"
     )
     result.add_argument("--data-nthreads", type=whole, help="decoding threads of each training")
     result.add_argument(
-        "--report-only", action="store_true", help="run nothing: write the report of what is there"
+        "--report-only", action="store_true", help="run nothing, and write the report of what exists"
     )
     return result
 
@@ -159,7 +159,7 @@ def _small_images(args: argparse.Namespace, experiment: Experiment, data: SmallI
 
 def _imagenet(args: argparse.Namespace) -> Optional[int]:
     for path in (*args.data_train, *args.data_val):
-        RecordFile(path)  # a name that is wrong is known before the work
+        RecordFile(path)  # so that a mistyped path is reported before the work
     return _study(args, IMAGENET, tuple(args.data_train), tuple(args.data_val), ())
 
 
@@ -178,12 +178,12 @@ def _study(
     steps = plan(folder, choices, nets, packing, _machine(args), converted)
     _check_training(steps, args.training)
     if args.gpus:
-        gpu_contexts(args.gpus)  # that they are not there is known before the work
+        gpu_contexts(args.gpus)  # so that missing ones are reported before the work
     command = as_typed(args.argv)
     report = _reporter(folder, command, nets, experiment, test_records, converted)
-    if args.report_only:  # beside a study that runs, too
+    if args.report_only:  # even beside a running study
         if not choices.kept(folder):
-            raise UsageError(f"there is no study in {folder}: leave --report-only out, and one begins")
+            raise UsageError(f"there is no study in {folder}: omit --report-only to begin one")
         report()
         return _told(Outcome(), folder, command)
     with sole_user(folder) as lock:
@@ -204,7 +204,7 @@ def _study(
 
 
 def _machine(args: argparse.Namespace) -> tuple[str, ...]:
-    """What the commands get to know of this machine."""
+    """The arguments that tell the commands about this machine."""
     gpus = ("--gpus", ",".join(map(str, args.gpus))) if args.gpus else ()
     count = args.data_nthreads
     if count is None and args.jobs > 1:
@@ -214,17 +214,17 @@ def _machine(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _variables(jobs: int) -> dict[str, str]:
-    """The environment of each command: what MXNet may use here, by the user's word or ours, is for all together."""
+    """The environment of each command: the threads that MXNet may use, by the user's choice or ours, are shared."""
     threads = int(os.environ.get("OMP_NUM_THREADS", usable_processors()))
     return {"OMP_NUM_THREADS": str(max(1, threads // jobs))}
 
 
 def _check_training(steps: Sequence[Step], training: Sequence[str]) -> None:
-    """UsageError, or argparse's exit, where train.py would not take its arguments: now, and not after hours."""
+    """UsageError, or argparse's exit, if train.py would refuse its arguments: now, and not after hours."""
     for argument in training:
         name = argument.partition("=")[0]
         if name in _OURS:
-            raise UsageError(f"{name} behind --: reproduce.py chooses this itself; see its --help")
+            raise UsageError(f"{name} after --: reproduce.py chooses this itself; see its --help")
     for step in steps:
         if step.name.startswith("train "):
             train_options.parser().parse_args(step.command()[1:])
@@ -238,12 +238,12 @@ def _reporter(
     test_records: Sequence[str],
     converted: Sequence[PlannedNet],
 ) -> Callable[[], None]:
-    """Writes the report of what there is."""
+    """A function that writes the report of what exists."""
     return lambda: write_report(read_study(folder, command, nets, experiment, test_records, converted))
 
 
 def _draw_example(folder: str, records: str) -> None:
-    """Draw what the best network says, where there is one and the picture is not of it."""
+    """Draw the best network's answer, if there is one and the picture does not show it yet."""
     model, picture = os.path.join(folder, "best"), os.path.join(folder, EXAMPLE)
     card = f"{model}-model.json"
     if not os.path.exists(card):
@@ -253,7 +253,7 @@ def _draw_example(folder: str, records: str) -> None:
 
 
 def _lenient(report: Callable[[], None]) -> Callable[[], None]:
-    """`report`, while trainings run: a full disk is no reason to end them."""
+    """`report` for use while trainings run: a full disk is no reason to end them."""
 
     def write() -> None:
         try:
@@ -265,7 +265,7 @@ def _lenient(report: Callable[[], None]) -> Callable[[], None]:
 
 
 def _told(outcome: Outcome, folder: str, command: str) -> Optional[int]:
-    """The exit status, after a line about the end; GluonResnetError where something failed."""
+    """Print a line about the end and return the exit status; GluonResnetError if something failed."""
     if outcome.signal:
         say(f"stopped; continue with: {command}")
         return 128 + outcome.signal
@@ -273,7 +273,7 @@ def _told(outcome: Outcome, folder: str, command: str) -> Optional[int]:
         told = "; ".join(f"{name}: {why}" for name, why in outcome.failed.items())
         count, left = len(outcome.failed), len(outcome.skipped)
         steps, whose = ("1 step", "its") if count == 1 else (f"{count} steps", "their")
-        lost = f", and {left} that need {whose} work were left out" if left else ""
-        raise GluonResnetError(f"{steps} failed{lost}: {told}. The same command tries again")
+        lost = f", and {left} that need {whose} results were skipped" if left else ""
+        raise GluonResnetError(f"{steps} failed{lost}: {told}. Type the same command to try again")
     say(f"wrote {shlex.quote(folder)}/report.html and report.md")
     return None

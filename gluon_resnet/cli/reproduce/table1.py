@@ -1,4 +1,4 @@
-"""tools/reproduce.py table1: the paper's Table 1 from our own networks, checked against what it prints."""
+"""tools/reproduce.py table1: the paper's Table 1 from our own networks, checked against the printed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_target(targets: Any) -> None:
     """Add the target to the subparsers of reproduce.py."""
     target = targets.add_parser(
         "table1",
-        help="the architectures for ImageNet, from the networks' graphs; exit status 1 where a cell differs",
+        help="the architectures for ImageNet, from the networks' graphs; exit status 1 if a cell differs",
         description="Print the architectures for ImageNet, from the networks' graphs, beside the paper's Table 1.",
         example="",
     )
@@ -28,7 +28,7 @@ def add_target(targets: Any) -> None:
 
 def _table1(args: argparse.Namespace) -> Optional[int]:
     if args.training:
-        raise UsageError("table1 trains nothing: leave out what stands behind --")
+        raise UsageError("table1 trains nothing: omit the arguments after --")
     ours = columns()
     print(_drawn(ours))
     say(
@@ -40,12 +40,12 @@ def _table1(args: argparse.Namespace) -> Optional[int]:
     if found:
         tell(f"reproduce.py: error: {len(found)} cells differ from the paper's Table 1")
         return 1
-    say("Every cell is that of the paper's Table 1; its FLOPs are ours, rounded or cut off.")
+    say("Every cell equals that of the paper's Table 1, whose FLOPs are ours, rounded or truncated.")
     return None
 
 
 def _drawn(ours: Sequence[Column]) -> str:
-    """The columns as Table 1 has them; where output sizes differ between columns, all are shown."""
+    """The columns laid out as in Table 1; if output sizes differ between columns, all are shown."""
     rows = []
     for parts in zip(*(column.rows for column in ours)):
         sizes = dict.fromkeys(f"{size}x{size}" for _, size, _ in parts)
@@ -57,7 +57,7 @@ def _drawn(ours: Sequence[Column]) -> str:
 
 
 def _stacked(cell: str) -> str:
-    """'[a; b] x 2' as the paper draws it: the layers of a unit below each other."""
+    """'[a; b] x 2' as the paper draws it: the layers of a unit one below the other."""
 
     def stack(match: re.Match[str]) -> str:
         layers = match[1].split("; ")

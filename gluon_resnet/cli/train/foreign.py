@@ -1,4 +1,4 @@
-"""Command lines of MXNet's and GluonCV's training scripts, as those of tools/train.py."""
+"""Command lines of MXNet's and GluonCV's training scripts, translated to those of tools/train.py."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gluon_resnet.errors import UsageError
 
 
 def translated(argv: Sequence[str], tell: Callable[[str], None] = lambda sentence: None) -> list[str]:
-    """`argv` with our options in the place of other scripts' flags.
+    """`argv` with our options in place of other scripts' flags.
 
     Args:
-        argv: arguments, of both kinds.
-        tell: gets sentences on what was taken as what, and what was left out.
+        argv: the arguments, of both kinds.
+        tell: a function that gets sentences on which flags were translated to what, and which were ignored.
 
     Raises:
-        UsageError: a flag asks for something that is not here; it says what is.
+        UsageError: a flag asks for something that does not exist here; the message says what does.
     """
     given, result, taken, left = _values(argv), [], [], []
     index = 0
@@ -34,7 +34,7 @@ def translated(argv: Sequence[str], tell: Callable[[str], None] = lambda sentenc
             value = argv[index]
             index += 1
         if value is None and flag.takes_value and name != "--benchmark":
-            raise UsageError(f"{name}: expected a value behind it")
+            raise UsageError(f"{name}: expected a value after it")
         ours = _ours(flag, value or "", given)
         if ours != [name, *([] if value is None else [value])]:
             taken += ours
@@ -59,7 +59,7 @@ def _ours(flag: Flag, value: str, given: Given) -> list[str]:
 
 
 def _parts(argument: str) -> tuple[str, Optional[str]]:
-    """'--lr=1' is ('--lr', '1'), '-j4' ('-j', '4'), anything else itself and None."""
+    """'--lr=1' becomes ('--lr', '1') and '-j4' ('-j', '4'); anything else becomes itself and None."""
     match = re.fullmatch(r"(--[^=]+)=(.*)|(-j)(\d+)", argument, re.DOTALL)
     if match is None:
         return argument, None
@@ -69,7 +69,7 @@ def _parts(argument: str) -> tuple[str, Optional[str]]:
 def _takes_next(flag: Flag, following: Sequence[str]) -> bool:
     if not following or not flag.takes_value:
         return False
-    # Ours stands alone, and MXNet's has a number behind it.
+    # Ours stands alone, and MXNet's is followed by a number.
     return following[0] in ("0", "1") if flag.name == "--benchmark" else not following[0].startswith("--")
 
 

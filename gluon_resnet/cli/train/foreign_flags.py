@@ -1,4 +1,4 @@
-"""The flags of MXNet's and GluonCV's training scripts, and what each is for tools/train.py: a table.
+"""A table of the flags of MXNet's and GluonCV's training scripts, and what each becomes for tools/train.py.
 
 docs/coming_from_mxnet.md shows it, and a test compares the two.
 """
@@ -13,7 +13,7 @@ from typing import Callable, Optional
 from gluon_resnet.errors import UsageError
 from gluon_resnet.training.recipes import get_recipe, recipe_names
 
-Given = Mapping[str, str]  # the last value of each flag on the command line, '' without one
+Given = Mapping[str, str]  # the last value of each flag on the command line, '' if it has none
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Flag:
     """A flag of another script.
 
     Attributes:
-        name: as it is written there.
-        option: ours that takes its place; None: there is none.
-        why: a sentence about what is there instead, or about what is different.
-        same: values that ask for what happens here anyway, so that they are taken.
-        change: from the value, and what else was given, to our arguments; UsageError where there are none.
-        takes_value: it is followed by one.
-        left_out: any value is taken, and plays no part, as `why` says.
+        name: its name there.
+        option: our option in its place; None if there is none.
+        why: a sentence on what there is instead, or on what is different.
+        same: the values that ask for what happens here anyway, and are therefore accepted.
+        change: a function from the value, and what else was given, to our arguments; UsageError if there are none.
+        takes_value: whether a value follows it.
+        left_out: whether any value is accepted and ignored, for the reason given by `why`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Flag:
 
 
 def _own(*names: str) -> tuple[Flag, ...]:
-    """Flags that mean the same here."""
+    """Flags with the same meaning here."""
     return tuple(Flag(name, name) for name in names)
 
 
@@ -90,7 +90,7 @@ def _network(value: str, _: Given) -> list[str]:
 
 
 def _beside(*records: str) -> Callable[[str, Given], list[str]]:
-    """For an index that has to be the one beside the records of one of these flags."""
+    """For an index, which must be the one beside the records of one of these flags."""
 
     def change(value: str, given: Given) -> list[str]:
         path = next((given[name] for name in records if given.get(name)), "")
@@ -266,7 +266,7 @@ GLUONCV = (  # scripts/classification/imagenet/train_imagenet.py, and the flags 
     *_own("--kv-store"),
 )
 
-# Those that our own parser does not take as they are.
+# The flags that our own parser does not accept unchanged.
 FOREIGN = {
     flag.name: flag for flag in (*FIT, *DATA, *GLUONCV) if flag.option != flag.name or flag.change is not None
 }

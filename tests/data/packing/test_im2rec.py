@@ -112,7 +112,9 @@ def test_list_first_then_pack(
     (pets / "cover.jpg").write_bytes(b"")
     im2rec(tmp_path / "q", pets, "--list")
     said = capsys.readouterr().out
-    assert f"12 pictures in folders below {pets} are left out; --recursive lists them, too\n" in said
+    assert (
+        f"12 pictures in folders below {pets} are left out; give --recursive to list them as well\n" in said
+    )
     assert "q.lst: 1 pictures\n" in said
 
 

@@ -34,8 +34,10 @@ def test_bad_pictures(pets: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.
     assert main([str(tmp_path / "p"), str(pets), "--pass-through"]) == 1
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 22
-    assert f"and 3 more; all of them in {tmp_path / 'p.errors.txt'}" in said
-    assert "p.rec: 23 of 35 pictures are bad, so nothing was written; --on-error skip leaves" in said[-1]
+    assert f"and 3 more; they are all in {tmp_path / 'p.errors.txt'}" in said
+    assert (
+        "p.rec: 23 of 35 pictures are bad, so nothing was written; give --on-error skip to leave" in said[-1]
+    )
     assert list(files(tmp_path / "p")) == [".txt"]
     lines = (tmp_path / "p.errors.txt").read_text().splitlines()
     assert len(lines) == 23

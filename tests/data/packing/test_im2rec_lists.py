@@ -46,7 +46,8 @@ def test_a_longer_prefix_is_another_data_set(
         (tmp_path / f"{name}.lst.json").unlink()
     before = files(tmp_path / name)
     im2rec(tmp_path / "p", fox)
-    told = f"{name}.lst: left alone, for it is no list of {tmp_path / 'p'}; im2rec.py {tmp_path / name} {fox} packs it"
+    command = f"im2rec.py {tmp_path / name} {fox}"
+    told = f"{name}.lst: left alone, since it is not a list of {tmp_path / 'p'}; to pack it, type {command}"
     assert (told in capsys.readouterr().out) == old
     assert records(tmp_path / "p") == 1
     assert files(tmp_path / name) == before
@@ -56,8 +57,8 @@ def test_a_longer_prefix_is_another_data_set(
     ("name", "old", "whose"),
     [
         ("p_val", False, "of the prefix p_val"),
-        ("p_val", True, "of no whole split"),
-        ("p_1", True, "of no whole split"),
+        ("p_val", True, "that belongs to no whole split"),
+        ("p_1", True, "that belongs to no whole split"),
     ],
 )
 def test_a_split_replaces_no_other_data_set(
@@ -69,9 +70,7 @@ def test_a_split_replaces_no_other_data_set(
     before = files(tmp_path / name)
     shape = ["--train-ratio", "0.5"] if "val" in name else ["--chunks", "2"]
     for more in ([], ["--list", "--recursive"]):
-        with pytest.raises(
-            DataError, match=rf"{name}\.lst: a list {whose} stands there; choose another prefix"
-        ):
+        with pytest.raises(DataError, match=rf"{name}\.lst: there is a list {whose}; choose another prefix"):
             main([str(tmp_path / "p"), str(pets), *shape, *more])
     assert files(tmp_path / name) == before
     assert not list(tmp_path.glob("p*train*"))
@@ -109,7 +108,7 @@ def test_new_pictures_and_classes_are_packed(
     add(pets, "ape/1.jpg")
     im2rec(tmp_path / "p", pets)
     assert (
-        "p.lst: made anew, a list of 13 pictures in 4 classes (12 pictures then, 13 now)"
+        "p.lst: remade, a list of 13 pictures in 4 classes (12 pictures then, 13 now)"
         in capsys.readouterr().out
     )
     assert (tmp_path / "p.classes").read_text() == "ape\ncat\ndog\nowl\n"
@@ -170,9 +169,7 @@ def test_a_list_changed_by_hand_is_kept(pets: pathlib.Path, tmp_path: pathlib.Pa
     capsys.readouterr()
     im2rec(tmp_path / "p", pets)
     said = capsys.readouterr().out
-    assert (
-        "p_train.lst: an existing list of 8 pictures, changed since it was made: packed as it stands" in said
-    )
+    assert "p_train.lst: an existing list of 8 pictures, changed since it was made: packed as it is" in said
     assert f"2 pictures of {pets} are in none of these lists" in said
     assert [records(tmp_path / f"p_{part}") for part in ("train", "val")] == [8, 3]
     assert path.read_bytes() == edited
@@ -195,10 +192,10 @@ def test_a_list_that_was_asked_for_is_kept(
     lists = {path: path.read_bytes() for path in tmp_path.glob("p*.lst")}
     im2rec(tmp_path / "p", pets, "--recursive", "--train-ratio", 0.75)
     assert "p_val.lst: an existing list of 3 pictures, made by --list" in capsys.readouterr().out
-    with pytest.raises(UsageError, match=r"shuffled, and --no-shuffle is asked for; leave that out, or"):
+    with pytest.raises(UsageError, match=r"shuffled, but --no-shuffle is asked for; omit that, or"):
         main([str(tmp_path / "p"), str(pets), "--no-shuffle"])
     add(pets, "cat/new.jpg")
-    anew = r"make it anew with im2rec\.py .*p .*pets --list --recursive --train-ratio 0\.75"
+    anew = r"remake it with im2rec\.py .*p .*pets --list --recursive --train-ratio 0\.75"
     for prefix, whose, remedy in (("p", "", anew), ("p_val", " for the prefix p", "choose another prefix")):
         message = rf"made{whose} from 12 pictures of .*, and .* has 13 pictures; {remedy}, or remove .*\.lst\.json to"
         with pytest.raises(DataError, match=message):
@@ -221,10 +218,10 @@ def test_mxnets_lists_are_read_as_they_are(
     capsys.readouterr()
     im2rec(tmp_path / "p", pets, "--recursive", "--train-ratio", 0.5, "--test-ratio", 0.25)
     said = capsys.readouterr().out
-    assert "p_test.lst: an existing list of 3 pictures, not made by this program: packed as it stands" in said
+    assert "p_test.lst: an existing list of 3 pictures, not made by this program: packed as it is" in said
     assert [records(tmp_path / f"p_{part}") for part in ("train", "val", "test")] == [6, 3, 3]
     with pytest.raises(
-        UsageError, match=r"a list stands there, and --chunks 2 would make .*p_0\.lst and .*p_1\.lst"
+        UsageError, match=r"there is a list, and --chunks 2 would make .*p_0\.lst and .*p_1\.lst"
     ):
         main([str(tmp_path / "p"), str(pets), "--chunks", "2"])
     with pytest.raises(
@@ -253,7 +250,7 @@ def test_an_origin_that_is_none(pets: pathlib.Path, tmp_path: pathlib.Path, caps
     ):
         (tmp_path / "p.lst.json").write_bytes(text.encode("utf-8", "surrogateescape"))
         im2rec(tmp_path / "p", pets)
-        assert "not made by this program: packed as it stands" in capsys.readouterr().out
+        assert "not made by this program: packed as it is" in capsys.readouterr().out
 
 
 def test_one_run_at_a_time(pets: pathlib.Path, fox: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -284,14 +281,14 @@ def test_names_of_other_classes_do_not_stay(pets: pathlib.Path, tmp_path: pathli
     add(tmp_path / "flat", "1.jpg")
     before = files(tmp_path / "p")
     with pytest.raises(
-        DataError, match=r"p\.classes: names of classes stand there, and these pictures have none"
+        DataError, match=r"p\.classes: the file has class names, but these pictures have none"
     ):
         main([str(tmp_path / "p"), str(tmp_path / "flat")])
     assert files(tmp_path / "p") == before
     im2rec(tmp_path / "p", pets, "--train-ratio", 0.5)
     (tmp_path / "test_batch.bin").write_bytes(bytes(3073))
     (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073))
-    with pytest.raises(DataError, match=r"p_train\.lst: a list of other pictures stands there"):
+    with pytest.raises(DataError, match=r"p_train\.lst: there is a list of other pictures"):
         main([str(tmp_path / "p"), str(tmp_path), "--source", "cifar10"])
     assert records(tmp_path / "p_train") == 6
 
@@ -317,4 +314,4 @@ def test_a_part_of_a_split_by_its_own_name(
     for path in tmp_path.glob("p_val.*"):
         path.rename(tmp_path / f"q.{path.name[6:]}")
     im2rec(tmp_path / "q", fox)
-    assert "q.lst: made anew, a list of 1 pictures" in capsys.readouterr().out
+    assert "q.lst: remade, a list of 1 pictures" in capsys.readouterr().out

@@ -105,9 +105,9 @@ def test_nothing_that_is_there_is_written_over(tmp_path: pathlib.Path) -> None:
     (tmp_path / "folder").mkdir()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for arguments, message in (
-        (["--join", *paths], r"a\.rec: this file is there already; name the new files otherwise"),
-        ([str(tmp_path / "only"), "--join", *paths], r"only\.classes: this file is there already"),
-        (["--salvage", paths[0], paths[0]], r"a\.rec: this file is there already"),
+        (["--join", *paths], r"a\.rec: this file already exists; choose another prefix"),
+        ([str(tmp_path / "only"), "--join", *paths], r"only\.classes: this file already exists"),
+        (["--salvage", paths[0], paths[0]], r"a\.rec: this file already exists"),
         (
             ["--salvage", paths[0], str(tmp_path / "folder")],
             "expected the prefix of new files, found a folder",
@@ -143,10 +143,10 @@ def test_nothing_that_is_there_is_written_over(tmp_path: pathlib.Path) -> None:
             "p a --pass-through --resize 4",
             "--resize: not allowed with --pass-through, which stores the files as",
         ),
-        ("p a --no-verify", "--no-verify goes with --pass-through only"),
+        ("p a --no-verify", "--no-verify requires --pass-through"),
         ("p a --test-ratio 0.5", "--test-ratio: expected a --train-ratio below 1 with it"),
         ("p a --source cifar10 --no-shuffle", "--source cifar10 has no lists"),
-        ("p a --join", "--join: expected PREFIX and two record files or more"),
+        ("p a --join", "--join: expected PREFIX and at least two record files"),
         ("p --unpack", "the following arguments are required: the folder to make"),
         ("p --salvage", "the following arguments are required: the prefix of the new file"),
         ("p a b", "unrecognized arguments: b"),
@@ -383,7 +383,7 @@ def test_salvage_names_all_that_is_lost(tmp_path: pathlib.Path, capsys: Capture)
     assert len(RecordFile(tmp_path / "s.rec")) == 30
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 21
-    assert told[-1] == f"and 10 more; all of them in {tmp_path / 's.errors.txt'}"
+    assert told[-1] == f"and 10 more; they are all in {tmp_path / 's.errors.txt'}"
     lines = (tmp_path / "s.errors.txt").read_text().splitlines()
     assert [int(line.split("at offset ")[1].split(":")[0]) for line in lines] == [
         file.offset(i) for i in range(0, 60, 2)

@@ -89,7 +89,7 @@ def test_the_summary_counts_them(tmp_path: pathlib.Path, capsys: Capture) -> Non
     said = capsys.readouterr().out
     assert "left out: 1 file with other endings (1 .gif); choose the endings with --exts\n" in said
     assert "p.rec: 7 records in 1 classes" in said
-    assert said.endswith(f"{tmp_path / 'in'}: 1 left out, as told above\n")
+    assert said.endswith(f"{tmp_path / 'in'}: 1 left out, as listed above\n")
     im2rec(tmp_path / "q", tmp_path / "in", "--pass-through")
     assert "(1 .bmp, 1 .gif, 1 .tif, 1 .webp)" in capsys.readouterr().out
     assert len(RecordFile(tmp_path / "q.rec")) == 4
