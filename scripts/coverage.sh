@@ -27,7 +27,16 @@ printf '%s\nimport site; site.addsitedir("%s")\n' "$reports/tree" "$(packages "$
 python=$reports/venv/bin/python
 
 # Last on each command line, so that no level of optimization after it merges lines. Threads count atomically.
-printf '#!/bin/sh\nexec g++ "$@" --coverage -fprofile-update=atomic -Og\n' >"$reports/g++"
+# The program ends with _Exit, which would lose what it has counted.
+printf '#!/bin/sh\nexec g++ "$@" --coverage -fprofile-update=atomic -Og -include %s/counted_exit.h\n' "$reports" >"$reports/g++"
+cat >"$reports/counted_exit.h" <<'EOF'
+#include <cstdlib>
+extern "C" void __gcov_dump();
+namespace std {
+[[noreturn]] inline void counted_exit(int status) { __gcov_dump(), _Exit(status); }
+}
+#define _Exit counted_exit
+EOF
 chmod +x "$reports/g++"
 
 cd build/coverage/tree
