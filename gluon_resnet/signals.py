@@ -73,7 +73,9 @@ class StopRequest:
     def _handle(self, number: int, frame: Optional[FrameType]) -> None:
         if self.signal is None:
             self.signal, self._since = number, time.monotonic()
-            os.write(2, b"\nstopping after this step; once more stops at once\n")  # print is not reentrant
+            os.write(
+                2, b"\nstopping after this step; another signal stops at once\n"
+            )  # print is not reentrant
         elif time.monotonic() > self._since + _BURST:
             self._caught.restore()
             os.kill(os.getpid(), number)

@@ -315,7 +315,9 @@ def test_a_network_without_a_last_layer_has_no_features(tmp_path: pathlib.Path) 
     predictor = Predictor(tmp_path / "mean", card=PartialCard(8))
     image = np.full((8, 8, 3), (10, 20, 30), np.uint8)
     assert predictor.logits([image]).tolist() == [[10, 20, 30]]
-    with pytest.raises(ModelError, match=r"mean-symbol\.json: it does not end with a fully connected layer"):
+    with pytest.raises(
+        ModelError, match=r"mean-symbol\.json: the network does not end with a fully connected layer"
+    ):
         predictor.features([image])
 
 

@@ -241,7 +241,7 @@ def test_imagenet_in_miniature(real_data, tmp_path, count):
             ["cifar10", "--data", "DATA", "--", "--network", "plain20"],
             "--network after --: reproduce.py chooses this itself",
         ),
-        (["cifar10", "--data", "DATA", "--", "--resume"], "--resume behind --"),
+        (["cifar10", "--data", "DATA", "--", "--resume"], "--resume after --"),
         (["cifar10", "--data", "DATA", "--", "--lr", "x"], "argument --lr: invalid number value: 'x'"),
         (["cifar10", "--data", "DATA", "--", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["cifar10", "--data", "DATA", "--gpus", "-1"], "--gpus"),

@@ -139,7 +139,7 @@ def test_where_the_queue_is_full_the_greediest_client_gives_way() -> None:
             await network.arrivals(1)
             with pytest.raises(Refusal, match="10 images are waiting, of at most 10"):
                 await ask(batcher, Owner("hog", 3), [shade(3)])
-            with pytest.raises(Refusal, match="10 images wait"):
+            with pytest.raises(Refusal, match="10 images are waiting"):
                 batcher.require_room("hog")
             batcher.require_room("good")
             good = asyncio.create_task(ask(batcher, GOOD, [shade(4)]))

@@ -266,10 +266,10 @@ def test_a_head_that_is_not_finite_any_more_is_noticed_under_frozen_layers(sourc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--network resnet20", "--network is resnet20, and .*old-model.json has resnet8"),
-        ("--network resnet --num-layers 20", "--network is resnet20, and"),
-        ("--shortcut B", "--shortcut is B, and .*old-model.json has A"),
-        ("--variant v1b", "--variant is v1b, and .*old-model.json has v1"),
+        ("--network resnet20", "--network is resnet20, but .*old-model.json has resnet8"),
+        ("--network resnet --num-layers 20", "--network is resnet20, but"),
+        ("--shortcut B", "--shortcut is B, but .*old-model.json has A"),
+        ("--variant v1b", "--variant is v1b, but .*old-model.json has v1"),
         ("--load-epoch 3", "--load-epoch begins with weights of this run"),
         ("--load-epoch 3 --resume", "--load-epoch begins with weights of this run"),
         ("--model-prefix {old}", "would overwrite .*old-model.json: choose another --model-prefix"),
@@ -330,7 +330,7 @@ def test_errors_are_one_sentence_and_a_status(data, source, tmp_path):
         message: subprocess.Popen([sys.executable, str(TOOL), *data, *arguments.split()], **pipes)
         for message, arguments in (
             ("--freeze keeps the weights", "--freeze --network resnet8"),
-            ("--shortcut is C, and", f"--pretrained {source} --shortcut C"),
+            ("--shortcut is C, but", f"--pretrained {source} --shortcut C"),
             ("give --network, or --pretrained", ""),
         )
     }

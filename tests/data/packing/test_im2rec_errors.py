@@ -149,7 +149,7 @@ def test_wrong_arguments_exit_with_2(
     ("arguments", "message"),
     [
         ("p none", "none: no such file or folder"),
-        ("p empty", "empty: has no pictures, that is files ending with .jpeg .jpg .jpe .jfif .png .bmp"),
+        ("p empty", "empty: has no pictures, that is, files ending with .jpeg .jpg .jpe .jfif .png .bmp"),
         ("p pets --source cifar10", "pets: expected CIFAR-10's batches"),
         ("p text", "text: not a tar archive, or not a complete one"),
         ("p pets --chunks 7", "p_6.lst: none of the 12 pictures is left for this list"),

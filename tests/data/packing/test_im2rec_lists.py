@@ -175,7 +175,7 @@ def test_a_list_changed_by_hand_is_kept(pets: pathlib.Path, tmp_path: pathlib.Pa
     assert path.read_bytes() == edited
     assert not (tmp_path / "p.lst").exists()
     with pytest.raises(
-        UsageError, match=r"made with --train-ratio 0\.75, and --train-ratio 0\.5 is asked for"
+        UsageError, match=r"made with --train-ratio 0\.75, but --train-ratio 0\.5 is asked for"
     ):
         main([str(tmp_path / "p"), str(pets), "--train-ratio", "0.5"])
     with pytest.raises(
@@ -197,7 +197,7 @@ def test_a_list_that_was_asked_for_is_kept(
     add(pets, "cat/new.jpg")
     anew = r"remake it with im2rec\.py .*p .*pets --list --recursive --train-ratio 0\.75"
     for prefix, whose, remedy in (("p", "", anew), ("p_val", " for the prefix p", "choose another prefix")):
-        message = rf"made{whose} from 12 pictures of .*, and .* has 13 pictures; {remedy}, or remove .*\.lst\.json to"
+        message = rf"made{whose} from 12 pictures of .*, but .* has 13 pictures; {remedy}, or remove .*\.lst\.json to"
         with pytest.raises(DataError, match=message):
             main([str(tmp_path / prefix), str(pets)])
     assert {path: path.read_bytes() for path in tmp_path.glob("p*.lst")} == lists
