@@ -141,7 +141,7 @@ def _result(node: dict[str, Any], shapes: dict[str, Shape], numbers: dict[str, A
     except (IndexError, ValueError):
         raise ModelError(f"it does not take inputs of the shapes {described.inputs}") from None
     if min(shape, default=1) < 1 or math.prod(shape) >= 1 << 31:
-        raise ModelError(f"expected a result of 1 to 2^31 - 1 values, found the shape {shape}")
+        raise ModelError(f"expected a result of 1 to 2^31 - 1 values, found shape {shape}")
     return shape
 
 

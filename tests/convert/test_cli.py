@@ -228,7 +228,7 @@ def test_trained_networks_and_other_files_are_not_replaced(tmp_path: pathlib.Pat
     argv = [str(path), "--network", "resnet20", *STATISTICS, "--model-prefix"]
     trained = checkpoint(tmp_path / "trained", "resnet20", epoch=5)
     before = (tmp_path / "trained-model.json").read_bytes()
-    assert "there is a network under" in refusal([*argv, trained], UsageError)
+    assert "there is already a network under" in refusal([*argv, trained], UsageError)
     assert (tmp_path / "trained-model.json").read_bytes() == before
     assert main([*argv, trained, "--force"]) is None
     # A second conversion replaces the first; not, if training went on from there.
@@ -237,4 +237,4 @@ def test_trained_networks_and_other_files_are_not_replaced(tmp_path: pathlib.Pat
     main([*argv, again])
     card, net = load_network(again)
     save_network(again, 1, card, net)
-    assert "there is a network under" in refusal([*argv, again], UsageError)
+    assert "there is already a network under" in refusal([*argv, again], UsageError)

@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "padding": (behind_data("Pad", widths), "expected two widths from 0 to 16384 for each axis"),
     "broadcast": (
         behind_data("Add", np.zeros((2**20, 1, 1, 1), "f")),
-        "expected a result of 1 to 2^31 - 1 values, found the shape (1048576, 3, 32, 32)",
+        "expected a result of 1 to 2^31 - 1 values, found shape (1048576, 3, 32, 32)",
     ),
     "negative kernel": (attribute("Conv", "kernel_shape", [-3, -3]), "expected an image and its filters"),
     "negative pooling": (

@@ -48,7 +48,7 @@ def test_classes_have_to_agree(model, options, records, tmp_path, capsys):
     beside = tmp_path / "val.classes"
     beside.write_text("".join(f"{name}\n" for name in ["dog", *CLASSES[1:]]))
     with pytest.raises(
-        DataError, match=r"class 0 is 'dog' in .*val\.classes, and 'class 0' in .*-0003\.params"
+        DataError, match=r"class 0 is 'dog' in .*val\.classes, but 'class 0' in .*-0003\.params"
     ):
         main(options)
     beside.write_text("\n".join(CLASSES[:5]))

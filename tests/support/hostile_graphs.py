@@ -138,7 +138,7 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "terabytes": (
         terabytes,
-        "expected a result of 1 to 2^31 - 1 values, found the shape (1, 64, 262144, 262144)",
+        "expected a result of 1 to 2^31 - 1 values, found shape (1, 64, 262144, 262144)",
     ),
     "statistics of another node": (
         lambda g: node(g, "BatchNorm")["inputs"].__setitem__(3, node(g, "BatchNorm")["inputs"][0]),
