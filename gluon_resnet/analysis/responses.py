@@ -4,7 +4,8 @@
  "network": "resnet20", "parameters": "runs/resnet20-0164.params", "epoch": 164,
  "data": ["cifar10_test.rec"], "images": 10000,
  "layers": [{"name": "conv0", "kernel": 3, "std": 0.81}, {"name": "stage1_unit1_conv0", ...}, ...],
- "command": "python3 tools/responses.py ..."}
+ "command": "python3 tools/responses.py ...",
+ "recomputed_statistics": []}                      or ["cifar10_train.rec"], as in evaluate.py's report
 """
 
 from __future__ import annotations
@@ -59,14 +60,19 @@ class Responses:
     images: int
     layers: tuple[LayerResponse, ...]  # in the order of the network, without projection shortcuts
     command: str
+    recomputed_statistics: tuple[
+        str, ...
+    ] = ()  # records that gave batch normalization's; (): the network's own
 
     def __post_init__(self) -> None:
         for name in ("network", "parameters", "command"):
             require(is_text(getattr(self, name)), name, "text", getattr(self, name))
         require(is_integer(self.epoch, 0, 1 << 53), "epoch", "a number from 0", self.epoch)
         require(is_integer(self.images, 1, 1 << 53), "images", "a number from 1", self.images)
-        data, layers = self.data, self.layers
-        require(isinstance(data, tuple) and all(map(is_text, data)), "data", "a list of files", data)
+        for name in ("data", "recomputed_statistics"):
+            files = getattr(self, name)
+            require(isinstance(files, tuple) and all(map(is_text, files)), name, "a list of files", files)
+        layers = self.layers
         require(isinstance(layers, tuple) and len(layers) > 0, "layers", "a list of layers", layers)
 
     @property
@@ -93,4 +99,6 @@ class Responses:
         """Read what `save` wrote; DataError for anything else, OSError if there is no file."""
         path = os.fspath(path)
         with taking_apart(path, "a file of layer responses"):
-            return from_json(Responses, read_json(path, format=_FORMAT), "the file")
+            values = read_json(path, format=_FORMAT)
+            values.setdefault("recomputed_statistics", [])  # which files from before version 0.2 do not have
+            return from_json(Responses, values, "the file")

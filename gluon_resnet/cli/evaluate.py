@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
@@ -38,6 +38,7 @@ from gluon_resnet.evaluation.report import (
     write_confusion,
     write_json,
 )
+from gluon_resnet.evaluation.statistics import recompute_statistics
 from gluon_resnet.files import sha256_of, whole_file
 from gluon_resnet.models.saved import own_epochs
 from gluon_resnet.terminal import tell, warn
@@ -66,6 +67,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise UsageError(
             f"--update-card would replace {card_path} by what --image-shape says: omit one of them"
         )
+    if args.update_card and args.recompute_statistics:
+        raise UsageError(
+            "--update-card would describe statistics that are not saved: omit --recompute-statistics"
+        )
     contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts, told) for prefix, epoch in zip(args.model_prefix, wanted)]
     if args.update_card:
@@ -74,6 +79,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     names = class_names(members, args.data_val)
     files = [RecordFile(path) for path in args.data_val]
     refuse_same_records(files)
+    training = [RecordFile(path) for path in args.recompute_statistics]
+    refuse_same_records(training)
     twice = same_names(names)
     if twice:
         warn(twice)
@@ -85,16 +92,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             stack.enter_context(whole_file(path, mode)) if path else None
             for path, mode in ((args.output, "w"), (args.confusion, "w"), (args.predictions, "wb"))
         )
-        tally = evaluate(
-            members,
-            files,
-            args.protocol,
-            scales=scales,
-            batch_size=args.batch_size,
-            threads=args.data_nthreads,
-            contexts=contexts,
-            progress=Progress(every=0),
-        )
+        how: dict[str, Any] = {
+            "batch_size": args.batch_size,
+            "threads": args.data_nthreads,
+            "contexts": contexts,
+            "progress": Progress(every=0),
+        }
+        if training:
+            recompute_statistics(members, training, **how)
+        tally = evaluate(members, files, args.protocol, scales=scales, **how)
         kept = None
         if predictions:
             content = Predictions.of(tally, files).to_bytes()
@@ -107,6 +113,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             scales=tuple(scales) if args.protocol == "multi-scale" else None,
             networks=networks,
             data=tuple(args.data_val),
+            recomputed_statistics=tuple(args.recompute_statistics),
             paper=paper_row([member.card for member in members], args.protocol),
             per_class=args.per_class,
             command=as_typed(argv),

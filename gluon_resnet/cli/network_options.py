@@ -31,7 +31,7 @@ def add_network_options(parser: argparse.ArgumentParser, several: str, required:
 
 
 def add_data_options(parser: argparse.ArgumentParser, required: bool) -> argparse._ArgumentGroup:
-    """Add --data-val, --data-nthreads and --batch-size; return their group in the help."""
+    """Add --data-val, --recompute-statistics, --data-nthreads and --batch-size; return their group in the help."""
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data-val",
@@ -40,6 +40,14 @@ def add_data_options(parser: argparse.ArgumentParser, required: bool) -> argpars
         default=[],
         metavar="REC",
         help="records, each of which counts once",
+    )
+    group.add_argument(
+        "--recompute-statistics",
+        nargs="+",
+        default=[],
+        metavar="REC",
+        help="first replace batch normalization's running averages by the statistics of these records, usually those "
+        "of training, in batches of --batch-size; the files of the network stay as they are",
     )
     group.add_argument(
         "--data-nthreads", type=number(int, 1), help="decoding threads (default: one per processor)"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from statistics import median
-from typing import Optional
+from typing import Any, Optional
 
 from gluon_resnet.analysis.figures import require_figure
 from gluon_resnet.analysis.response_figure import draw_responses
@@ -52,6 +52,8 @@ def _require_possible(args: argparse.Namespace) -> None:
         raise UsageError("nothing to show: give --model-prefix and --data-val, or --measured")
     if bool(prefixes) != bool(args.data_val):
         raise UsageError("give both --model-prefix and --data-val, since a network is measured on records")
+    if args.recompute_statistics and not prefixes:
+        raise UsageError("--recompute-statistics requires --model-prefix: what is --measured stays as it is")
     if outputs and len(outputs) != len(prefixes):
         raise UsageError(
             f"--output: expected a file for each of {len(prefixes)} networks, found {len(outputs)}"
@@ -71,23 +73,27 @@ def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     from gluon_resnet.data.twins import refuse_same_records
     from gluon_resnet.evaluation.networks import contexts_of, load_member
     from gluon_resnet.evaluation.responses import measure_responses
+    from gluon_resnet.evaluation.statistics import recompute_statistics
     from gluon_resnet.training.progress import Progress
 
     contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts) for prefix, epoch in zip(args.model_prefix, epochs(args))]
     files = [RecordFile(path) for path in args.data_val]
     refuse_same_records(files)
+    training = [RecordFile(path) for path in args.recompute_statistics]
+    refuse_same_records(training)
+    how: dict[str, Any] = {
+        "batch_size": args.batch_size,
+        "threads": args.data_nthreads,
+        "contexts": contexts,
+        "progress": Progress(every=0),
+    }
+    if training:
+        recompute_statistics([member for member, _ in loaded], training, **how)
     for (member, network), path in zip(loaded, args.output or [None] * len(loaded)):
         # Opened first, since a folder that cannot be written to would waste the work.
         with whole_file(path) if path else nullcontext() as output:
-            layers = measure_responses(
-                member,
-                files,
-                batch_size=args.batch_size,
-                threads=args.data_nthreads,
-                contexts=contexts,
-                progress=Progress(every=0),
-            )
+            layers = measure_responses(member, files, **how)
             responses = Responses(
                 network=network.network,
                 parameters=network.parameters,
@@ -96,6 +102,7 @@ def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
                 images=sum(len(file.images) for file in files),
                 layers=layers,
                 command=command,
+                recomputed_statistics=tuple(args.recompute_statistics),
             )
             if output:
                 output.write(responses.to_json())

@@ -28,11 +28,11 @@ class CropScorer:
         files: the record files.
         batch_size: the number of images per batch, over all contexts; ten crops are ten such batches in sequence.
         threads: the number of loader threads; by default one for each processor.
+        shuffle: whether the records come in a random order, always the same, and not in that of the files.
 
     Raises:
         UsageError: ten crops are asked of a network whose card has no `resize` greater than `size`.
         ModelError: there is no transform such as the card describes.
-        ModelError: no transform can be as the card says.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class CropScorer:
         files: Sequence[RecordFile],
         batch_size: int,
         threads: Optional[int] = None,
+        shuffle: bool = False,
     ) -> None:
         card = member.card
         if ten and (card.resize is None or card.resize <= card.size):
@@ -57,7 +58,13 @@ class CropScorer:
         self._net, self._size, self._ten = member.net, card.size, ten
         self._net.hybridize(static_alloc=True, static_shape=True)
         self._loader = Loader(
-            list(files), batch_size, transform, threads=threads, dtype="uint8", last_batch="keep"
+            list(files),
+            batch_size,
+            transform,
+            shuffle=shuffle,
+            threads=threads,
+            dtype="uint8",
+            last_batch="keep",
         )
 
     def __len__(self) -> int:

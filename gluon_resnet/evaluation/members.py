@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gluon_resnet._mxnet import gluon
 from gluon_resnet.card import ModelCard, are_numbers
 from gluon_resnet.data.class_names import classes_path, read_class_names
 from gluon_resnet.errors import DataError, GluonResnetError, UsageError
@@ -27,6 +28,14 @@ class Member:
     name: str
     card: ModelCard
     net: Any
+
+
+def require_layers(member: Member) -> None:
+    """UsageError if the network is an exported graph."""
+    if isinstance(member.net, gluon.SymbolBlock):
+        raise UsageError(
+            f"{member.name}: an exported graph does not show its layers: name the checkpoint that it was made from"
+        )
 
 
 def class_names(members: Sequence[Member], records: Sequence[str]) -> tuple[str, ...]:

@@ -43,6 +43,9 @@ class Report:
     scales: Optional[tuple[int, ...]]
     networks: tuple[Network, ...]
     data: tuple[str, ...]
+    recomputed_statistics: tuple[
+        str, ...
+    ]  # records that gave batch normalization's; (): the network's own are used
     paper: Optional[Result]  # the result that He et al. 2015 print for such a network
     per_class: bool
     command: str
@@ -65,6 +68,7 @@ class Report:
             "scales": self.scales,
             "networks": [network._asdict() for network in self.networks],
             "data": self.data,
+            "recomputed_statistics": self.recomputed_statistics,
             "paper": self.paper and {"citation": self.paper.citation, **asdict(self.paper)},
             "command": self.command,
             "predictions": self.predictions and self.predictions._asdict(),
@@ -102,6 +106,8 @@ def error_table(report: Report) -> str:
     lines = [f"{network.network} ({network.parameters})" for network in report.networks]
     how = report.protocol + (f" {','.join(map(str, scales))}" if scales else "")
     lines.append(f"{how}, {tally.images} images of {', '.join(report.data)}")
+    if report.recomputed_statistics:
+        lines.append(f"statistics of batch normalization: those of {', '.join(report.recomputed_statistics)}")
     columns = 5 if tally.top_k < tally.classes else 3  # nothing can be wrong within the top k of k classes
     rows = [["this", *_cells(tally.top1_wrong, tally.images), *_cells(tally.topk_wrong, tally.images)]]
     if report.paper:

@@ -15,9 +15,9 @@ from gluon_resnet.analysis.responses import LayerResponse
 from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.evaluation.crops import CropScorer
-from gluon_resnet.evaluation.members import Member
-from gluon_resnet.evaluation.moments import Moments
+from gluon_resnet.evaluation.members import Member, require_layers
 from gluon_resnet.evaluation.scorer import Images, dealt
+from gluon_resnet.models.moments import Moments
 from gluon_resnet.training.progress import Progress
 
 
@@ -54,10 +54,7 @@ def measure_responses(
         DataError: a record cannot be decoded; it names the record.
         ModelError: responses are not finite.
     """
-    if isinstance(member.net, gluon.SymbolBlock):
-        raise UsageError(
-            f"{member.name}: an exported graph does not show its layers: name the checkpoint that it was made from"
-        )
+    require_layers(member)
     if batch_size < 1:
         raise UsageError(f"batch_size: expected at least 1, found {batch_size}")
     contexts = list(contexts or [mx.cpu()])

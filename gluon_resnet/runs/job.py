@@ -13,6 +13,7 @@ from gluon_resnet.data import ColorJitter, EvalTransform, Loader, RecordFile, Tr
 from gluon_resnet.data.labels import check_labels
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation.card_entries import card_versions, data_set
+from gluon_resnet.models.batch_statistics import normalizations
 from gluon_resnet.models.build import build_network, describe_network
 from gluon_resnet.models.saved import parameters_path
 from gluon_resnet.runs.fitted import fitted, usual_size
@@ -114,6 +115,8 @@ class Job:
             plan.pretrained.give_to(net, plan.keeps_mean_image)
         if settings.freeze:
             freeze(net)
+        if settings.recompute_statistics:
+            _require_statistics(settings.recompute_statistics, net, plan.network, len(self.train))
         self.trainer = build_trainer(plan, recipe, net, len(self.card.classes), engine, checked)
         self.checkpoints = Checkpoints(
             plan.prefix,
@@ -145,6 +148,7 @@ class Job:
             "asynchronous": None if self._engine.in_step else True,
             "dtype": settings.dtype,
             "top_k": settings.top_k,
+            "recompute_statistics": settings.recompute_statistics or None,
         }
 
     def _common(self) -> dict[str, Any]:
@@ -203,6 +207,18 @@ def _card(plan: Plan, recipe: Recipe, classes: tuple[str, ...]) -> ModelCard:
     )
     describe_network(card, recipe.zero_gamma)
     return card
+
+
+def _require_statistics(batches: int, net: Any, network: str, epoch: int) -> None:
+    """UsageError unless `net` has statistics to recompute, and an epoch has that many batches."""
+    if not normalizations(net):
+        raise UsageError(
+            f"--recompute-statistics: {network} has no batch normalization that is trained: omit it"
+        )
+    if batches > epoch:
+        raise UsageError(
+            f"--recompute-statistics {batches}: an epoch has {epoch} batches: give at most {epoch}"
+        )
 
 
 def _training_loader(

@@ -107,6 +107,7 @@ def _train(job: Job, command: str, workers: Workers) -> Outcome:
                 on_epoch=report or (lambda record: None),
                 on_step=report.step if report else (lambda record: None),
                 step_every=settings.disp_batches,
+                recompute_statistics=settings.recompute_statistics,
                 progress=Progress(settings.disp_batches) if report else None,
                 stop=stop,
             )

@@ -64,6 +64,7 @@ class Settings:
     top_k: int = 5
     dtype: str = "float32"
     recompute: bool = False
+    recompute_statistics: int = 0  # batches of each worker; 0: keep running averages
     seed: int = 0
 
     # devices

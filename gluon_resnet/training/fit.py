@@ -48,6 +48,7 @@ def fit(
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     on_step: Callable[[StepRecord], None] = lambda record: None,
     step_every: int = 20,
+    recompute_statistics: int = 0,
     progress: Optional[Progress] = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
@@ -68,6 +69,10 @@ def fit(
     `on_step` is called with the results of the updates since the last call, after every `step_every` updates (0:
     never) and at the end of an epoch.
 
+    After the last update, before its validation, batch normalization gets the statistics of `recompute_statistics`
+    further batches of each worker, at most an epoch's (0: it keeps its running averages; see batch_statistics). This is
+    not interrupted by `stop()`.
+
     Raises:
         Anomaly: a loss, a weight or a gradient is not finite; everything saved before is kept.
         GluonResnetError: the last state could not be written.
@@ -84,6 +89,7 @@ def fit(
         on_epoch,
         on_step,
         step_every,
+        recompute_statistics,
         progress or Progress(every=0),
         stop,
     )
@@ -126,6 +132,7 @@ class _Run:
     on_epoch: Callable[[EpochRecord], None]
     on_step: Callable[[StepRecord], None]
     step_every: int
+    recompute_statistics: int
     progress: Progress
     stop: Callable[[], bool]
 
@@ -215,7 +222,19 @@ class _Run:
         if self._all_stop() and self.workers.any(batch_number < batches_here):
             return last_position
         trainer.average_statistics()
+        if self.recompute_statistics and iteration == self.iterations:
+            self._recompute_statistics(position.epoch, title)
         return replace(last_position, trained=True, loader=None)
+
+    def _recompute_statistics(self, epoch: int, title: str) -> None:
+        """Use the first batches of the epoch that would follow, which are augmented as in training."""
+        count = self.recompute_statistics
+        batches = islice(_rest_of_epoch(self.train, Position(epoch=epoch + 1)), count)
+        shown = self.progress.follow(
+            _loading(self.train, batches, "the loader"), f"{title} statistics", count
+        )
+        with closing(shown) as followed, doing("recomputing the statistics of batch normalization"):
+            self.trainer.recompute_statistics(followed)
 
     def _validate(self, title: str) -> Optional[Sums]:
         if self.validation is None:

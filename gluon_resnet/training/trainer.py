@@ -9,6 +9,7 @@ import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import DataError, GluonResnetError
+from gluon_resnet.models.batch_statistics import measure_statistics
 from gluon_resnet.models.parameters import check_arrays
 from gluon_resnet.models.recompute import Recomputed
 from gluon_resnet.training.distributed.async_updates import AsyncUpdates
@@ -187,6 +188,16 @@ class Trainer:
         """
         self._updates.settle()
         self._statistics.average()
+
+    def recompute_statistics(self, batches: Iterable[Batch]) -> None:
+        """Replace all running statistics by those over the `batches` of all workers; all of them call this.
+
+        Each device's part of a batch is normalized by its own statistics, as in a step (see batch_statistics).
+        """
+        parts = ([part.images for part in self._deal(batch) if part.rows] for batch in batches)
+        measured = measure_statistics(self.net, parts)
+        self._hybridize()
+        self._statistics.replace(measured)
 
     def gather_statistics(self) -> None:
         """Make the next `state()` contain all workers' current running statistics; all of them call this."""

@@ -16,6 +16,7 @@ from gluon_resnet.cli.evaluate import main
 from gluon_resnet.data import EvalTransform
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation.intervals import interval
+from gluon_resnet.evaluation.predictions import Predictions
 from gluon_resnet.models import build_network
 from gluon_resnet.models.saved import load_network, save_network
 from tests.support.deployed import Model, make_model
@@ -37,6 +38,31 @@ def records(tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def options(model: Model, records: str) -> list[str]:
     return ["--model-prefix", model.checkpoint, "--data-val", records]
+
+
+@pytest.mark.parametrize("cpus", ["1", "2"])
+def test_recomputed_statistics_are_those_of_the_records(model, options, tmp_path, capsys, cpus):
+    """With one batch, a network in inference mode then answers as one in training mode does to that batch."""
+    payloads, labels = PAYLOADS[::2], LABELS[::2]
+    training = pack(tmp_path / "train.rec", payloads, labels)
+    kept = tmp_path / "kept.npz"
+    options = ["--model-prefix", model.checkpoint, "--data-val", training, "--epoch", "3", "--cpus", cpus]
+    batch = ["--batch-size", "15", "--recompute-statistics", training]
+    before = pathlib.Path(f"{model.checkpoint}-0003.params").read_bytes()
+    found = evaluated(capsys, *options, *batch, "--predictions", str(kept))
+    assert found["recomputed_statistics"] == [training]
+    assert pathlib.Path(f"{model.checkpoint}-0003.params").read_bytes() == before
+    card, net = load_network(model.checkpoint, 3)
+    images = mx.nd.array(np.stack([card_pixels(card, payload) for payload in payloads]))
+    probabilities = Predictions.load(str(kept)).probabilities
+    if cpus == "1":  # otherwise each device's part was normalized by its own statistics
+        with mx.autograd.train_mode():
+            expected = net(images).softmax().max(axis=1).asnumpy()
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-3)
+    assert evaluated(capsys, *options, "--predictions", str(kept))["recomputed_statistics"] == []
+    assert not np.allclose(Predictions.load(str(kept)).probabilities, probabilities, rtol=1e-2)
+    assert main([*options, *batch]) is None
+    assert f"statistics of batch normalization: those of {training}" in capsys.readouterr().out
 
 
 def test_standard_output_is_one_json_object(model, options, records, tmp_path):

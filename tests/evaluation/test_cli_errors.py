@@ -44,6 +44,23 @@ def copy_of(model: Model, folder: pathlib.Path) -> str:
     return str(folder / "copy")
 
 
+def test_statistics_that_cannot_be_recomputed(model, options, records, tmp_path):
+    again = ["--recompute-statistics", records]
+    with pytest.raises(UsageError, match="statistics that are not saved: omit --recompute-statistics"):
+        main([*options, *again, "--update-card"])
+    exported = ["--model-prefix", model.prefix, "--data-val", records]
+    with pytest.raises(UsageError, match="an exported graph does not show its layers"):
+        main([*exported, *again])
+    with pytest.raises(UsageError, match="the same records"):
+        main([*options, *again, records])
+    missing = str(tmp_path / "missing.rec")
+    with pytest.raises(FileNotFoundError, match=r"missing\.rec"):
+        main([*options, "--recompute-statistics", missing])
+    bad = pack(tmp_path / "bad.rec", [PAYLOADS[0], b"no image"], [0, 1])
+    with pytest.raises(ImageError, match=r"bad\.rec"):
+        main([*options, "--recompute-statistics", bad])
+
+
 def test_classes_have_to_agree(model, options, records, tmp_path, capsys):
     beside = tmp_path / "val.classes"
     beside.write_text("".join(f"{name}\n" for name in ["dog", *CLASSES[1:]]))

@@ -17,9 +17,9 @@ from gluon_resnet.data import RecordFile
 from gluon_resnet.deploy.graph import load_graph
 from gluon_resnet.errors import ImageError, ModelError, UsageError
 from gluon_resnet.evaluation import Member
-from gluon_resnet.evaluation.moments import Moments
 from gluon_resnet.evaluation.responses import measure_responses
 from gluon_resnet.models import build_network
+from gluon_resnet.models.moments import Moments
 from tests.support import oracle
 from tests.support.deployed import make_model
 from tests.support.evaluated import dozen, write_dozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
@@ -16,6 +17,7 @@ from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import DataError, EnvironmentProblem, ImageError, UsageError
 from gluon_resnet.evaluation import Member
 from gluon_resnet.evaluation.responses import measure_responses
+from gluon_resnet.evaluation.statistics import recompute_statistics
 from gluon_resnet.models.saved import load_network
 from tests.support.deployed import Model, make_model
 from tests.support.evaluate_tool import PAYLOADS, pack
@@ -39,6 +41,30 @@ def write_measured(path: pathlib.Path, network: str, *stds: float) -> str:
     layers = tuple(LayerResponse(f"conv{index}", 3, std) for index, std in enumerate(stds))
     Responses(network, "a-0001.params", 1, ("a.rec",), 1234, layers, "").save(path)
     return str(path)
+
+
+def test_recomputed_statistics(models, records, tmp_path):
+    prefix, output = models["resnet8"].checkpoint, tmp_path / "o.json"
+    options = ["--model-prefix", prefix, "--data-val", records, "--output", str(output)]
+    assert main([*options, "--recompute-statistics", records, "--batch-size", "30"]) is None
+    found = Responses.load(output)
+    assert found.recomputed_statistics == (records,)
+    member = Member("", *load_network(prefix, 3))
+    files = [RecordFile(records)]
+    before = measure_responses(member, files)
+    recompute_statistics([member], files, batch_size=30)
+    expected = measure_responses(member, files)
+    assert found.stds == pytest.approx([layer.std for layer in expected], rel=1e-5)
+    # Normalized by their own statistics, outputs have the layer's gamma and beta for moments.
+    assert [layer.std for layer in before] != pytest.approx(found.stds, rel=1e-2)
+
+
+def test_a_file_from_before_version_0_2(tmp_path):
+    path = write_measured(tmp_path / "a.json", "resnet8", 1.5)
+    values = json.loads(pathlib.Path(path).read_text())
+    del values["recomputed_statistics"]
+    pathlib.Path(path).write_text(json.dumps(values))
+    assert Responses.load(path).recomputed_statistics == ()
 
 
 def test_networks_are_measured_tabulated_kept_and_drawn(models, records, tmp_path, capsys):

@@ -55,6 +55,7 @@ EVERY = Settings(
     top_k=2,
     dtype="bfloat16",
     recompute=True,
+    recompute_statistics=7,
     seed=11,
     gpus=(0, 3),
     cpus=2,

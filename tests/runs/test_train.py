@@ -24,7 +24,7 @@ from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.errors import DataError, EnvironmentProblem, ModelError, UsageError
 from gluon_resnet.evaluation.card_entries import measured_error
 from gluon_resnet.models import build_network
-from gluon_resnet.models.parameters import load_parameters
+from gluon_resnet.models.parameters import load_parameters, read_arrays
 from gluon_resnet.provenance import DataSet, Source
 from gluon_resnet.runs import job as train_job
 from gluon_resnet.runs.files.run import read_run
@@ -43,6 +43,39 @@ def tool(arguments, **options) -> subprocess.Popen:
     """The program itself, in a process of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, str(TOOL), *arguments], **pipes, **options)
+
+
+def test_recomputed_statistics_of_a_run(data, tmp_path):
+    """They are saved, and they are a setting that a resumed run must have, too."""
+    prefix = str(tmp_path / "net")
+    options = [*data, "--model-prefix", prefix, "--num-epochs", "2"]
+    for batches, saved in (("0", "plain"), ("4", "recomputed")):
+        assert main([*options, "--recompute-statistics", batches]) is None
+        shutil.copy(f"{prefix}-0002.params", tmp_path / saved)
+    plain, recomputed = (read_arrays(tmp_path / name) for name in ("plain", "recomputed"))
+    for name, array in plain.items():
+        assert np.array_equal(array, recomputed[name]) == ("running" not in name), name
+    assert read_run(prefix).settings["recompute_statistics"] == 4
+    with pytest.raises(UsageError, match=r"another recompute_statistics \(4, now None\)"):
+        main([*options, "--resume"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recompute-statistics", "5"], "an epoch has 4 batches: give at most 4"),
+        (
+            ["--recompute-statistics", "1", "--network", "googlenet", "--image-shape", "3,224,224"],
+            "googlenet has no batch normalization that is trained: omit it",
+        ),
+    ],
+)
+def test_statistics_that_cannot_be_recomputed(data, tmp_path, options, message):
+    arguments = [word for word in data if word not in ("--num-layers", "8")]
+    chosen = data if "--network" not in options else arguments
+    with pytest.raises(UsageError, match=message):
+        main([*chosen, *options, "--model-prefix", str(tmp_path / "net"), "--num-epochs", "1"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_whole_run(data, tmp_path, capsys):

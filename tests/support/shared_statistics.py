@@ -24,12 +24,18 @@ def batch(part: int, parts: int = 1) -> FakeBatch:
     return FakeBatch(np.concatenate(images), np.concatenate([batch.label for batch in batches]))
 
 
+def batches(part: int, parts: int) -> list[FakeBatch]:
+    """Two batches, of which the second is darker."""
+    first = batch(part, parts)
+    return [first, FakeBatch(first.data / 3, first.label)]
+
+
 def statistics(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in state.items() if "running" in name}
 
 
 def main(folder: str, kvstore: str) -> None:
-    """Write `gathered`, `restored` and `averaged` to <rank>.npz in `folder`."""
+    """Write `gathered`, `restored`, `averaged` and `recomputed` to <rank>.npz in `folder`."""
     devices = [mx.cpu(0), mx.cpu(1)]
     engine = open_engine(kvstore, devices)
     with Workers(engine) as workers:
@@ -51,6 +57,10 @@ def main(folder: str, kvstore: str) -> None:
             note("restored")
         trainer.average_statistics()
         note("averaged")
+        trainer.recompute_statistics(batches(2 * workers.rank, 2))
+        note("recomputed")
+        images = np.concatenate([batch.data for part in range(4) for batch in batches(part, 1)])
+        result["outputs"] = trainer.net[0](mx.nd.array(images)).asnumpy()
     np.savez(pathlib.Path(folder, f"{workers.rank}.npz"), **result)
 
 

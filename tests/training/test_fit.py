@@ -10,13 +10,14 @@ import re
 import threading
 import time
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import GluonResnetError, UsageError
-from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.models.parameters import load_parameters, read_arrays
 from gluon_resnet.runs.files.history import EpochLog, StepLog, read_steps
 from gluon_resnet.training.activity import activity
 from gluon_resnet.training.checkpoints.checkpoint import Checkpoints
@@ -68,6 +69,7 @@ def run(
     schedule=SCHEDULE,
     validation=VALIDATION,
     training=None,
+    recompute_statistics=0,
     **options,
 ) -> bool:
     """Go on with the run at `prefix`, or begin it; whether it is done."""
@@ -85,6 +87,7 @@ def run(
         position=position,
         checkpoints=checkpoints,
         on_epoch=log.append,
+        recompute_statistics=recompute_statistics,
         stop=stop,
     )
 
@@ -183,6 +186,35 @@ def test_dropout_draws_the_same_numbers_in_a_run_that_goes_on(tmp_path):
     assert fit(without, FakeLoader(), None, 12, SCHEDULE)
     weights = read_arrays(tmp_path / "whole-0003.params")["0.weight"]
     assert not np.array_equal(weights, without.state()["0.weight"])
+
+
+@pytest.mark.parametrize("contexts", [1, 2])
+@pytest.mark.parametrize("iterations", [15, 13])
+def test_statistics_are_recomputed_after_the_last_update(tmp_path, contexts, iterations):
+    """On the first batches of the epoch that would follow, before the validation, however often the run stopped."""
+    options = {"contexts": contexts, "iterations": iterations}
+    assert run(tmp_path / "without", **options)
+    assert run(tmp_path / "whole", **options, recompute_statistics=3)
+    records, parameters, state = results(tmp_path / "whole")
+    before = results(tmp_path / "without")
+    assert (records[:2], parameters[:2]) == (before[0][:2], before[1][:2])
+    devices = [mx.cpu(i) for i in range(contexts)]
+    trainer = Trainer(tiny_net(devices, norm=True), devices, 4)
+    load_parameters(trainer.net, tmp_path / "without-0003.params")
+    following = FakeLoader()
+    following.set_epoch(3)
+    trainer.recompute_statistics(islice(following, 3))
+    found = read_arrays(tmp_path / "whole-0003.params")
+    for name, parameter in trainer.net._collect_params_with_prefix().items():
+        np.testing.assert_array_equal(found[name], parameter.data().asnumpy(), err_msg=name)
+    expected = trainer.evaluate(VALIDATION)
+    assert records[2]["val_loss"] == pytest.approx(expected.mean_loss)
+    assert records[2]["val_loss"] != before[0][2]["val_loss"]
+    for times in range(3, 26, 4):
+        prefix = tmp_path / f"stopped{times}"
+        finished = run(prefix, Stop(times), **options, recompute_statistics=3)
+        assert finished or run(prefix, **options, recompute_statistics=3)
+        assert results(prefix) == (records, parameters, state), times
 
 
 def test_a_run_ends_at_its_last_iteration(tmp_path):

@@ -163,6 +163,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="compute activations again in the backward pass: less memory, more time (resnet1202 at 128)",
     )
+    group.add_argument(
+        "--recompute-statistics",
+        type=number(int, 0),
+        metavar="N",
+        help="at the end, give batch normalization the statistics of N further batches of each worker in place of "
+        "running averages (default: 0, keep these)",
+    )
     group.add_argument("--seed", type=number(int, 0, 2**31 - 1))
 
     group = result.add_argument_group("devices").add_mutually_exclusive_group()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gluon_resnet._mxnet import mx
+from gluon_resnet.models.moments import Moments
 from gluon_resnet.training.distributed.engine import Engine
 
 
@@ -83,6 +84,26 @@ class RunningStatistics:
         # Not the mean of squares minus the squared mean, which would be lost in float32, which engines add up.
         variance = self._mean_over_workers(variances + (means - mean) ** 2)
         self._all = np.tile(np.concatenate([mean, variance]).astype("float32"), (self._copies, 1))
+        self._write()
+
+    def replace(self, measured: Mapping[str, Moments]) -> None:
+        """Give all devices of all workers the moments that they have `measured` of their parts. Called by all workers.
+
+        `measured` is what batch_statistics.measure_statistics returns; layers that are not in it keep their statistics.
+        """
+        own = self._read()[0].astype("float64")
+        views = dict(zip(self._parameters, self._split(own)))
+        for layer, moments in measured.items():
+            views[f"{layer}.running_mean"][:] = moments.mean
+            views[f"{layer}.running_var"][:] = moments.variance
+        means, variances = np.split(own, 2)
+        # Values per channel: a multiple of the images, the same for all workers.
+        size = next(iter(measured.values())).size
+        share = size / self._engine.sum([size])[0]
+        mean = self._engine.sum_array((share * means).astype("float32"))
+        # As in `average`.
+        variance = self._engine.sum_array((share * (variances + (means - mean) ** 2)).astype("float32"))
+        self._all = np.tile(np.concatenate([mean, variance]), (self._copies, 1))
         self._write()
 
     @property

@@ -12,7 +12,7 @@ from gluon_resnet.training.trainer import Trainer
 from tests.support import shared_statistics
 from tests.support.cluster import HAS_HOROVOD, NEEDS_HOROVOD, cluster, horovodrun
 from tests.support.fakes import tiny_net
-from tests.support.shared_statistics import batch, statistics
+from tests.support.shared_statistics import batch, batches, statistics
 
 PROGRAM = pathlib.Path(shared_statistics.__file__)
 
@@ -86,6 +86,19 @@ def test_all_devices_of_all_workers_get_the_statistics_of_all_parts(workers, alo
                 np.testing.assert_array_equal(found, workers[1][0][f"averaged {statistic}@0"])
     spread = np.var([part["1.running_mean@0"] for part in alone], axis=0)
     assert (spread > 0.1 * expected(alone)["1.running_var"]).any()  # or the plain mean would do, too
+
+
+def test_recomputed_statistics_are_those_of_all_batches_of_all_workers(workers, alone):
+    images = np.concatenate([b.data for part in range(4) for b in batches(part, 1)])
+    for worker in workers[1]:
+        for number in range(4):
+            for statistic, over in (("mean", np.mean), ("var", np.var)):
+                # The first layer's weights have changed by the workers' own steps, which all have the same.
+                outputs = worker["outputs"].astype("float64")
+                assert len(outputs) == len(images)
+                found = worker[f"recomputed 1.running_{statistic}@{number}"]
+                np.testing.assert_allclose(found, over(outputs, axis=(0, 2, 3)), rtol=1e-5)
+                np.testing.assert_array_equal(found, workers[1][0][f"recomputed 1.running_{statistic}@0"])
 
 
 def test_two_devices_are_combined_as_two_workers_are(alone):

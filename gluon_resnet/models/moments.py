@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,12 +11,13 @@ import numpy as np
 class Moments(NamedTuple):
     """The moments of some numbers; two can be merged into those of all (Chan, Golub and LeVeque 1983, Eq. 2.1).
 
-    Sums of squares would lose the digits of a standard deviation that is small compared with the mean.
+    Sums of squares would lose the digits of a standard deviation that is small compared with the mean. `mean` and
+    `squares` may also be arrays of one shape, float64, for as many sequences of `size` numbers.
     """
 
     size: int = 0  # the count
-    mean: float = 0.0
-    squares: float = 0.0  # the sum of squared differences from the mean
+    mean: Any = 0.0
+    squares: Any = 0.0  # the sum of squared differences from the mean
 
     @staticmethod
     def of(values: np.ndarray) -> Moments:
@@ -35,6 +36,11 @@ class Moments(NamedTuple):
         return Moments(size, self.mean + apart * share, squares)
 
     @property
+    def variance(self) -> Any:
+        """The mean square of the differences from the mean, dividing by `size` and not by one less."""
+        return self.squares / self.size
+
+    @property
     def std(self) -> float:
-        """The standard deviation: the root of the mean square, dividing by `size` and not by one less."""
-        return math.sqrt(self.squares / self.size)
+        """The root of the variance of a single sequence."""
+        return math.sqrt(self.variance)
