@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Callable
+from html import escape
+from typing import Any, Callable, Optional
 
 from gluon_resnet.errors import EnvironmentProblem, UsageError
 from gluon_resnet.files import temporary_name
@@ -18,26 +19,38 @@ _TEXT = {"svg.fonttype": "none", "svg.hashsalt": "gluon-resnet"}
 _UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
-def write_figure(path: str, draw: Callable[[], Any]) -> None:
+def write_figure(path: str, draw: Callable[[], Any], says: str) -> None:
     """Write the figure that `draw` returns, from `new_figure`, as PNG or SVG according to the ending of `path`.
+
+    `says` describes it to those who do not see it.
 
     Raises:
         UsageError: the path has another ending.
         EnvironmentProblem: matplotlib is not installed.
     """
     require_figure(path)
-    kind = "svg" if path.lower().endswith(".svg") else "png"
     with _style(_TEXT), temporary_name(path) as temporary:
-        draw().savefig(temporary, format=kind, dpi=120, metadata=_UNDATED if kind == "svg" else None)
+        if path.lower().endswith(".svg"):
+            with open(temporary, "w", encoding="utf-8") as stream:
+                stream.write(_svg(draw(), says))
+        else:
+            draw().savefig(temporary, format="png", dpi=120, metadata={"Description": says})
 
 
-def svg_element(draw: Callable[[], Any]) -> str:
+def svg_element(draw: Callable[[], Any], says: str) -> str:
     """The same as an <svg> element for a page with a light or a dark background."""
-    stream = io.StringIO()
     with _style({**_ANY_PAGE, **_TEXT, "legend.facecolor": "none"}):
-        draw().savefig(stream, format="svg", transparent=True, metadata=_UNDATED)
-    text = stream.getvalue()
+        text = _svg(draw(), says, transparent=True)
     return text[text.index("<svg") :]
+
+
+def _svg(figure: Any, says: str, **options: Any) -> str:
+    """The figure as one image for screen readers, which would otherwise read out the numbers of its axes."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata=_UNDATED, **options)
+    before, rest = stream.getvalue().split("<svg", 1)
+    attributes, rest = rest.split(">", 1)
+    return f'{before}<svg role="img"{attributes}>\n <title>{escape(says)}</title>{rest}'
 
 
 def require_figure(path: str) -> None:
@@ -52,9 +65,21 @@ def new_figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_below(figure: Any, labels: int, title: Optional[str] = None) -> None:
+    """Give `figure`, or a subfigure, a legend of its `labels` labelled lines, below its axes and off the lines."""
+    figure.legend(
+        loc="outside lower center",
+        ncols=min(4, labels),
+        frameon=False,
+        fontsize="small",
+        title=title,
+        title_fontsize="small",
+    )
 
 
 def legend_label(name: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
-from gluon_resnet.analysis.figures import legend_label, new_figure, svg_element, write_figure
+from gluon_resnet.analysis.figures import legend_below, legend_label, new_figure, svg_element, write_figure
 from gluon_resnet.analysis.responses import Responses
+
+_SAYS = "Standard deviations of layer responses, by layer and by size"
 
 
 def draw_responses(path: str, responses: Sequence[Responses]) -> None:
@@ -16,37 +18,43 @@ def draw_responses(path: str, responses: Sequence[Responses]) -> None:
 
     Raises the errors of `write_figure`.
     """
-    write_figure(path, lambda: _figure(responses))
+    write_figure(path, lambda: _figure(responses), _SAYS)
 
 
 def responses_svg(responses: Sequence[Responses]) -> str:
     """The same as an <svg> element for a page with a light or a dark background."""
-    return svg_element(lambda: _figure(responses))
+    return svg_element(lambda: _figure(responses), _SAYS)
 
 
 def _figure(responses: Sequence[Responses]) -> Any:
-    figure = new_figure(6, 6)
+    figure = new_figure(9, 6)
     original, ranked = figure.subplots(2, 1)
-    _draw(original, [(r, r.stds) for r in responses], "layer index (original)")
-    _draw(ranked, [(r, r.ranked) for r in responses], "layer index (sorted by magnitude)")
+    names = [legend_label(name) for name in _names(responses)]
+    _draw(original, [(r, r.stds) for r in responses], names, "layer index (original)")
+    _draw(
+        ranked, [(r, r.ranked) for r in responses], [None] * len(names), "layer index (sorted by magnitude)"
+    )
     if responses:
-        original.legend(
-            [legend_label(name) for name in _names(responses)], fontsize="small", ncol=1 + len(responses) // 4
-        )
-    figure.tight_layout()
+        legend_below(figure, len(responses))
     return figure
 
 
-def _draw(axes: Any, lines: Sequence[tuple[Responses, tuple[float, ...]]], title: str) -> None:
+def _draw(
+    axes: Any,
+    lines: Sequence[tuple[Responses, tuple[float, ...]]],
+    labels: Sequence[Optional[str]],
+    title: str,
+) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for number, (network, stds) in enumerate(lines):
+    for number, ((network, stds), label) in enumerate(zip(lines, labels)):
         plain = network.network.startswith("plain")
         axes.plot(
             range(1, len(stds) + 1),
             stds,
             "--" if plain else "-",
             color=f"C{number % 10}",
+            label=label,
             marker="." if len(stds) == 1 else None,  # a single point has no line
         )
     axes.set_xlabel(title)

@@ -14,6 +14,7 @@ from gluon_resnet.errors import EnvironmentProblem
 from gluon_resnet.runs.files.curves import draw_curves
 from gluon_resnet.runs.files.page import duration, percent
 from gluon_resnet.runs.files.run import Run, read_run
+from gluon_resnet.runs.files.run_card import data_identity
 from gluon_resnet.terminal import note, printable, printable_cells
 
 _EPILOG = """\
@@ -60,7 +61,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     top_k = {run.name: f"top-{run.epochs[-1].top_k}" for run in runs if run.epochs}
     data = {run.name: run.card.data.get("validation data", "none") for run in runs if run.card}
     for what, values in (("the error beside top-1", top_k), ("validation data", data)):
-        if len(set(values.values())) > 1:
+        if len(set(map(data_identity, values.values()))) > 1:
             listed = "; ".join(f"{name}: {value}" for name, value in values.items())
             notes.append(f"the runs differ in {what}: {listed}")
     return notes

@@ -28,11 +28,12 @@ def make_example(folder: str, model: str, records: str) -> None:
     predictor = Predictor(model)
     card = predictor.card
     pixels = predictor.preprocess(record.payload).astype(np.uint8).transpose(1, 2, 0)
-    title = f"{card.network} on record {file.key(len(file) // 2)} of {os.path.basename(records)}"
-    answers = predictor.predict(record.payload, k=5)
-    draw_example(
-        os.path.join(folder, EXAMPLE), pixels, card.classes[int(record.header.label[0])], answers, title
+    answers, label = predictor.predict(record.payload, k=5), card.classes[int(record.header.label[0])]
+    title = (
+        f"{card.network} on record {file.key(len(file) // 2)} of {os.path.basename(records)}: "
+        f"{'right' if answers[0][0] == label else 'wrong'}"
     )
+    draw_example(os.path.join(folder, EXAMPLE), pixels, label, answers, title)
 
 
 def draw_example(
@@ -67,7 +68,6 @@ def draw_example(
         bars.set_xticks([])
         bars.spines[["top", "right", "bottom"]].set_visible(False)
         bars.set_title(title.replace("$", r"\$"), fontsize="medium")
-        figure.tight_layout()
         return figure
 
-    write_figure(path, draw)
+    write_figure(path, draw, f"{title}, with its most probable classes")

@@ -131,10 +131,10 @@ def _begin_files(job: Job, command: str, position: Position, epochs: int, worker
     moved = None if job.checkpoints.resumed else move_aside(prefix, settings.load_epoch)
     if moved:
         note(moved)
-    data = {"training data": described_data(settings.data_train, job.train.num_records)}
-    if job.validation:
+    data = {"training data": described_data(settings.data_train, job.data.training)}
+    if job.data.validation:
         validated = settings.data_val or settings.data_train
-        data["validation data"] = described_data(validated, job.validation.num_records)
+        data["validation data"] = described_data(validated, job.data.validation)
     shown = {"recipe" if name == "name" else name: value for name, value in job.settings.items()}
     run = RunCard(command, epochs, shown, data, environment(job.plan.contexts, workers))
     report = TrainReport(prefix, card_of(job, command, position, epochs), run, position, job.train)

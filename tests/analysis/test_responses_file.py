@@ -162,8 +162,10 @@ def test_a_figure_is_written_whole_by_its_ending(tmp_path):
     draw_responses(str(tmp_path / "f.PNG"), nets)
     draw_responses(str(tmp_path / "f.svg"), nets)
     image = cv2.imread(str(tmp_path / "f.PNG"))
-    assert image.shape == (720, 720, 3)
-    assert ElementTree.parse(tmp_path / "f.svg").getroot().tag.endswith("svg")
+    assert image.shape == (720, 1080, 3)
+    root = ElementTree.parse(tmp_path / "f.svg").getroot()
+    assert (root.tag[-3:], root.get("role"), root[0].tag[-5:]) == ("svg", "img", "title")
+    assert root[0].text == "Standard deviations of layer responses, by layer and by size"
     with pytest.raises(UsageError, match=r"f\.pdf: a figure is a \.png or \.svg file"):
         draw_responses(str(tmp_path / "f.pdf"), nets)
     assert sorted(os.listdir(tmp_path)) == ["f.PNG", "f.svg"]

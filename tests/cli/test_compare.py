@@ -59,6 +59,17 @@ def test_as_json(tmp_path, capsys):
     assert first["settings"]["lr"] == 0.1
 
 
+def test_the_same_records_are_the_same_wherever_they_are(tmp_path, capsys):
+    known = "(50 images, fingerprint 0123456789abcdef)"
+    a = write_run(tmp_path / "a", [50.0], data=f"val.rec {known}")
+    b = write_run(tmp_path / "b", [50.0], data=f"../data/val.rec {known}")
+    c = write_run(tmp_path / "c", [50.0], data=f"val.rec {known.replace('0', 'f', 2)}")
+    assert main([a, b]) is None
+    assert "validation data" not in capsys.readouterr().err
+    assert main([a, b, c]) is None
+    assert "note: the runs differ in validation data: a: val.rec" in capsys.readouterr().err
+
+
 def test_runs_that_are_hard_to_compare_say_so(tmp_path, capsys):
     a = write_run(tmp_path / "a", [50.0])
     b = write_run(tmp_path / "b", [50.0], data="other.rec (9 images)", top_k=3)

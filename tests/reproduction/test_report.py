@@ -21,7 +21,9 @@ from gluon_resnet.reproduction.reporting.page import (
     Section,
     Strong,
     Table,
+    html,
     markdown,
+    sourced,
 )
 from gluon_resnet.reproduction.reporting.page import Page as ReportPage
 from gluon_resnet.reproduction.reporting.report import write_report
@@ -298,6 +300,29 @@ def test_markdown_keeps_code_and_text_apart():
         "|  | n |\n| --- | ---: |\n| `a\\|b` | 1\\_0 |\n\n- one two\n\n"
         "## \\#\n\n````sh\necho '```'\nls\n````\n"
     )
+
+
+def test_sources_are_footnotes_of_their_table():
+    rows = [
+        ("plain-20", "1", "a-log.jsonl:3"),
+        ("ResNet-20", "2", ""),
+        ("ResNet-56", "3", "b.json, a-log.jsonl:3"),
+    ]
+    rows += [("plain-56", "4", "a-log.jsonl:3")]
+    table = sourced(("", "n"), "lr", rows)
+    assert table.footnotes == ("a-log.jsonl:3", "b.json, a-log.jsonl:3")
+    text = markdown(ReportPage("t", (table,), ()))
+    assert text.splitlines()[4:] == [
+        "| plain-20<sup>1</sup> | 1 |",
+        "| ResNet-20 | 2 |",
+        "| ResNet-56<sup>2</sup> | 3 |",
+        "| plain-56<sup>1</sup> | 4 |",
+        "",
+        "<sup>1</sup> `a-log.jsonl:3`; <sup>2</sup> `b.json, a-log.jsonl:3`",
+    ]
+    page = Page(html(ReportPage("t", (table, Paragraph("See a-log.jsonl:1-3 & b.json, c.d.")), ())))
+    assert page.rows[1:] == [list(row) for row in rows]
+    assert page.attributes.count(("class", "file")) == 3 + 2  # which a browser does not break at the hyphen
 
 
 def test_the_papers_observations_are_asked_of_every_pair(tmp_path):

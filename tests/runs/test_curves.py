@@ -221,6 +221,34 @@ def test_panels_have_the_same_axes_and_a_color_for_each_depth(tmp_path):
     assert [color in residual for color in COLORS] == [True, False, True]
 
 
+def test_the_axis_of_a_panel_with_low_errors_is_the_papers(tmp_path):
+    low = [70.0, 40.0, 30.0, *(18.0 - 0.1 * epoch for epoch in range(17))]
+    high, below = (
+        replace(read_run(write_run(tmp_path / name, errors, settings={"recipe": "cifar10"})), name=name)
+        for name, errors in (("plain-56", FALLING), ("ResNet-56", low))
+    )
+    plain, residual = panels_svg([("plain", [high]), ("ResNet", [below])], "test")
+    assert "60" in words_of(plain)
+    numbers = [float(word) for word in words_of(residual) if re.fullmatch(r"\d+\.\d", word)]
+    assert max(numbers) == 20.0
+    assert "20.0" in words_of(curves_svg(below))
+    assert "ResNet" in ElementTree.fromstring(residual)[0].text
+    assert ElementTree.fromstring(residual).get("role") == "img"
+
+
+def test_a_legend_hides_no_line(tmp_path):
+    run = read_run(write_run(tmp_path / "a", FALLING))
+    root = ElementTree.fromstring(curves_svg(run))
+    groups = {element.get("id"): element for element in root.iter() if element.get("id")}
+    (frame,) = [element for element in groups["patch_2"] if element.tag.endswith("path")]
+    bottom = max(float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", frame.get("d")))
+    lines = re.findall(
+        r"M [\d.]+ ([\d.]+)", "".join(path.get("d") for path in groups["legend_1"].iter() if path.get("d"))
+    )
+    assert lines
+    assert min(map(float, lines)) > bottom
+
+
 def test_panels_are_one_file(tmp_path):
     draw_panels(str(tmp_path / "both.svg"), panels(tmp_path))
     words = words_of((tmp_path / "both.svg").read_text())

@@ -48,7 +48,7 @@ def test_a_report_says_all_about_a_run(tmp_path):
     assert [row[0] for row, kind in zip(page.rows, page.classes) if kind == "best"] == ["2"]
     assert page.row("<b>cat") == ["100", "40", "40.00 %", "dog (30), deer (10)"]
     assert page.row("processor") == ["<fast> & cheap"]
-    assert page.row("rgb_mean") == ["1.0, 2.0, 3.0"]
+    assert page.row("rgb_mean") == ["1, 2, 3"]
     assert page.row("validation data") == ["val.rec (50 images)"]
     assert not [row for row in page.rows if row and row[0] == "freeze"]  # None: not chosen
     assert any(row[1:] == ["iteration 0", "begun"] for row in page.rows)

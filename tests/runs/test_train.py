@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import platform
 import re
@@ -105,7 +106,9 @@ def test_a_whole_run(data, tmp_path, capsys):
     assert pathlib.Path(f"{prefix}-report.html").read_text().rstrip().endswith("</html>")
     run = read_run(prefix)
     assert (run.planned, run.settings["network"], run.settings["recipe"]) == (8, "resnet8", "cifar10")
-    assert run.card.data["validation data"] == f"{data[-1]} (50 images)"
+    path = os.path.relpath(data[-1])  # whose absolute one is nobody's business
+    fingerprint = Loader(data[-1], 1, EvalTransform()).fingerprint
+    assert run.card.data["validation data"] == f"{path} (50 images, fingerprint {fingerprint})"
     assert run.card.environment["devices"] == "cpu(0)"
 
     card = ModelCard.load(f"{prefix}-model.json")

@@ -9,7 +9,10 @@ VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Texts, attributes and rows of tables; every element has to be closed."""
+    """Texts, attributes and rows of tables; every element has to be closed.
+
+    Rows of a table with footnotes have one more cell: the footnote that their first cell refers to, or "".
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -17,6 +20,11 @@ class Page(HTMLParser):
         self.rows: list[list[str]] = []
         self.classes: list[str] = []  # of the rows
         self._open: list[str] = []
+        self._marks: dict[int, str] = {}  # by the number of the row, of the last table
+        self._first = 0  # row of the last table
+        self._notes = False
+        self._note = ""
+        self._footnotes: dict[str, str] = {}
         self.feed(text)
         self.close()
         assert self._open == []
@@ -26,6 +34,10 @@ class Page(HTMLParser):
         self.attributes += attributes
         if tag not in VOID:
             self._open.append(tag)
+        if tag == "table":
+            self._marks, self._first = {}, len(self.rows)
+        if dict(attributes).get("class") == "notes":
+            self._notes, self._footnotes = True, {}
         if tag == "tr":
             self.rows.append([])
             self.classes.append(dict(attributes).get("class", ""))
@@ -38,8 +50,22 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self._open.pop() == tag
+        if tag == "p" and self._notes:
+            self._notes = False
+            assert {*self._marks.values()} == {*self._footnotes}
+            for number in range(self._first, len(self.rows)):
+                self.rows[number].append(self._footnotes.get(self._marks.get(number, ""), "").strip(" ;"))
 
     def handle_data(self, data):
+        if self._open[-1:] == ["sup"]:
+            if self._notes:
+                self._note = data
+                self._footnotes[data] = ""
+            else:
+                self._marks[len(self.rows) - 1] = data
+            return
+        if self._notes:
+            self._footnotes[self._note] += data
         if {"td", "th"} & set(self._open):
             self.rows[-1][-1] += data
         if "style" not in self._open:

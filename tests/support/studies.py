@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Optional
@@ -131,9 +132,25 @@ def study(folder: pathlib.Path, nets: Optional[Sequence[StudiedNet]] = None, **o
 
 
 def written(study, folder) -> tuple[Page, str]:
-    """The two files."""
+    """The two files; in tables of the second, too, the sources that footnotes name are cells at the ends of rows."""
     write_report(study)
-    return Page((folder / "report.html").read_text("utf-8")), (folder / "report.md").read_text("utf-8")
+    text = (folder / "report.md").read_text("utf-8")
+    return Page((folder / "report.html").read_text("utf-8")), _with_sources(text)
+
+
+def _with_sources(text: str) -> str:
+    blocks = text.split("\n\n")
+    for number, block in enumerate(blocks):
+        notes = dict(re.findall(r"<sup>(\d+)</sup> (`[^`]+`)", block)) if block.startswith("<sup>") else {}
+        if notes:
+            before = blocks[number - 1]
+            assert {*re.findall(r"<sup>(\d+)</sup>", before)} == {*notes}
+            rows = []
+            for line in before.splitlines():
+                mark = re.search(r"<sup>(\d+)</sup>", line)
+                rows.append(f"{re.sub('<sup>.*</sup>', '', line)} {notes[mark[1]] if mark else ''} |")
+            blocks[number - 1] = "\n".join(rows)
+    return "\n\n".join(block for block in blocks if not block.startswith("<sup>"))
 
 
 def cells(text: str, first: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from gluon_resnet.reproduction.experiments import EXPERIMENTS
 from gluon_resnet.reproduction.reporting.names import label
-from gluon_resnet.reproduction.reporting.page import Code, Table
+from gluon_resnet.reproduction.reporting.page import Table, sourced
 from gluon_resnet.reproduction.reporting.tables import NOT_YET, epochs
 from gluon_resnet.reproduction.study import Study
 from gluon_resnet.runs.files.page import duration, percent
@@ -22,7 +22,7 @@ def runs_table(study: Study) -> Table:
     rows = []
     for net in study.nets:
         if net.run is None or not net.run.epochs:
-            rows.append((label(net), epochs(net), *[""] * 6, Code("")))
+            rows.append((label(net), epochs(net), *[""] * 7))
             continue
         run, split = net.run, net.run.split or {}
         shares = [percent(100 * split[part], 1) if part in split else "" for part in ("loading", "compute")]
@@ -31,7 +31,7 @@ def runs_table(study: Study) -> Table:
         rows.append(
             (
                 *(label(net), epochs(net), f"{run.epochs[-1].iteration:,}", duration(run.seconds)),
-                *(_rate(run.images_per_second), *shares, f"{run.epochs[-1].lr:g}", Code(lines)),
+                *(_rate(run.images_per_second), *shares, f"{run.epochs[-1].lr:g}", lines),
             )
         )
     heads = (
@@ -44,7 +44,7 @@ def runs_table(study: Study) -> Table:
         "compute",
         "last learning rate",
     )
-    return Table((*heads, "from"), "lrrrrrrrl", tuple(rows))
+    return sourced(heads, "lrrrrrrr", rows)
 
 
 def full_schedule(study: Study) -> tuple[str, Table]:
@@ -138,8 +138,10 @@ def _shown(value: Any) -> str:
     return (
         "none"
         if value is None
-        else ", ".join(map(str, value))
+        else ", ".join(map(_shown, value))
         if isinstance(value, (list, tuple))
+        else f"{value:g}"
+        if isinstance(value, float)
         else str(value)
     )
 

@@ -43,9 +43,27 @@ class Table:
     heads: tuple[str, ...]
     align: str  # a letter for each column: 'l', 'r' for numbers, 't' for texts with several lines
     rows: tuple[tuple[str, ...], ...]
+    sources: tuple[str, ...] = ()  # for each row, the files that it comes from, or "", in a footnote
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.heads) == len(self.align) for row in self.rows)
+        assert len(self.sources) in (0, len(self.rows))
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """The sources, each once, in the order of their numbers, from 1."""
+        return tuple(dict.fromkeys(source for source in self.sources if source))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """For each row, the number of its footnote, or ""."""
+        notes = self.footnotes
+        return tuple(str(1 + notes.index(s)) if s else "" for s in self.sources) or ("",) * len(self.rows)
+
+
+def sourced(heads: Sequence[str], align: str, rows: Sequence[Sequence[str]]) -> Table:
+    """A table of rows each of which ends with the files that it comes from, or ""."""
+    return Table(tuple(heads), align, tuple(tuple(row[:-1]) for row in rows), tuple(row[-1] for row in rows))
 
 
 @dataclass(frozen=True)
@@ -127,8 +145,11 @@ def _lines(block: Block) -> Sequence[str]:
         fence = "`" * (1 + max([2, *map(len, re.findall("`+", text))]))
         return [f"{fence}sh", text, fence]
     rule = ["---:" if letter == "r" else "---" for letter in block.align]
-    rows = [map(_escaped, block.heads), rule, *(map(_cell, row) for row in block.rows)]
-    return [f"| {' | '.join(row)} |" for row in rows]
+    marks = [f"<sup>{mark}</sup>" if mark else "" for mark in block.marks]
+    cells = [[f"{_cell(row[0])}{mark}", *map(_cell, row[1:])] for row, mark in zip(block.rows, marks)]
+    rows = [map(_escaped, block.heads), rule, *cells]
+    notes = [f"<sup>{number}</sup> {_inline(Code(note))}" for number, note in enumerate(block.footnotes, 1)]
+    return [*(f"| {' | '.join(row)} |" for row in rows), *(["", "; ".join(notes)] if notes else [])]
 
 
 def _name(part: object) -> str:

@@ -30,9 +30,9 @@ from gluon_resnet.reproduction.reporting.page import (
     Paragraph,
     Section,
     Strong,
-    Table,
     html,
     markdown,
+    sourced,
 )
 from gluon_resnet.reproduction.study import Study
 
@@ -117,9 +117,10 @@ def _curves(study: Study) -> tuple[Block, ...]:
     text = (
         f"{thin} lines are training errors of augmented images, while the weights changed; "
         f"bold lines are {subject.tested} errors of single crops after each epoch; dotted ones mark where the learning "
-        "rate fell. All panels have the same axes; plain and residual networks of one depth have one color. In the "
-        "paper's figure the deeper of the plain networks end higher, in training and in testing, and the deeper of the "
-        "ResNets lower. "
+        "rate fell. Plain and residual networks of one depth have one color. The panels have the same axes, "
+        "except that the axis of errors ends at 20 %, as the paper's does, where all curves are below that in the "
+        "second half. In the paper's figure the deeper of the plain networks end higher, in training and in testing, "
+        "and the deeper of the ResNets lower. "
     )
     if not subject.small_images:
         text += "These ResNets have no parameters that their plain counterparts do not have. "
@@ -227,12 +228,12 @@ def _responses(study: Study) -> tuple[Block, ...]:
         (
             *(label(net), str(len(stds(net))), *(f"{value:.3f}" for value in _spread(stds(net)))),
             *(str(net.responses.epoch), f"{net.responses.images:,}"),
-            Code(f"{net.key}-responses.json"),
+            f"{net.key}-responses.json",
         )
         for net in nets
         if net.responses
     )
-    heads = ("", "3x3 layers", "mean", "median", "least", "greatest", "epoch", "images", "from")
+    heads = ("", "3x3 layers", "mean", "median", "least", "greatest", "epoch", "images")
     return (
         figures.responses(study),
         Paragraph(
@@ -245,7 +246,7 @@ def _responses(study: Study) -> tuple[Block, ...]:
             smaller_than_plain(nets),
         ),
         *_observed("The deeper ResNet has smaller responses", smaller_with_depth(nets)),
-        Table(heads, "lrrrrrrrl", rows),
+        sourced(heads, "lrrrrrrr", rows),
     )
 
 

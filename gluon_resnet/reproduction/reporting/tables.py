@@ -11,7 +11,7 @@ from gluon_resnet.analysis.paper import TABLE_5, TABLE_6, Result, reference
 from gluon_resnet.reproduction.published import FASHION_MNIST_BENCHMARK
 from gluon_resnet.reproduction.reporting.measured import logged_training, tested
 from gluon_resnet.reproduction.reporting.names import SUBJECTS, Subject, label
-from gluon_resnet.reproduction.reporting.page import Code, Table
+from gluon_resnet.reproduction.reporting.page import Table, sourced
 from gluon_resnet.reproduction.reporting.seeds import spread
 from gluon_resnet.reproduction.study import Evaluation, StudiedNet, Study
 from gluon_resnet.runs.files.page import percent
@@ -29,18 +29,18 @@ def table_6(study: Study) -> Table:
         found = spread(study, net, subject.protocol)
         if found:
             cells = (f"{found.name}, {len(found.errors)} seeds", str(found), *[""] * 6)
-            rows.append(((not net.plain, net.depth, math.inf), (*cells, Code(", ".join(found.sources)))))
+            rows.append(((not net.plain, net.depth, math.inf), (*cells, ", ".join(found.sources))))
     ours = {(net.network, net.shortcut) for net in study.shown}
     for row in TABLE_6 if subject.printed else ():
         if row.network and row.layers and (row.network, row.shortcut) not in ours:
             cells = (f"{row.method}-{row.layers}", NOT_RUN, "", _printed(row), "", "", str(row.layers))
-            rows.append(((True, row.layers, 0), (*cells, f"({row.parameters})", Code(""))))
+            rows.append(((True, row.layers, 0), (*cells, f"({row.parameters})", "")))
     rows.sort(key=lambda row: row[0])
     heads = ["", "test error", "95 % interval", "the paper's", "training error", "epochs", "layers"]
-    heads += ["parameters (the paper's)" if subject.printed else "parameters", "from"]
+    heads += ["parameters (the paper's)" if subject.printed else "parameters"]
     kept = [i for i, head in enumerate(heads) if subject.printed or head != "the paper's"]
-    table = tuple(tuple(cells[i] for i in kept) for _, cells in rows)
-    return Table(tuple(heads[i] for i in kept), "".join("lrrrrrrrt"[i] for i in kept), table)
+    table = [[*(cells[i] for i in kept), cells[-1]] for _, cells in rows]
+    return sourced([heads[i] for i in kept], "".join("lrrrrrrr"[i] for i in kept), table)
 
 
 def published_on_fashion_mnist() -> Table:
@@ -61,7 +61,7 @@ def _row_of(net: StudiedNet, subject: Subject) -> tuple[str, ...]:
         percent(training.error) if training else "" if net.source else NOT_YET,
         *(epochs(net), str(net.depth)),
         _short(net.parameters) + (f" ({paper.parameters})" if paper else ""),
-        Code(", ".join(sources)),
+        ", ".join(sources),
     )
 
 
@@ -79,8 +79,8 @@ def table_of(study: Study, table: Sequence[Result], others: Iterable[StudiedNet]
         rows.append((label(net), *_ours(net, protocol, five), *theirs, _source(net, protocol)))
     if five:
         heads = ("top-1 error", "95 % interval", "top-5 error", "95 % interval", "the paper's top-1", "top-5")
-        return Table(("", *heads, "from"), "lrrrrrrl", tuple(rows))
-    return Table(("", "top-1 error", "95 % interval", "the paper's", "from"), "lrrrl", tuple(rows))
+        return sourced(("", *heads), "lrrrrrr", rows)
+    return sourced(("", "top-1 error", "95 % interval", "the paper's"), "lrrr", rows)
 
 
 def outside(study: Study, tables: Iterable[Sequence[Result]]) -> list[StudiedNet]:
@@ -92,14 +92,13 @@ def outside(study: Study, tables: Iterable[Sequence[Result]]) -> list[StudiedNet
 def table_5(study: Study) -> Table:
     """Our ensembles on ImageNet, and the paper's."""
     rows = [
-        (_members(study, found), *_tested(found), Code(os.path.basename(found.path)))
-        for found in study.ensembles
+        (_members(study, found), *_tested(found), os.path.basename(found.path)) for found in study.ensembles
     ]
     paper = TABLE_5[-1]
     name = f"{paper.method}: six networks, test set"
-    rows.append((f"the paper's {name}", "", "", "", "", percent(paper.top5_error), Code("")))
-    heads = ("", "protocol", "images", "top-1 error", "95 % interval", "top-5 error", "from")
-    return Table(heads, "tlrrrrl", tuple(rows))
+    rows.append((f"the paper's {name}", "", "", "", "", percent(paper.top5_error), ""))
+    heads = ("", "protocol", "images", "top-1 error", "95 % interval", "top-5 error")
+    return sourced(heads, "tlrrrr", rows)
 
 
 def further_tests(study: Study, protocols: Sequence[str]) -> Optional[Table]:
@@ -112,7 +111,7 @@ def further_tests(study: Study, protocols: Sequence[str]) -> Optional[Table]:
         tests += [(_members(study, found), found) for found in study.ensembles]
     for name, found in tests:
         alone = _alone(study, found)
-        rows.append((name, *_tested(found), alone, Code(os.path.basename(found.path))))
+        rows.append((name, *_tested(found), alone, os.path.basename(found.path)))
     heads = (
         "",
         "protocol",
@@ -121,9 +120,8 @@ def further_tests(study: Study, protocols: Sequence[str]) -> Optional[Table]:
         "95 % interval",
         "top-5 error",
         "best of them alone",
-        "from",
     )
-    return Table(heads, "tlrrrrrl", tuple(rows)) if rows else None
+    return sourced(heads, "tlrrrrr", rows) if rows else None
 
 
 def span(ends: Optional[tuple[float, float]]) -> str:
@@ -184,9 +182,9 @@ def _theirs(row: Result, five: bool) -> tuple[str, ...]:
     return cells if five else cells[:1]
 
 
-def _source(net: Optional[StudiedNet], protocol: str) -> Code:
+def _source(net: Optional[StudiedNet], protocol: str) -> str:
     found = net.evaluation(protocol) if net else None
-    return Code(os.path.basename(found.path) if found else "")
+    return os.path.basename(found.path) if found else ""
 
 
 def _printed(row: Optional[Result]) -> str:

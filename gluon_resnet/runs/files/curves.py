@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Optional
 
-from gluon_resnet.analysis.figures import legend_label, new_figure, svg_element, write_figure
+from gluon_resnet.analysis.figures import legend_below, legend_label, new_figure, svg_element, write_figure
 from gluon_resnet.runs.files.run import Points, Run
 
 _LONG = 10_000  # the iterations from which the axis has units of 1e4, as in the paper
+_LOW = 20.0  # the end of the axis of errors in the paper's Figure 6, in per cent
 _CROPPED = 20  # the validations from which the axis leaves out the first fall of the error, as in the paper
 
+
+_SAYS = "Training and test errors by iteration"
 
 # A title and its runs in the order of their colors; None reserves the color of a run that only another panel has.
 Panel = tuple[str, Sequence[Optional[Run]]]
@@ -25,16 +28,19 @@ def draw_curves(path: str, runs: Sequence[Run], title: str = "") -> None:
 
     Raises the errors of `write_figure`.
     """
-    write_figure(path, lambda: _figure(runs, title))
+    write_figure(path, lambda: _figure(runs, title), f"{_SAYS}: {', '.join(run.name for run in runs)}")
 
 
 def curves_svg(run: Run) -> str:
     """The same for one run, as an <svg> element for a page with a light or a dark background."""
-    return svg_element(lambda: _figure([run], ""))
+    return svg_element(lambda: _figure([run], ""), f"{_SAYS}: {run.name}")
 
 
 def draw_panels(path: str, panels: Sequence[Panel], bold: str = "validation") -> None:
-    """Write several drawings side by side, with the same axes, as in the paper's Figures 4 and 6.
+    """Write several drawings side by side, as in the paper's Figures 4 and 6, with the same axis of iterations.
+
+    Their axes of errors are the same, too, except that the axis of a panel all of whose curves are below 20 % in the
+    second half ends there, as in the paper's Figure 6.
 
     Args:
         path: the path of the PNG or SVG file.
@@ -43,12 +49,16 @@ def draw_panels(path: str, panels: Sequence[Panel], bold: str = "validation") ->
 
     Raises the errors of `write_figure`.
     """
-    write_figure(path, lambda: _panels(panels, panels, bold))
+    titles = ", ".join(title for title, _ in panels)
+    write_figure(path, lambda: _panels(panels, panels, bold), f"{_SAYS} of networks: {titles}")
 
 
 def panels_svg(panels: Sequence[Panel], bold: str = "validation") -> list[str]:
     """The same as <svg> elements, one per panel: side by side on a wide page, stacked on a narrow one."""
-    return [svg_element(partial(_panels, [panel], panels, bold)) for panel in panels]
+    return [
+        svg_element(partial(_panels, [panel], panels, bold), f"{_SAYS} of networks: {panel[0]}")
+        for panel in panels
+    ]
 
 
 def _figure(runs: Sequence[Run], title: str) -> Any:
@@ -58,7 +68,7 @@ def _figure(runs: Sequence[Run], title: str) -> Any:
     _draw(axes, runs, "validation", alone, _end(runs))
     axes.set_ylim(bottom=0, top=_top(runs))
     axes.set_title(title)
-    figure.subplots_adjust(0.12, 0.12, 0.97, 0.92)  # tight_layout() would draw all of it once more
+    _legend(figure, axes, runs, "validation", alone)
     return figure
 
 
@@ -67,13 +77,13 @@ def _panels(shown: Sequence[Panel], panels: Sequence[Panel], bold: str) -> Any:
     runs = [run for _, column in panels for run in column if run]
     errors = [error for run in runs for curve in _curves(run) for _, error in curve]
     top, end = _top(runs) or 1.05 * max(errors, default=100.0), _end(runs)
-    figure = new_figure(4.4 * len(shown), 3.9)
-    for number, (title, column) in enumerate(shown, 1):
-        axes = figure.add_subplot(1, len(shown), number)
+    figure = new_figure(4.4 * len(shown), 4.2)
+    for part, (title, column) in zip(figure.subfigures(1, len(shown), squeeze=False)[0], shown):
+        axes, drawn = part.add_subplot(), [run for run in column if run]
         _draw(axes, column, bold, False, end)
-        axes.set_ylim(0, top)
+        axes.set_ylim(0, _LOW if _all_low(drawn) else top)
         axes.set_title(title)
-    figure.subplots_adjust(0.13 / len(shown), 0.13, 1 - 0.06 / len(shown), 0.91, wspace=0.2)
+        _legend(part, axes, drawn, bold, False)
     return figure
 
 
@@ -85,9 +95,7 @@ def _end(runs: Sequence[Run]) -> int:
 def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end: int) -> None:
     """Draw the curves of `runs`; if `alone`, a single run without a name but with its learning rates."""
     unit = 1e4 if end >= _LONG else 1
-    known = [run for run in runs if run]
-    cifar = all(str(run.settings.get("recipe", "")).startswith("cifar") for run in known)
-    dash = "--" if cifar and known else "-"
+    dash = "--" if _dashed([run for run in runs if run]) else "-"
 
     for number, run in enumerate(runs):
         if run is None:
@@ -111,12 +119,18 @@ def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end:
     axes.set_ylabel("error (%)")
     axes.set_xlim(0, 1.03 * end / unit or None)
     axes.grid(True, linewidth=0.4, alpha=0.6)
-    if any(run.iterations for run in known):
-        thin = "thin" if dash == "-" else "dashed"
+
+
+def _legend(figure: Any, axes: Any, runs: Sequence[Run], bold: str, alone: bool) -> None:
+    if any(run.iterations for run in runs):
+        thin = "dashed" if _dashed(runs) else "thin"
         caption = None if alone else f"{thin}: training, bold: {bold}"
-        size = None if alone else "small"
-        # In the corner where no run begins; matplotlib takes seconds to find the best place among many points.
-        axes.legend(loc="lower left", title=caption, title_fontsize=size, fontsize=size)
+        legend_below(figure, len(axes.get_legend_handles_labels()[0]), caption)
+
+
+def _dashed(runs: Sequence[Run]) -> bool:
+    """Whether training errors are dashed, as in Figure 6."""
+    return bool(runs) and all(str(run.settings.get("recipe", "")).startswith("cifar") for run in runs)
 
 
 def _curves(run: Run) -> tuple[Points, Points]:
@@ -124,12 +138,26 @@ def _curves(run: Run) -> tuple[Points, Points]:
 
 
 def _top(runs: Sequence[Run]) -> Any:
-    """The end of the axis of errors: for long runs the highest error after their first tenth; None for no limit."""
+    """The end of the axis of errors: for long runs the highest error after their first tenth; None for no limit.
+
+    If all errors are low in the second half, it is the paper's.
+    """
+    if _all_low(runs):
+        return _LOW
     if not runs or min(len(run.validation_curve) for run in runs) < _CROPPED:
         return None
 
-    def later(points: Points, run: Run) -> list[float]:
-        return [error for iteration, error in points if iteration > run.iterations / 10]
+    return 1.05 * max(error for run in runs for error in _errors_after(run, 0.1))
 
-    errors = [e for run in runs for curve in _curves(run) for e in later(curve, run)]
-    return 1.05 * max(errors)
+
+def _all_low(runs: Sequence[Run]) -> bool:
+    """Whether every error in the second half of the runs is below the end of the paper's axis."""
+    later = [error for run in runs for error in _errors_after(run, 0.5)]
+    return bool(later) and max(later) < _LOW
+
+
+def _errors_after(run: Run, part: float) -> list[float]:
+    """The errors of both curves after this part of the iterations."""
+    return [
+        error for curve in _curves(run) for iteration, error in curve if iteration > part * run.iterations
+    ]

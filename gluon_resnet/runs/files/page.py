@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Optional
 
 from gluon_resnet.errors import EnvironmentProblem
+
+_FILE_NAME = re.compile(r"[\w+./*-]+\.(?:jsonl|json|npz|out)(?::[\d-]+)?")
 
 
 def render(template: Path, **values: Any) -> str:
@@ -15,8 +18,14 @@ def render(template: Path, **values: Any) -> str:
     """
     try:
         import jinja2
+        import markupsafe
     except ImportError:
         raise EnvironmentProblem("a report needs Jinja2: pip install 'gluon-resnet[plot]'") from None
+
+    def whole_names(text: str) -> str:
+        """The text, in which names of files are elements that a browser need not break at their hyphens."""
+        escaped = str(markupsafe.escape(text))
+        return markupsafe.Markup(_FILE_NAME.sub(r'<span class="file">\g<0></span>', escaped))
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -24,7 +33,7 @@ def render(template: Path, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, setting=_setting)
+    environment.filters.update(percent=percent, duration=duration, setting=_setting, whole_names=whole_names)
     return environment.get_template(template.name).render(values)
 
 
@@ -43,4 +52,6 @@ def duration(seconds: float) -> str:
 
 def _setting(value: Any) -> str:
     """A value of a JSON file, formatted for people."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_setting, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

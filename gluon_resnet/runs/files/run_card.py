@@ -4,7 +4,7 @@
  "command": "python3 tools/train.py ...",
  "epochs": 164,                                                   the number planned
  "settings": {"network": "resnet20", "lr": 0.1, ...},             what the numbers depend on, besides the data
- "data": {"training": "cifar10_train.rec (50,000 images)", ...},
+ "data": {"training data": "data/train.rec (50,000 images, fingerprint ...)", ...},
  "environment": {"processor": "...", "devices": "cpu(0)", ...},   what the speed depends on
  "events": [{"time": "2026-11-02T15:32:53", "iteration": 7800, "text": "stopped by a signal"}, ...],
  "worst_classes": [{"name": "cat", "images": 1000, "wrong": 241, "taken_for": [["dog", 120], ...]}, ...]}
@@ -24,7 +24,7 @@ import numpy as np
 
 from gluon_resnet.files import whole_file
 from gluon_resnet.json_values import INT64_MAX, is_integer, read_json, require, taking_apart
-from gluon_resnet.provenance import settings_of_today
+from gluon_resnet.provenance import DataSet, settings_of_today
 
 _FORMAT = "gluon-resnet run card 1"
 _WORST, _RIVALS = 10, 3  # how many classes, and for each how many it is mistaken for
@@ -103,14 +103,21 @@ class RunCard:
             return replace(card, settings=settings_of_today(card.settings))
 
 
-def described_data(paths: Sequence[str], images: int) -> str:
-    """The data as a card has it, from which compare.py sees whether two runs had the same."""
-    return f"{', '.join(map(os.path.abspath, paths))} ({images:,} images)"
+def described_data(paths: Sequence[str], data: DataSet) -> str:
+    """The data as a card has it: paths from the current folder, which tell a stranger nothing about this machine."""
+    files = ", ".join(map(os.path.relpath, paths))
+    return f"{files} ({data.images:,} images, fingerprint {data.fingerprint})"
+
+
+def data_identity(data: str) -> str:
+    """Something equal for two texts of `described_data` of the same records; earlier ones only have the paths."""
+    found = re.search(r"fingerprint ([0-9a-f]{16})\)$", data)
+    return found[1] if found else data
 
 
 def described_images(data: str) -> Optional[int]:
     """The number of images in a text of `described_data`; None for other texts, and for 0."""
-    found = re.search(r"\((\d[\d,]*) images\)$", data)
+    found = re.search(r"\((\d[\d,]*) images(?:, fingerprint [0-9a-f]{16})?\)$", data)
     return int(found[1].replace(",", "")) or None if found else None
 
 
