@@ -113,8 +113,9 @@ run(main)
 WORKER
 
 printf '%s\n' gr-host1 gr-host2 >"$work/hosts"
-options=$(cd "$repository/tests" && OMP_NUM_THREADS=1 "$python" -c "import pathlib, sys, small_training as small
-print(*small.training_options(pathlib.Path(sys.argv[1])))" "$work")
+options=$(cd "$repository" && OMP_NUM_THREADS=1 "$python" -c "import pathlib, sys
+from tests.support.small_training import training_options
+print(*training_options(pathlib.Path(sys.argv[1])))" "$work")
 launcher=("$python" "$repository/tools/launch.py" -n 2 -s 2)
 worker=(-- python "$work/worker.py" "$repository" $options --batch-size 4 --num-epochs 6 --kv-store dist_sync --resume)
 
@@ -165,7 +166,7 @@ status=0
 wait $launch || status=$?
 took=$((SECONDS - start))
 [ $status = 1 ] || fail "the launcher's status is $status instead of 1"
-grep -q "^launch.py: error: .* on gr-host2 is lost: .* its machine does not answer" "$work/log" \
+grep -q "^launch.py: error: .* on gr-host2 was lost: .* its machine does not answer" "$work/log" \
     || fail "no message says that host 2 is lost"
 [ $took -le 30 ] || fail "the launcher took $took s to end"
 nobody $((30 - took)) || fail "processes are left behind 30 s after the cut: $(for n in 0 1 2; do ip netns pids gr-host$n; done)"

@@ -59,9 +59,8 @@ class _Layer:
     def see(self, block: Any, inputs: Sequence[Any]) -> None:
         """The hook: queue the means and variances of the input's channels, where it is."""
         (x,) = inputs
-        axis = block._kwargs["axis"] % x.ndim
-        mean, variance = mx.nd.moments(x.astype("float32"), axes=[i for i in range(x.ndim) if i != axis])
-        self._queued.append((x.size // x.shape[axis], mean, variance))
+        mean, variance = _moments(x.swapaxes(1, block._kwargs["axis"]).astype("float32"))
+        self._queued.append((x.size // mean.size, mean, variance))
 
     def merge(self) -> None:
         """Wait for what is queued, and add it to the moments."""
@@ -71,6 +70,21 @@ class _Layer:
         ]
         self.moments = reduce(Moments.merged, seen, self.moments)
         self._queued.clear()
+
+
+def _moments(x: Any) -> tuple[Any, Any]:
+    """The mean and the variance of each channel of (n, channels, ...), two arrays of (channels,).
+
+    mx.nd.moments takes ten times as long on a CPU, more than a convolution.
+    """
+    x = x.reshape((0, 0, -1, 1))
+    mean = _mean(x)
+    return mean.reshape(-1), _mean(mx.nd.square(mx.nd.broadcast_sub(x, mean))).reshape(-1)
+
+
+def _mean(x: Any) -> Any:
+    """(n, channels, positions, 1) to (1, channels, 1, 1)."""
+    return mx.nd.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg").mean(axis=0, keepdims=True)
 
 
 def _named(block: Any, prefix: str) -> Iterator[tuple[str, Any]]:

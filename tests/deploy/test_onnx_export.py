@@ -136,7 +136,7 @@ def assert_same_in_onnxruntime(
     folder: pathlib.Path, network: str, size: int, options: dict[str, Any]
 ) -> None:
     together = 1 if network in FULLY_CONNECTED else 4
-    deep = re.fullmatch("resnet(110|152|1202)|plain(32|34|44|56|110|1202)", network)
+    deep = re.fullmatch("resnet(110|152|1202)|plain(32|34|44|56|101|110|152|1202)", network)
     prepare = random_statistics
     if deep and network in CIFAR:
         prepare = pass_on if network.startswith("plain") else pictures_statistics

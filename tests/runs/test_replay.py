@@ -265,4 +265,4 @@ def test_each_of_two_workers_saves_its_part(data, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert main(["--replay", names[0]]) in (0, 1)
     out = capsys.readouterr().out
-    assert "one worker alone cannot train the network of 2 up to it" in out
+    assert "one worker alone cannot train the network of 2 workers up to it" in out
