@@ -41,13 +41,12 @@ chmod +x "$reports/g++"
 
 cd build/coverage/tree
 git init --quiet # some tests ask git which files there are
+export CXX=$reports/g++ # for what tests build, too, of objects that count
 {
-    export CXX=$reports/g++
     "$python" setup.py --quiet build_ext --inplace
     cmake -S csrc -B build/predict -DCMAKE_BUILD_TYPE=Release -DMXNET_ROOT="$("$python" -c \
         'import importlib.util as u; print(u.find_spec("mxnet").submodule_search_locations[0])')"
     cmake --build build/predict --parallel
-    unset CXX
 } >"$reports/build.log" 2>&1 || { cat "$reports/build.log" >&2; exit 1; }
 
 # Python 3.12 tells of lines itself, for a few per cent of the time; a tracer would double that of some tests.

@@ -150,7 +150,7 @@ def test_the_demo_tells_one_error_that_of_the_exported_network(clone: Clone) -> 
     printed = re.search(pattern, clone.demo)
     assert (int(printed[1]), printed[2]) == (card.epoch, f"{error.top1_error:.2f}")
     said = re.search(pattern, " ".join(README.split()))
-    assert f"| {said[2]} % |" in README  # in the table of results
+    assert f"| {said[2]} % (" in README  # in the table of results
     report = (clone.folder / "demo" / "resnet20-report.html").read_text(encoding="utf-8")
     assert f"{error.top1_error:.2f}" in report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import subprocess
 
@@ -48,7 +49,8 @@ def test_inputs_are_read_or_refused_in_cpp(name: str, tmp_path: pathlib.Path) ->
     objects = pathlib.Path(program()).parent / "CMakeFiles"  # that the program was made of
     parts = [part for pattern in ("base/*.cc", *NATIVE[name]) for part in objects.glob(f"*.dir/{pattern}.o")]
     native = ROOT / "tests" / "native"
-    command = ["g++", "-std=c++17", f"-I{ROOT / 'csrc'}", native / "replay.cc", native / f"fuzz_{name}.cc"]
+    compiler = os.environ.get("CXX", "g++")  # with which make coverage made the objects
+    command = [compiler, "-std=c++17", f"-I{ROOT / 'csrc'}", native / "replay.cc", native / f"fuzz_{name}.cc"]
     built = subprocess.run([*command, *parts, "-o", tmp_path / "replay"], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     paths = [tmp_path / str(index) for index in range(len(inputs(name)))]
