@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.card import ModelCard
 from gluon_resnet.deploy.backend import INPUT
+from gluon_resnet.deploy.graph import as_block, count_classes, read_graph
+from gluon_resnet.deploy.symbol_file import SymbolFile
+from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.files import Path, require_prefix, sha256, temporary_names, whole_file
 from gluon_resnet.models import build_network
@@ -30,7 +34,13 @@ class Export(NamedTuple):
     outdated: list[str]  # left by an earlier export of other parameters
 
 
-def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") -> Export:
+Check = Callable[[str, Any, ModelCard], None]
+Color = tuple[float, float, float]
+
+
+def export(
+    model_prefix: Path, epoch: int, output: Path, format: str = "mxnet", check: Optional[Check] = None
+) -> Export:
     """Write OUTPUT-model.json, and the files of `format`, from a training run's files.
 
     'mxnet': OUTPUT-symbol.json and OUTPUT-0000.params. The graph has the normalization inside: its input `data` is
@@ -50,6 +60,8 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
         epoch: the number NNNN.
         output: the beginning of the new files' names; its folder is created if needed.
         format: one of FORMATS.
+        check: a function that is called before OUTPUT.onnx gets its name, with the path that it has so far, the network
+            as a Gluon block, and the card; if it raises, nothing is written.
 
     Raises:
         ModelError: the card or the parameters are damaged, or do not belong together.
@@ -62,20 +74,90 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
         raise UsageError(f"format: expected one of {', '.join(FORMATS)}, found {format!r}")
     require_prefix(output)
     checkpoint = parameters_path(model_prefix, epoch)
-    paths = [output + ending for kind in FORMATS[format] for ending in _ENDINGS[kind]]
-    if any(os.path.realpath(checkpoint) == os.path.realpath(path) for path in paths):
-        raise UsageError(f"the export would overwrite the checkpoint {checkpoint}: choose another output")
+    _require_other(checkpoint, output, format)
+    card = load_card(model_prefix)
+    graph, arrays = _read(build_network(card), checkpoint)
+    return _write(output, format, card.at_epoch(epoch), graph, arrays, checkpoint, check)
+
+
+def export_graph(
+    model_prefix: Path,
+    epoch: int,
+    output: Path,
+    told: Optional[PartialCard] = None,
+    mean: Optional[Color] = None,
+    std: Optional[Color] = None,
+    check: Optional[Check] = None,
+) -> Export:
+    """Write OUTPUT.onnx and OUTPUT-model.json from PREFIX-symbol.json and PREFIX-NNNN.params of any MXNet program.
+
+    Args:
+        model_prefix: the PREFIX.
+        epoch: the number NNNN.
+        output: the beginning of the new files' names; its folder is created if needed.
+        told: what a card says besides; None if there is PREFIX-model.json.
+        mean, std: the normalization that the graph's input has been through, on the scale of pixels from 0 to 255; it
+            becomes part of the ONNX graph. None for 0 and 1.
+        check: as for `export`.
+
+    Raises:
+        ModelError: a file is damaged, the two do not belong together, or the graph has operators outside
+            docs/model_card.md.
+        UsageError, EnvironmentProblem, OSError: as for `export`.
+    """
+    model_prefix, output = os.fspath(model_prefix), os.fspath(output)
+    graph_path, parameters = f"{model_prefix}-symbol.json", parameters_path(model_prefix, epoch)
+    if os.path.realpath(output) == os.path.realpath(model_prefix):
+        raise UsageError(f"the export would put its own card beside {graph_path}: choose another output")
+    if told:
+        card = told.of_graph(count_classes(SymbolFile(graph_path), told.size), graph_path)
+    else:
+        card = ModelCard.load(f"{model_prefix}-model.json")
+        card.require_format("mxnet", f"{model_prefix}-model.json")
+    graph, arrays, _ = read_graph(graph_path, parameters, card.size, len(card.classes))
+    if mean or std:
+        card = replace(card, mean=mean or card.mean, std=std or card.std)
+        values = {"normalization_mean": card.mean, "normalization_std": card.std}
+        shift, scale = (mx.sym.var(name, shape=(1, 3, 1, 1)) for name in values)
+        normalized = mx.sym.broadcast_div(mx.sym.broadcast_sub(mx.sym.var(INPUT), shift), scale)
+        graph = graph(**{INPUT: normalized})
+        arrays.update(
+            {name: np.array(value, "float32").reshape(1, 3, 1, 1) for name, value in values.items()}
+        )
+    return _write(output, "onnx", card, graph, arrays, parameters, check)
+
+
+def _require_other(parameters: str, output: str, format: str) -> None:
+    """UsageError if the export would overwrite what it reads."""
+    if any(os.path.realpath(parameters) == os.path.realpath(path) for path in _paths(output, format)):
+        raise UsageError(f"the export would overwrite the checkpoint {parameters}: choose another output")
+
+
+def _paths(output: str, format: str) -> list[str]:
+    return [output + ending for kind in FORMATS[format] for ending in _ENDINGS[kind]]
+
+
+def _write(
+    output: str,
+    format: str,
+    card: ModelCard,
+    graph: Any,
+    arrays: Mapping[str, np.ndarray],
+    checkpoint: str,
+    check: Optional[Check],
+) -> Export:
+    """Write the files of `format`, from a graph and its parameters, by their names there, which `checkpoint` has."""
+    require_prefix(output)
+    paths = _paths(output, format)
     versions = {"mxnet": mx.__version__}
     if "onnx" in FORMATS[format]:
         from gluon_resnet.deploy import onnx_export  # it needs the package onnx
 
         versions["onnx"] = f"opset {onnx_export.OPSET}"
 
-    card = load_card(model_prefix)
-    graph, arrays = _read(build_network(card), checkpoint)
     digest = sha256(checkpoint)
     formats = {**_formats(output, digest), **{kind: versions[kind] for kind in FORMATS[format]}}
-    card = replace(card.at_epoch(epoch), exported=Exported(digest, formats))
+    card = replace(card, exported=Exported(digest, formats))
 
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     with temporary_names(f"{output}-model.json", *paths) as (card_path, *temporary):
@@ -92,6 +174,8 @@ def export(model_prefix: Path, epoch: int, output: Path, format: str = "mxnet") 
             with open(card_path, encoding="utf-8") as stream:
                 metadata = json.load(stream)
             onnx_export.write_onnx(temporary[-1], graph, arrays, card.size, metadata)
+            if check:
+                check(temporary[-1], as_block(graph, arrays), card)
     others = [output + ending for kind in _ENDINGS if kind not in formats for ending in _ENDINGS[kind]]
     return Export([*paths, f"{output}-model.json"], [path for path in others if os.path.exists(path)])
 

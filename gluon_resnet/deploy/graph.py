@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -73,15 +73,17 @@ def load_graph(
 ) -> Any:
     """The network of these files as a Gluon block on `contexts` (by default the CPU); raises as `read_graph`."""
     graph = read_graph(graph_path, parameters_path, card.size, len(card.classes))
-    net = gluon.SymbolBlock(graph.symbol, mx.sym.var(INPUT, dtype="float32"))
-    for (
-        name,
-        parameter,
-    ) in net.collect_params().items():  # the arrays that were checked, without rereading the file
-        array = graph.arrays[name]
-        value = mx.nd.array(array, dtype=array.dtype)
-        parameter._load_init(value, contexts or [mx.cpu()], cast_dtype=True, dtype_source="saved")
+    net = as_block(graph.symbol, graph.arrays, contexts)
     net.hybridize(static_alloc=True)
+    return net
+
+
+def as_block(symbol: Any, arrays: Mapping[str, np.ndarray], contexts: Optional[Sequence[Any]] = None) -> Any:
+    """The graph as a Gluon block on `contexts` (by default the CPU), with copies of `arrays` for its parameters."""
+    net = gluon.SymbolBlock(symbol, mx.sym.var(INPUT, dtype="float32"))
+    for name, parameter in net.collect_params().items():
+        value = mx.nd.array(arrays[name], dtype=arrays[name].dtype)
+        parameter._load_init(value, contexts or [mx.cpu()], cast_dtype=True, dtype_source="saved")
     return net
 
 

@@ -1,185 +1,124 @@
-"""The ONNX equivalent of each MXNet operator in our networks.
+"""The ONNX equivalent of each MXNet operator of networks that classify images.
 
-A translation takes a Node, adds what it needs to an OnnxGraph, and returns the name of the node's output there.
-Operators are documented, for MXNet in src/operator of 1.9.1, and for ONNX in docs/Operators.md, opset 13.
+They are the operators of csrc/graph/operator_table.cc, except for INT8's. MXNet documents them in src/operator of
+1.9.1, and ONNX in docs/Operators.md, opset 13.
 """
 
 from __future__ import annotations
 
-import ast
-from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import helper
 
-from gluon_resnet.errors import UsageError
-
-
-class Node(NamedTuple):
-    """A node of an MXNet graph, with its inputs already translated."""
-
-    operator: str
-    name: str
-    attributes: dict[str, str]  # as MXNet writes them; defaults may be missing
-    inputs: list[str]  # their names in the ONNX graph
-    sole_reader_of: str  # the operator before it, if no other node reads its output
-
-    def get(self, name: str, default: Any) -> Any:
-        """The value of an attribute: a number, a bool, a tuple or text."""
-        text = self.attributes.get(name)
-        if text is None:
-            return default
-        try:
-            return ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            return text
-
-    def require(self, name: str, *values: Any) -> Any:
-        """The value of an attribute, by default values[0]; UsageError if it is not one of `values`."""
-        found = self.get(name, values[0])
-        if found not in values:
-            raise self.error(f"{name}={found}")
-        return found
-
-    def error(self, what: str) -> UsageError:
-        return UsageError(f"{self.operator}({what}), the node {self.name}, cannot be translated to ONNX")
-
-
-@dataclass
-class OnnxGraph:
-    """Nodes by the names of their outputs, in the order of execution, and the weights that they read.
-
-    `shapes` has the shapes of nodes' inputs and outputs for one image.
-    """
-
-    weights: dict[str, np.ndarray]
-    shapes: dict[str, tuple[int, ...]]
-    nodes: dict[str, NodeProto] = field(default_factory=dict)
-
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a node with one output, and return the output's name."""
-        if output in self.nodes:
-            raise UsageError(f"two nodes are named {output}, which ONNX does not allow")
-        self.nodes[output] = helper.make_node(kind, inputs, [output], output, **attributes)
-        return output
-
-    def constant(self, name: str, value: Any, dtype: str) -> str:
-        """Add a weight, and return its name."""
-        self.weights[name] = np.asarray(value, dtype)
-        return name
-
-
-def _convolution(node: Node, graph: OnnxGraph) -> str:
-    node.require("layout", None, "NCHW")
-    return graph.add(
-        "Conv",
-        node.inputs,
-        node.name,
-        kernel_shape=node.get("kernel", ()),
-        strides=node.get("stride", (1, 1)),
-        pads=2 * node.get("pad", (0, 0)),
-        dilations=node.get("dilate", (1, 1)),
-        group=node.get("num_group", 1),
-    )
-
-
-def _batch_norm(node: Node, graph: OnnxGraph) -> str:
-    node.require("axis", 1)
-    x, gamma, beta, mean, variance = node.inputs
-    if node.get("fix_gamma", True):
-        graph.weights[gamma] = np.ones_like(graph.weights[gamma])
-    if node.sole_reader_of != "Convolution":
-        return graph.add("BatchNormalization", node.inputs, node.name, epsilon=node.get("eps", 1e-3))
-    # Its scale and shift are folded into the convolution.
-    convolution = graph.nodes[x]
-    weight, *bias = convolution.input[1:]
-    values = {name: graph.weights[name].astype(np.float64) for name in (gamma, beta, mean, variance, *bias)}
-    scale = values[gamma] / np.sqrt(values[variance] + node.get("eps", 1e-3))
-    shift = values[beta] + scale * (sum(values[name] for name in bias) - values[mean])
-    folded = graph.weights[weight] * scale.reshape(-1, 1, 1, 1)
-    inputs = [
-        graph.constant(f"{x}_weight", folded, "float32"),
-        graph.constant(f"{x}_bias", shift, "float32"),
-    ]
-    del convolution.input[1:]
-    convolution.input.extend(inputs)
-    return x
-
-
-def _activation(node: Node, graph: OnnxGraph) -> str:
-    node.require("act_type", "relu")
-    return graph.add("Relu", node.inputs, node.name)
-
-
-def _prelu(node: Node, graph: OnnxGraph) -> str:
-    node.require("act_type", "prelu")
-    x, slope = node.inputs
-    rank = len(graph.shapes[x])
-    if rank > 2:  # PRelu broadcasts from the last axis; MXNet's slopes belong to the second
-        shape = (-1, *(1,) * (rank - 2))
-        slope = graph.constant(f"{node.name}_slope", graph.weights[slope].reshape(shape), "float32")
-    return graph.add("PRelu", [x, slope], node.name)
-
-
-def _pooling(node: Node, graph: OnnxGraph) -> str:
-    node.require("layout", None, "NCHW")
-    kind = {"max": "Max", "avg": "Average"}[node.require("pool_type", "max", "avg")]
-    if node.get("global_pool", False):
-        return graph.add(f"Global{kind}Pool", node.inputs, node.name)
-    # Runtimes disagree about what an average includes at an edge that is rounded up.
-    full = node.require("pooling_convention", *(("valid", "full") if kind == "Max" else ("valid",))) == "full"
-    attributes = {} if kind == "Max" else {"count_include_pad": int(node.get("count_include_pad", True))}
-    return graph.add(
-        f"{kind}Pool",
-        node.inputs,
-        node.name,
-        kernel_shape=node.get("kernel", ()),
-        strides=node.get("stride", (1, 1)),
-        pads=2 * node.get("pad", (0, 0)),
-        ceil_mode=int(full),
-        **attributes,
-    )
-
-
-def _adaptive_pooling(node: Node, graph: OnnxGraph) -> str:
-    node.require("output_size", 1, (1,), (1, 1))
-    return graph.add("GlobalAveragePool", node.inputs, node.name)
-
-
-def _local_response_norm(node: Node, graph: OnnxGraph) -> str:
-    return graph.add(
-        "LRN",
-        node.inputs,
-        node.name,
-        size=node.get("nsize", None),
-        alpha=float(node.get("alpha", 1e-4)),
-        beta=float(node.get("beta", 0.75)),
-        bias=float(node.get("knorm", 2.0)),
-    )
-
-
-def _fully_connected(node: Node, graph: OnnxGraph) -> str:
-    x, *parameters = node.inputs
-    if len(graph.shapes[x]) > 2:
-        node.require("flatten", True)
-        x = graph.add("Flatten", [x], f"{node.name}_flatten")
-        graph.shapes[x] = (1, graph.weights[parameters[0]].shape[1])
-    return graph.add("Gemm", [x, *parameters], node.name, transB=1)
+from gluon_resnet.deploy.onnx_graph import Node, OnnxGraph, Translation
+from gluon_resnet.deploy.onnx_layers import LAYERS
 
 
 def _pad(node: Node, graph: OnnxGraph) -> str:
-    node.require("mode", "constant")
+    mode = node.require("mode", "constant", "edge")
     widths = node.get("pad_width", ())  # before and after the first axis, then the second, ...
-    pads = graph.constant(f"{node.name}_pads", [*widths[::2], *widths[1::2]], "int64")
-    value = graph.constant(f"{node.name}_value", node.get("constant_value", 0), "float32")
-    return graph.add("Pad", [node.inputs[0], pads, value], node.name)
+    inputs = [node.inputs[0], graph.constant(f"{node.name}_pads", [*widths[::2], *widths[1::2]], "int64")]
+    if mode == "constant":
+        inputs.append(graph.constant(f"{node.name}_value", node.get("constant_value", 0)))
+        return graph.add("Pad", inputs, node.name)
+    return graph.add("Pad", inputs, node.name, mode=mode)
 
 
-def _with_axis(kind: str) -> Callable[[Node, OnnxGraph], str]:
+def _reshape(node: Node, graph: OnnxGraph) -> str:
+    """To the shape that MXNet has inferred, whose codes (0, -2, -3, -4) ONNX does not know."""
+    shape = list(node.output_shape)
+    shape[node.batch_axis] = -1
+    return graph.add(
+        "Reshape", [node.inputs[0], graph.constant(f"{node.name}_shape", shape, "int64")], node.name
+    )
+
+
+def _sliced(
+    graph: OnnxGraph,
+    x: str,
+    name: str,
+    axes: Sequence[int],
+    begin: Sequence[Any],
+    end: Sequence[Any],
+    step: Sequence[Any],
+) -> str:
+    begins = [0 if value is None else value for value in begin]
+    ends = [2**31 if value is None else value for value in end]
+    steps = [1 if value is None else value for value in step]
+    bounds = (("begin", begins), ("end", ends), ("axes", axes), ("steps", steps))
+    return graph.add(
+        "Slice", [x, *(graph.constant(f"{name}_{of}", value, "int64") for of, value in bounds)], name
+    )
+
+
+def _slice(node: Node, graph: OnnxGraph) -> str:
+    begin, end = node.get("begin", ()), node.get("end", ())
+    step = node.get("step", ()) or (None,) * len(begin)
+    return _sliced(graph, node.inputs[0], node.name, range(len(begin)), begin, end, step)
+
+
+def _slice_axis(node: Node, graph: OnnxGraph) -> str:
+    axes = graph.axes(node, node.get("axis", 0))
+    return _sliced(
+        graph, node.inputs[0], node.name, axes, [node.get("begin", 0)], [node.get("end", None)], [1]
+    )
+
+
+def _slice_channel(node: Node, graph: OnnxGraph) -> list[str]:
+    (axis,) = graph.axes(node, node.get("axis", 1))
+    count = node.get("num_outputs", 1)
+    size = graph.shapes[node.inputs[0]][axis] // count
+    parts = []
+    for number in range(count):
+        name = f"{node.name}_{number}" if count > 1 else node.name
+        bounds = [number * size], [(number + 1) * size], [1]
+        if node.get("squeeze_axis", False):
+            part = _sliced(graph, node.inputs[0], f"{name}_part", [axis], *bounds)
+            axes = graph.constant(f"{name}_squeezed", [axis], "int64")
+            parts.append(graph.add("Squeeze", [part, axes], name))
+        else:
+            parts.append(_sliced(graph, node.inputs[0], name, [axis], *bounds))
+    return parts
+
+
+def _swap_axes(node: Node, graph: OnnxGraph) -> str:
+    order = list(range(len(graph.shapes[node.inputs[0]])))
+    first, second = node.get("dim1", 0), node.get("dim2", 0)
+    order[first], order[second] = order[second], order[first]
+    return graph.add("Transpose", node.inputs, node.name, perm=order)
+
+
+def _transpose(node: Node, graph: OnnxGraph) -> str:
+    order = node.get("axes", ()) or range(len(graph.shapes[node.inputs[0]]))[::-1]
+    return graph.add("Transpose", node.inputs, node.name, perm=list(order))
+
+
+def _expand_dims(node: Node, graph: OnnxGraph) -> str:
+    axis = graph.constant(f"{node.name}_axes", np.atleast_1d(node.get("axis", None)), "int64")
+    return graph.add("Unsqueeze", [node.inputs[0], axis], node.name)
+
+
+def _squeeze(node: Node, graph: OnnxGraph) -> str:
+    axis = node.get("axis", None)
+    if axis is None:
+        raise node.error("axis=None, which depends on the number of images")
+    axes = graph.constant(f"{node.name}_axes", graph.axes(node, axis), "int64")
+    return graph.add("Squeeze", [node.inputs[0], axes], node.name)
+
+
+def _reduction(kind: str) -> Translation:
     def translate(node: Node, graph: OnnxGraph) -> str:
-        axes = graph.constant(f"{node.name}_axes", np.atleast_1d(node.get("axis", None)), "int64")
-        return graph.add(kind, [node.inputs[0], axes], node.name)
+        axis = node.get("axis", None)
+        axes = graph.axes(node, None if axis == () else axis)
+        if node.get("exclude", False):
+            axes = [n for n in range(len(graph.shapes[node.inputs[0]])) if n not in axes]
+        keep = int(node.get("keepdims", False))
+        if kind == "ReduceSum":  # whose axes are an input from opset 13 on
+            listed = graph.constant(f"{node.name}_axes", axes, "int64")
+            return graph.add(kind, [node.inputs[0], listed], node.name, keepdims=keep)
+        return graph.add(kind, node.inputs, node.name, axes=axes, keepdims=keep)
 
     return translate
 
@@ -188,8 +127,16 @@ def _concatenation(node: Node, graph: OnnxGraph) -> str:
     return graph.add("Concat", node.inputs, node.name, axis=node.get("dim", 1))
 
 
-def _flatten(node: Node, graph: OnnxGraph) -> str:
-    return graph.add("Flatten", node.inputs, node.name)
+def _softmax(kind: str) -> Translation:
+    def translate(node: Node, graph: OnnxGraph) -> str:
+        x, temperature = node.inputs[0], node.get("temperature", None)
+        if temperature not in (None, 1):
+            x = graph.add(
+                "Div", [x, graph.constant(f"{node.name}_temperature", temperature)], f"{node.name}_divided"
+            )
+        return graph.add(kind, [x], node.name, axis=node.get("axis", -1))
+
+    return translate
 
 
 def _cast(node: Node, graph: OnnxGraph) -> str:
@@ -197,38 +144,93 @@ def _cast(node: Node, graph: OnnxGraph) -> str:
     return node.inputs[0]
 
 
-def _dropout(node: Node, graph: OnnxGraph) -> str:
-    node.require("mode", "training")
+def _identity(node: Node, graph: OnnxGraph) -> str:
     return node.inputs[0]
 
 
-def _times_one(node: Node, graph: OnnxGraph) -> str:
-    node.require("scalar", 1)  # MXNet's fusion needs it (see PreactivatedUnit)
-    return node.inputs[0]
+def _elementwise(kind: str, **attributes: Any) -> Translation:
+    return lambda node, graph: graph.add(kind, node.inputs, node.name, **attributes)
 
 
-def _elementwise(kind: str) -> Callable[[Node, OnnxGraph], str]:
-    return lambda node, graph: graph.add(kind, node.inputs, node.name)
+def _square(node: Node, graph: OnnxGraph) -> str:
+    return graph.add("Mul", 2 * node.inputs, node.name)
 
 
-TRANSLATIONS: dict[str, Callable[[Node, OnnxGraph], str]] = {
-    "Activation": _activation,
-    "BatchNorm": _batch_norm,
-    "Cast": _cast,
+def _like(value: float) -> Translation:
+    def translate(node: Node, graph: OnnxGraph) -> str:
+        shape = graph.add("Shape", node.inputs, f"{node.name}_shape")
+        filled = helper.make_tensor("value", 1, [1], [value])
+        return graph.add("ConstantOfShape", [shape], node.name, value=filled)
+
+    return translate
+
+
+def _with_scalar(kind: str, reversed_: bool = False) -> Translation:
+    def translate(node: Node, graph: OnnxGraph) -> str:
+        scalar = node.get("scalar", 0)
+        if kind == "Mul" and scalar == 1:  # which MXNet's fusion needs (see PreactivatedUnit)
+            return node.inputs[0]
+        operands = [node.inputs[0], graph.constant(f"{node.name}_scalar", scalar)]
+        return graph.add(kind, operands[::-1] if reversed_ else operands, node.name)
+
+    return translate
+
+
+def _clip(node: Node, graph: OnnxGraph) -> str:
+    bounds = [graph.constant(f"{node.name}_{name}", node.get(name, 0)) for name in ("a_min", "a_max")]
+    return graph.add("Clip", [node.inputs[0], *bounds], node.name)
+
+
+def _hard_sigmoid(node: Node, graph: OnnxGraph) -> str:
+    alpha, beta = float(node.get("alpha", 0.2)), float(node.get("beta", 0.5))
+    return graph.add("HardSigmoid", node.inputs, node.name, alpha=alpha, beta=beta)
+
+
+TRANSLATIONS: dict[str, Translation] = {
+    **LAYERS,
     "Concat": _concatenation,
-    "Convolution": _convolution,
-    "Dropout": _dropout,
-    "Flatten": _flatten,
-    "FullyConnected": _fully_connected,
-    "LRN": _local_response_norm,
-    "LeakyReLU": _prelu,
+    "Flatten": _elementwise("Flatten"),
     "Pad": _pad,
-    "Pooling": _pooling,
-    "_contrib_AdaptiveAvgPooling2D": _adaptive_pooling,
-    "_mul_scalar": _times_one,
-    "broadcast_div": _elementwise("Div"),
-    "broadcast_sub": _elementwise("Sub"),
-    "elemwise_add": _elementwise("Add"),
-    "expand_dims": _with_axis("Unsqueeze"),
-    "squeeze": _with_axis("Squeeze"),
+    "Reshape": _reshape,
+    "SliceChannel": _slice_channel,
+    "SwapAxis": _swap_axes,
+    "_power_scalar": _with_scalar("Pow"),
+    "_rdiv_scalar": _with_scalar("Div", reversed_=True),
+    "_rminus_scalar": _with_scalar("Sub", reversed_=True),
+    "clip": _clip,
+    "expand_dims": _expand_dims,
+    "hard_sigmoid": _hard_sigmoid,
+    "log_softmax": _softmax("LogSoftmax"),
+    "max": _reduction("ReduceMax"),
+    "mean": _reduction("ReduceMean"),
+    "min": _reduction("ReduceMin"),
+    "negative": _elementwise("Neg"),
+    "ones_like": _like(1.0),
+    "slice": _slice,
+    "slice_axis": _slice_axis,
+    "softmax": _softmax("Softmax"),
+    "square": _square,
+    "squeeze": _squeeze,
+    "sum": _reduction("ReduceSum"),
+    "transpose": _transpose,
+    "zeros_like": _like(0.0),
+    **dict.fromkeys(("BlockGrad", "_copy"), _identity),
+    **dict.fromkeys(("Cast", "amp_cast"), _cast),
+    **dict.fromkeys(("ElementWiseSum", "add_n"), _elementwise("Sum")),
+    **{
+        name: _elementwise(name.capitalize())
+        for name in ("abs", "erf", "exp", "log", "relu", "sigmoid", "softsign", "sqrt", "tanh")
+    },
+    **dict.fromkeys(("_Plus", "_plus", "broadcast_add", "elemwise_add"), _elementwise("Add")),
+    **dict.fromkeys(("_Minus", "_minus", "broadcast_sub", "elemwise_sub"), _elementwise("Sub")),
+    **dict.fromkeys(("_Mul", "_mul", "broadcast_mul", "elemwise_mul"), _elementwise("Mul")),
+    **dict.fromkeys(("_Div", "broadcast_div", "elemwise_div"), _elementwise("Div")),
+    **dict.fromkeys(("_maximum", "broadcast_maximum"), _elementwise("Max")),
+    **dict.fromkeys(("_minimum", "broadcast_minimum"), _elementwise("Min")),
+    **dict.fromkeys(("_PlusScalar", "_plus_scalar"), _with_scalar("Add")),
+    **dict.fromkeys(("_MinusScalar", "_minus_scalar"), _with_scalar("Sub")),
+    **dict.fromkeys(("_MulScalar", "_mul_scalar"), _with_scalar("Mul")),
+    **dict.fromkeys(("_DivScalar", "_div_scalar"), _with_scalar("Div")),
+    "_maximum_scalar": _with_scalar("Max"),
+    "_minimum_scalar": _with_scalar("Min"),
 }

@@ -15,7 +15,7 @@ from tests.support.deployed import run_program
 SIZE, NAMES = ("--size", "40", "--image-shape", "3,40,40"), ("--classes", "names", "--class-names", "names")
 # A command, what was written in earlier versions, and what is written now.
 OLD = [
-    *((tool, *option) for tool in ("predict", "serve", "quantize", "evaluate") for option in (SIZE, NAMES)),
+    *((tool, *option) for tool in ("predict", "serve", "quantize", "evaluate", "export") for option in (SIZE, NAMES)),
     *((tool, "--batch", "3", "--batch-size", "3") for tool in ("predict", "serve")),
     *((tool, "--model", "net", "--model-prefix", "net") for tool in ("serve", "quantize")),
     ("predict", "--topk", "3", "--top-k", "3"),

@@ -17,11 +17,13 @@ import pytest
 
 from gluon_resnet import __version__
 from gluon_resnet._mxnet import mx
+from gluon_resnet.data._native import graph_operators
 from gluon_resnet.deploy import onnx_export
 from gluon_resnet.deploy.export import export
 from gluon_resnet.deploy.graph import read_graph
 from gluon_resnet.deploy.onnx_check import check_model
 from gluon_resnet.deploy.onnx_export import write_onnx
+from gluon_resnet.deploy.onnx_operators import TRANSLATIONS
 from gluon_resnet.errors import UsageError
 from gluon_resnet.models import model_names
 from tests.support.deployed import Model, make_model, read_json
@@ -299,6 +301,94 @@ OPERATORS = {
     "scale left out, folded": SYM.BatchNorm(
         SYM.Convolution(X(), kernel=(3, 3), num_filter=4), fix_gamma=True
     ),
+    "normalization of a row": SYM.BatchNorm(SYM.FullyConnected(X(), num_hidden=6), **PLAIN),
+    "normalization of an image": SYM.InstanceNorm(X(), eps=0.1),
+    **{
+        f"lengths of an {mode}": SYM.L2Normalization(X(), mode=mode, eps=0.3)
+        for mode in ("instance", "channel", "spatial")
+    },
+    "length of a row": SYM.L2Normalization(SYM.FullyConnected(X(), num_hidden=6)),
+    **{
+        f"activation {kind}": SYM.Activation(X(), act_type=kind)
+        for kind in ("sigmoid", "tanh", "softrelu", "softsign")
+    },
+    **{
+        f"leaky {kind}": SYM.LeakyReLU(X(), act_type=kind, slope=0.3)
+        for kind in ("elu", "selu", "leaky", "gelu")
+    },
+    "sum pooling": SYM.Pooling(X(), kernel=(2, 3), pool_type="sum", stride=(2, 2), pad=(1, 1)),
+    "sum pooling, rounded up": SYM.Pooling(
+        X(), kernel=(3, 2), pool_type="sum", stride=(2, 2), pooling_convention="full"
+    ),
+    "global sum": SYM.Pooling(X(), global_pool=True, pool_type="sum", kernel=(1, 1)),
+    **{
+        f"average, rounded up, {kernel} {pad} {padded}": SYM.Pooling(
+            X(),
+            kernel=kernel,
+            pool_type="avg",
+            stride=(2, 2),
+            pad=pad,
+            pooling_convention="full",
+            count_include_pad=padded,
+        )
+        for kernel in ((2, 2), (4, 3))
+        for pad in ((0, 0), (1, 1))
+        for padded in (True, False)
+        if padded or (kernel, pad) != ((2, 2), (1, 1))  # the last window of that has nothing but padding
+    },
+    "adaptive pooling to some": SYM.contrib.AdaptiveAvgPooling2D(X(), output_size=(3, 9)),
+    "nearest pixels": SYM.UpSampling(X(), scale=3, sample_type="nearest"),
+    "between pixels": SYM.contrib.BilinearResize2D(X(), height=13, width=5),
+    "between pixels, from the edges": SYM.contrib.BilinearResize2D(
+        X(), height=13, width=5, align_corners=False
+    ),
+    "edges repeated": SYM.Pad(X(), mode="edge", pad_width=(0, 0, 0, 0, 1, 2, 3, 0)),
+    "rows of pixels": SYM.Reshape(X(), shape=(0, 0, -1)),
+    "groups": SYM.Reshape(SYM.Reshape(X(), shape=(0, -4, 1, -1, -2)), shape=(-1, 27, 9)),
+    "a channel each": SYM.concat(*reversed(list(SYM.split(X(), num_outputs=3))), dim=1),
+    "a channel each, squeezed": SYM.add_n(*SYM.split(X(), num_outputs=3, squeeze_axis=True)),
+    "slices": SYM.slice(X(), begin=(None, 1, 2), end=(None, None, -1), step=(1, 1, 3)),
+    "a slice of one axis": SYM.slice_axis(X(), axis=-1, begin=-4, end=None),
+    "axes swapped": SYM.SwapAxis(X(), dim1=1, dim2=3),
+    "axes turned": SYM.transpose(X(), axes=(0, 2, 3, 1)),
+    **{f"{name} over axes": getattr(SYM, name)(X(), axis=(2, -1)) for name in ("max", "mean", "min", "sum")},
+    "mean over the others": SYM.mean(X(), axis=(0, 1), exclude=True, keepdims=True),
+    **{
+        f"{name} of each": getattr(SYM, name)(X())
+        for name in (
+            "abs",
+            "erf",
+            "negative",
+            "relu",
+            "sigmoid",
+            "softsign",
+            "square",
+            "tanh",
+            "zeros_like",
+            "ones_like",
+        )
+    },
+    **{f"{name} of each": getattr(SYM, name)(SYM.abs(X()) + 0.5) for name in ("log", "sqrt")},
+    "exponentials": SYM.exp(X() * 0.25),
+    **{
+        f"{name} of two": getattr(SYM, name)(IMAGES, SYM.square(IMAGES) + 1)
+        for name in (
+            *(f"broadcast_{kind}" for kind in ("add", "div", "maximum", "minimum", "mul", "sub")),
+            *(f"elemwise_{kind}" for kind in ("add", "div", "mul", "sub")),
+        )
+    },
+    "greater and smaller": SYM.maximum(SYM.minimum(IMAGES, 1.5), -0.5)
+    + SYM.maximum(IMAGES, SYM.square(IMAGES))
+    + SYM.minimum(IMAGES, SYM.square(IMAGES)),
+    "scalars": (2 - IMAGES * 3) / 4 - 1 + 5 / (SYM.square(IMAGES) + 1) + (SYM.abs(IMAGES) + 1) ** 1.5,
+    **{f"{name}": getattr(SYM, name)(X(), axis=1, temperature=2.0) for name in ("softmax", "log_softmax")},
+    "clipped": SYM.clip(X(), a_min=-1, a_max=2.5),
+    "hard sigmoid": SYM.hard_sigmoid(X(), alpha=0.3, beta=0.4),
+    "gradients blocked": SYM.BlockGrad(SYM.identity(X())),
+    "fully connected, each place": SYM.FullyConnected(X(), num_hidden=4, flatten=False),
+    "fully connected, each place, no bias": SYM.FullyConnected(
+        X(), num_hidden=4, flatten=False, no_bias=True
+    ),
 }
 
 
@@ -307,6 +397,16 @@ def test_operators_compute_what_mxnets_do(tmp_path: pathlib.Path, symbol: Any) -
     path, forward, _ = written(tmp_path, symbol, 9)
     inputs = np.random.default_rng(4).normal(0, 2, (3, 3, 9, 9)).astype(np.float32)
     np.testing.assert_allclose(run(path, inputs)[0], forward(inputs), rtol=1e-5, atol=1e-4)
+
+
+def test_a_block_that_is_called_twice_has_two_nodes_of_one_name(tmp_path: pathlib.Path) -> None:
+    symbol = SYM.Activation(IMAGES * 2, act_type="tanh", name="same")
+    symbol = SYM.Activation(symbol * 3, act_type="sigmoid", name="same")
+    path, forward, _ = written(tmp_path, symbol, 9)
+    names = [node.name for node in onnx.load(path).graph.node]
+    assert len(set(names)) == len(names)
+    inputs = np.random.default_rng(4).normal(0, 2, (3, 3, 9, 9)).astype(np.float32)
+    np.testing.assert_allclose(run(path, inputs)[0], forward(inputs), rtol=1e-5)
 
 
 def test_a_graph_of_dropout_and_one_layer_is_two_nodes(tmp_path: pathlib.Path) -> None:
@@ -348,23 +448,24 @@ def test_a_convolution_that_another_node_reads_is_not_folded(
 @pytest.mark.parametrize(
     ("symbol", "words"),
     [
-        (SYM.tanh(X(), name="strange"), "the operator tanh, of the node strange,"),
+        (SYM.sin(X(), name="strange"), "the operator sin, of the node strange,"),
+        (SYM.BatchNorm(X(), axis=3, name="a"), r"BatchNorm\(axis=3\), the node a,"),
         (
-            SYM.Activation(X(), act_type="sigmoid", name="a"),
-            r"Activation\(act_type=sigmoid\), the node a,",
+            SYM.Pooling(X(), kernel=(2, 2), pool_type="lp", p_value=2, name="a"),
+            "pool_type=lp",
         ),
-        (SYM.LeakyReLU(X(), act_type="elu", name="a"), "act_type=elu"),
-        (SYM.BatchNorm(X(), axis=3, name="a"), r"BatchNorm\(axis=3\)"),
-        (SYM.Pooling(X(), kernel=(2, 2), pool_type="sum", name="a"), "pool_type=sum"),
+        (SYM.contrib.AdaptiveAvgPooling2D(X(), output_size=2, name="a"), r"output_size=\(2, 2\) of \(9, 9\)"),
+        (SYM.Pad(X(), mode="reflect", pad_width=(0, 0, 0, 0, 1, 1, 1, 1), name="a"), "mode=reflect"),
+        (SYM.squeeze(SYM.slice_axis(X(), axis=1, begin=0, end=1), name="a"), "axis=None, which depends on"),
+        (SYM.Reshape(X(), shape=(1, -1), name="a"), "a row of numbers for each image, found last"),
         (
-            SYM.Pooling(X(), kernel=(2, 2), pool_type="avg", pooling_convention="full", name="a"),
-            "pooling_convention=full",
+            SYM.Pooling(
+                X(), kernel=(2, 2), stride=(3, 3), pool_type="avg", pooling_convention="full", name="a"
+            ),
+            r"Pooling\(a window beyond the edge\)",
         ),
-        (SYM.contrib.AdaptiveAvgPooling2D(X(), output_size=2, name="a"), "output_size=2"),
-        (SYM.Pad(X(), mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1), name="a"), "mode=edge"),
         (SYM.Cast(X(), dtype="float16", name="a"), "dtype=float16"),
         (SYM.Dropout(X(), mode="always", name="a"), "mode=always"),
-        (X() * 2, "scalar=2"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -377,10 +478,24 @@ def test_what_has_no_translation_is_named(tmp_path: pathlib.Path, symbol: Any, w
 def test_a_network_without_a_last_layer_has_no_features(tmp_path: pathlib.Path) -> None:
     symbol = SYM.Activation(SYM.FullyConnected(X(), num_hidden=3), act_type="relu", name="end")
     parameters = {
-        name: np.zeros((3, 12) if "weight" in name else 3, "f") for name in symbol.list_arguments()[1:]
+        name: np.ones((3, 12) if "weight" in name else 3, "f") for name in symbol.list_arguments()[1:]
     }
-    with pytest.raises(UsageError, match="ends with a fully connected layer, found end at its end"):
-        write_onnx(str(tmp_path / "a.onnx"), symbol, parameters, 2, {})
+    path = str(tmp_path / "a.onnx")
+    write_onnx(path, symbol, parameters, 2, {})
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == ["logits"]
+    (found,) = session.run(None, {"data": np.ones((2, 3, 2, 2), "f")})
+    np.testing.assert_array_equal(found, np.full((2, 3), 13))
+    with pytest.raises(UsageError, match="ends with a row of numbers for each image, found map"):
+        write_onnx(path, SYM.Activation(X(), act_type="relu", name="map"), {}, 2, {})
+
+
+def test_every_operator_of_a_checked_graph_has_a_translation() -> None:
+    """But INT8's, which ONNX has otherwise."""
+    names = {
+        name for name in graph_operators() if not re.match("_contrib_(quant|requant|dequant)|_sg_", name)
+    }
+    assert names == {*TRANSLATIONS}
 
 
 def test_more_than_a_protobuf_holds_is_refused_before_it_is_copied(
