@@ -56,6 +56,7 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         1: ("name", "text"),
         2: ("f", "float"),
         3: ("i", "int"),
+        4: ("s", "text"),
         8: ("ints", "int*"),
         13: ("doc_string", "text"),
         20: ("type", "int"),

@@ -210,9 +210,13 @@ def _up_sampling(node: Node, graph: OnnxGraph) -> str:
 def _bilinear_resize(node: Node, graph: OnnxGraph) -> str:
     (x,), (height, width) = node.inputs, node.output_shape[2:]
     before = graph.shapes[x][2:]
-    scales = graph.constant(f"{node.name}_scales", (1, 1, height / before[0], width / before[1]))
+    scales = [np.float32(after / side) for after, side in zip((height, width), before)]
+    for number, (after, side) in enumerate(zip((height, width), before)):
+        if int(np.float32(side) * scales[number]) < after:  # onnxruntime rounds the product down
+            scales[number] = np.nextafter(scales[number], np.float32(np.inf))
+    listed = graph.constant(f"{node.name}_scales", (1, 1, *scales))
     how = "align_corners" if node.get("align_corners", True) else "pytorch_half_pixel"
-    return graph.add("Resize", [x, "", scales], node.name, mode="linear", coordinate_transformation_mode=how)
+    return graph.add("Resize", [x, "", listed], node.name, mode="linear", coordinate_transformation_mode=how)
 
 
 def _dropout(node: Node, graph: OnnxGraph) -> str:

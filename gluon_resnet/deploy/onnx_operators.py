@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import helper
 
 from gluon_resnet.deploy.onnx_graph import Node, OnnxGraph, Translation
 from gluon_resnet.deploy.onnx_layers import LAYERS
@@ -158,9 +157,8 @@ def _square(node: Node, graph: OnnxGraph) -> str:
 
 def _like(value: float) -> Translation:
     def translate(node: Node, graph: OnnxGraph) -> str:
-        shape = graph.add("Shape", node.inputs, f"{node.name}_shape")
-        filled = helper.make_tensor("value", 1, [1], [value])
-        return graph.add("ConstantOfShape", [shape], node.name, value=filled)
+        bound = graph.constant(f"{node.name}_value", value)
+        return graph.add("Clip", [node.inputs[0], bound, bound], node.name)
 
     return translate
 

@@ -92,6 +92,8 @@ def test_a_family_of_mxnets_model_zoo(
         logits(f"{tmp_path}/out.onnx", images), expected, atol=1e-4 * np.abs(expected).max()
     )
     onnx.checker.check_model(f"{tmp_path}/out.onnx", full_check=True)
+    found = Predictor(f"{tmp_path}/out", backend="onnx").logits([encode(picture(size, size), ".png")])
+    assert found.shape == (1, 7)
     card = ModelCard.load(f"{tmp_path}/out-model.json")
     assert (card.size, len(card.classes), card.mean, card.std) == (size, 7, MEAN, STD)
     assert card.exported is not None

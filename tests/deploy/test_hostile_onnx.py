@@ -104,7 +104,7 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "huge strides": (attribute("Conv", "strides", [2**62, 1]), "strides: expected 2 numbers from 1"),
     "too many groups": (attribute("Conv", "group", 5), "expected an image and its filters"),
     "no number": (behind_data("LRN", size=5, alpha=float("nan")), "alpha: expected a number"),
-    "text": (attribute("Conv", "auto_pad", "SAME_UPPER"), "unknown field 4"),
+    "text": (attribute("Conv", "auto_pad", "SAME_UPPER"), "there is no attribute auto_pad"),
     "unknown attribute": (attribute("Conv", "kernel", 1), "there is no attribute kernel"),
     "loop": (loop, "unknown field 6"),
     "custom": (behind_data("Relu", domain="evil"), "export.py does not write this operator"),

@@ -397,6 +397,7 @@ def test_operators_compute_what_mxnets_do(tmp_path: pathlib.Path, symbol: Any) -
     path, forward, _ = written(tmp_path, symbol, 9)
     inputs = np.random.default_rng(4).normal(0, 2, (3, 3, 9, 9)).astype(np.float32)
     np.testing.assert_allclose(run(path, inputs)[0], forward(inputs), rtol=1e-5, atol=1e-4)
+    check_model(pathlib.Path(path).read_bytes(), 9)  # a predictor reads it; it knows the last layer's columns
 
 
 def test_a_block_that_is_called_twice_has_two_nodes_of_one_name(tmp_path: pathlib.Path) -> None:
