@@ -111,9 +111,12 @@ def _draw(axes: Any, runs: Sequence[Optional[Run]], bold: str, alone: bool, end:
         for iteration, lr in run.drops:
             axes.axvline(iteration / unit, color=color, linestyle=":", linewidth=0.7, alpha=0.7)
             if alone:
-                place = {"xytext": (2, -2), "textcoords": "offset points", "va": "top", "fontsize": "x-small"}
+                side, anchor = (-2, "right") if iteration > 0.8 * end else (2, "left")
+                place = {"xytext": (side, -2), "textcoords": "offset points", "va": "top", "ha": anchor}
                 top = (iteration / unit, 1)
-                axes.annotate(f"lr {lr:g}", top, xycoords=("data", "axes fraction"), **place)
+                axes.annotate(
+                    f"lr {lr:g}", top, xycoords=("data", "axes fraction"), fontsize="x-small", **place
+                )
 
     axes.set_xlabel("iter. (1e4)" if unit > 1 else "iterations")
     axes.set_ylabel("error (%)")
