@@ -20,7 +20,7 @@ from tests.support.batches import EVAL, TRAIN, contents, ids
 from tests.support.pictures import encode, picture, write_records
 
 # Each runs in a process of its own, which a fault in memory would end. `turns` are many: a race needs its moment.
-PROGRAM = """
+PROGRAM = '''
 import os, signal, sys, threading, time
 from gluon_resnet.data import Loader, TrainTransform
 from gluon_resnet.errors import UsageError
@@ -28,6 +28,13 @@ from gluon_resnet.errors import UsageError
 turns, path = 150, sys.argv[1]
 loader = Loader(path, 8, TrainTransform(96), threads=4, shuffle=True)
 refused = []
+
+def tries():
+    """At least `turns`, and more until the race that is tried was lost once."""
+    for turn in range(100 * turns):
+        if turn >= turns and refused:
+            return
+        yield turn
 
 def consume(epoch):
     try:
@@ -40,29 +47,29 @@ def beside(function, *arguments):
     thread = threading.Thread(target=function, args=arguments)
     thread.start()
     return thread
-"""
+'''
 MISUSES = {
     "set_epoch while another thread waits": """
-for turn in range(turns):
+for turn in tries():
     thread = beside(consume, iter(loader)); time.sleep(turn % 10 / 2000)
     loader.set_epoch(turn); thread.join()
 assert refused and all("ended before its last batch" in error for error in refused)
 """,
     "iter while another thread waits": """
 threads = []
-for turn in range(turns):
+for turn in tries():
     threads.append(beside(consume, iter(loader))); time.sleep(turn % 10 / 2000)
 [thread.join() for thread in threads]
 assert refused and all("ended before its last batch" in error for error in refused)
 """,
     "load_state_dict while another thread waits": """
-for turn in range(turns):
+for turn in tries():
     thread = beside(consume, iter(loader)); time.sleep(turn % 10 / 2000)
     loader.load_state_dict(loader.state_dict()); thread.join()
 assert refused and all("ended before its last batch" in error for error in refused)
 """,
     "next in several threads": """
-for turn in range(turns):
+for turn in tries():
     epoch = iter(loader)
     threads = [beside(consume, epoch) for _ in range(4)]
     [thread.join() for thread in threads]
@@ -79,7 +86,7 @@ threads = [beside(begin) for _ in range(4)]
     "a signal's handler ends the epoch that next() waits for": """
 signal.signal(signal.SIGALRM, lambda *_: loader.set_epoch(0))
 slow = loader
-for turn in range(turns):
+for turn in tries():
     signal.setitimer(signal.ITIMER_REAL, 1e-4 + turn % 10 / 2000)
     consume(iter(loader))
 signal.setitimer(signal.ITIMER_REAL, 0)
