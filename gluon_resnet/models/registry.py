@@ -153,7 +153,7 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
         raise UsageError(f"there is no network {name[:60]!r}: {_way_out(name, bool(match))}")
     if VARIANTS[variant].cifar_only and (family == "plain" or architecture.pooled_stem):
         raise UsageError(
-            f"variant {variant!r} is only for residual CIFAR nets (resnet20, ...): leave it out for {name}"
+            f"variant {variant!r} is only for residual CIFAR nets (resnet20, ...): omit it for {name}"
         )
     if family == "plain":
         if VARIANTS[variant].preactivated:

@@ -27,11 +27,11 @@ def gpu_contexts(ids: Sequence[int]) -> list[Any]:
     if not has_cuda():
         raise EnvironmentProblem(
             "this MXNet was built without CUDA: pip install 'gluon-resnet[cu112]', "
-            "or leave --gpus out to train on the CPU"
+            "or omit --gpus to train on the CPU"
         )
     gpus = list_gpus()
     if not gpus:
-        raise EnvironmentProblem("this machine has no GPU: leave --gpus out to train on the CPU")
+        raise EnvironmentProblem("this machine has no GPU: omit --gpus to train on the CPU")
     for index in ids:
         if index >= len(gpus):
             raise EnvironmentProblem(f"there is no GPU {index}: this machine has {len(gpus)}, counted from 0")
@@ -39,7 +39,7 @@ def gpu_contexts(ids: Sequence[int]) -> list[Any]:
         if not gpus[index].runs_mxnet:
             raise EnvironmentProblem(
                 f"GPU {index} ({name}) has compute capability {major}.{minor}, but MXNet 1.9.1 only has kernels "
-                "for 5.0 to 8.x: choose another GPU, or leave --gpus out to train on the CPU"
+                "for 5.0 to 8.x: choose another GPU, or omit --gpus to train on the CPU"
             )
     return [mx.gpu(index) for index in ids]
 

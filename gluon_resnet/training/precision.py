@@ -34,7 +34,7 @@ def use_precision(dtype: str, contexts: Sequence[Any]) -> Any:
     if dtype == "bfloat16" and not has_bfloat16():
         raise EnvironmentProblem(
             "this processor has no bfloat16 instructions (avx512_bf16 or amx_bf16) and would be slower than with "
-            "float32: leave --dtype out"
+            "float32: omit --dtype"
         )
     from mxnet.contrib import amp
     from mxnet.contrib.amp.loss_scaler import LossScaler

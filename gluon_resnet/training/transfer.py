@@ -65,7 +65,7 @@ class Pretrained:
         ):
             if given not in (None, own):
                 raise UsageError(
-                    f"--{option} is {given}, but the network of {self.prefix}-model.json has {own}: leave it out"
+                    f"--{option} is {given}, but the network of {self.prefix}-model.json has {own}: omit it"
                 )
 
     def give_to(self, net: Any, mean_image: bool) -> None:

@@ -90,7 +90,7 @@ def test_bfloat16_needs_a_processor_that_has_it(monkeypatch, instructions, has):
     monkeypatch.setattr(precision, "describe_processor", lambda: SimpleNamespace(instructions=instructions))
     assert precision.has_bfloat16() is has
     if not has:
-        with pytest.raises(EnvironmentProblem, match="no bfloat16 instructions .*leave --dtype out"):
+        with pytest.raises(EnvironmentProblem, match="no bfloat16 instructions .*omit --dtype"):
             use_precision("bfloat16", CPU)
 
 
