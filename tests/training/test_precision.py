@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from mxnet.contrib.amp.loss_scaler import LossScaler
 
 from gluon_resnet._mxnet import mx
 from gluon_resnet.errors import EnvironmentProblem, UsageError
@@ -24,10 +25,12 @@ from gluon_resnet.training.trainer import Trainer
 from tests.support.fakes import FakeLoader, tiny_net
 from tests.support.paths import ROOT
 
+# Imported here, behind the module that makes MXNet importable.
+LossScaler = importlib.import_module("mxnet.contrib.amp.loss_scaler").LossScaler
 CPU, GPU = [mx.cpu()], [SimpleNamespace(device_type="gpu")]
 
 
-def scaler(scale: float) -> LossScaler:
+def scaler(scale: float) -> Any:
     result = LossScaler()
     result._loss_scale = result._next_loss_scale = scale
     return result
