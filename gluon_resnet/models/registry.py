@@ -128,14 +128,14 @@ def describe(
     if name in _RIVALS:
         network = _RIVALS[name]
         if variant != "v1":
-            raise UsageError(f"{name} is not a residual network: leave variant {variant!r} out")
+            raise UsageError(f"{name} is not a residual network: omit variant {variant!r}")
     else:
         network = _table(name, shortcut, variant, zero_gamma)
     if network.shortcut is None and shortcut is not None:
-        raise UsageError(f"{name} is a network without shortcuts: leave shortcut {shortcut!r} out")
+        raise UsageError(f"{name} is a network without shortcuts: omit shortcut {shortcut!r}")
     if network.shortcut is None and zero_gamma:
         raise UsageError(
-            f"{name} has no shortcuts: its units cannot start as them, so leave zero_gamma (--last-gamma) out"
+            f"{name} has no shortcuts: its units cannot start as them, so omit zero_gamma (--last-gamma)"
         )
     return network
 
@@ -159,7 +159,7 @@ def _table(name: str, shortcut: Optional[str], variant: str, zero_gamma: bool) -
         if VARIANTS[variant].preactivated:
             raise UsageError(
                 f"{name} has no shortcuts, and without them pre-activation changes nothing: "
-                f"leave variant {variant!r} out"
+                f"omit variant {variant!r}"
             )
         own = None
     else:

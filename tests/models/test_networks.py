@@ -279,7 +279,7 @@ def test_unknown_names(name):
 
 
 def test_arguments_that_do_not_fit():
-    with pytest.raises(UsageError, match="plain18 is a network without shortcuts: leave shortcut 'A' out"):
+    with pytest.raises(UsageError, match="plain18 is a network without shortcuts: omit shortcut 'A'"):
         get_model("plain18", shortcut="A")
     with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
         get_model("resnet18", shortcut="D")
@@ -293,11 +293,11 @@ def test_arguments_that_do_not_fit():
                 UsageError, match=rf"'{variant}' is only for residual CIFAR nets .* out for {name}$"
             ):
                 get_model(name, variant=variant)
-    with pytest.raises(UsageError, match="vgg16 is a network without shortcuts: leave shortcut 'A' out"):
+    with pytest.raises(UsageError, match="vgg16 is a network without shortcuts: omit shortcut 'A'"):
         get_model("vgg16", shortcut="A")
     with pytest.raises(UsageError, match=r"'D'.*A, B, C"):
         get_model("vgg16", shortcut="D")
-    with pytest.raises(UsageError, match="googlenet is not a residual network: leave variant 'v1b' out"):
+    with pytest.raises(UsageError, match="googlenet is not a residual network: omit variant 'v1b'"):
         get_model("googlenet", variant="v1b")
     with pytest.raises(UsageError, match="prelu_net_a has no shortcuts"):
         get_model("prelu_net_a", zero_gamma=True)
