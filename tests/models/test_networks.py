@@ -290,7 +290,7 @@ def test_arguments_that_do_not_fit():
     for name in ("resnet18", "resnet50", "plain20", "plain50"):
         for variant in ("gluoncv_v1", "gluoncv_v2"):
             with pytest.raises(
-                UsageError, match=rf"'{variant}' is only for residual CIFAR nets .* out for {name}$"
+                UsageError, match=rf"'{variant}' is only for residual CIFAR nets .*: omit it for {name}$"
             ):
                 get_model(name, variant=variant)
     with pytest.raises(UsageError, match="vgg16 is a network without shortcuts: omit shortcut 'A'"):
