@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Optional
 
 from gluon_resnet.analysis.paper import Result, reference
 from gluon_resnet.card import ModelCard
@@ -19,11 +19,12 @@ from gluon_resnet.cli.network_options import (
     add_device_options,
     add_network_options,
     epochs,
+    passes,
 )
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.without_card import add_card_options, partial_card
 from gluon_resnet.data import EvalTransform, Loader, RecordFile
-from gluon_resnet.data.twins import refuse_same_records, same_names
+from gluon_resnet.data.twins import open_distinct, same_names
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation import PROTOCOLS, SCALES, evaluate
 from gluon_resnet.evaluation.card_entries import data_set, measured_error
@@ -42,7 +43,6 @@ from gluon_resnet.evaluation.statistics import recompute_statistics
 from gluon_resnet.files import sha256_of, whole_file
 from gluon_resnet.models.saved import own_epochs
 from gluon_resnet.terminal import tell, warn
-from gluon_resnet.training.progress import Progress
 
 _EPILOG = """\
 1-crop: the centre of the image, as in validation during training. 10-crop: the four corners, the centre, and their
@@ -77,10 +77,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         _require_own_epoch(args.model_prefix[0], loaded[0][1].epoch)
     members, networks = [member for member, _ in loaded], tuple(network for _, network in loaded)
     names = class_names(members, args.data_val)
-    files = [RecordFile(path) for path in args.data_val]
-    refuse_same_records(files)
-    training = [RecordFile(path) for path in args.recompute_statistics]
-    refuse_same_records(training)
+    files, training = open_distinct(args.data_val), open_distinct(args.recompute_statistics)
     twice = same_names(names)
     if twice:
         warn(twice)
@@ -92,12 +89,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             stack.enter_context(whole_file(path, mode)) if path else None
             for path, mode in ((args.output, "w"), (args.confusion, "w"), (args.predictions, "wb"))
         )
-        how: dict[str, Any] = {
-            "batch_size": args.batch_size,
-            "threads": args.data_nthreads,
-            "contexts": contexts,
-            "progress": Progress(every=0),
-        }
+        how = passes(args, contexts)
         if training:
             recompute_statistics(members, training, **how)
         tally = evaluate(members, files, args.protocol, scales=scales, **how)

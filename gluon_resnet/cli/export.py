@@ -14,7 +14,7 @@ from gluon_resnet.cli.parser import Parser
 from gluon_resnet.cli.without_card import add_card_options, card_of_export
 from gluon_resnet.deploy.export import FORMATS, Check, Export, export, export_graph
 from gluon_resnet.errors import ModelError, UsageError
-from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.models.parameters import of_a_graph, read_arrays
 from gluon_resnet.models.saved import chosen_epoch, parameters_path
 from gluon_resnet.terminal import say, tell
 
@@ -40,7 +40,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 def _is_graph(prefix: str, chosen: int) -> bool:
     """Whether the parameters are those of PREFIX-symbol.json, and not of a training run."""
     names = read_arrays(parameters_path(prefix, chosen)) if os.path.exists(f"{prefix}-symbol.json") else {}
-    return bool(names) and all(name.startswith(("arg:", "aux:")) for name in names)
+    return bool(names) and of_a_graph(names)
 
 
 def _exported(args: argparse.Namespace, chosen: int, graph: bool) -> Export:

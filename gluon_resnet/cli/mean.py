@@ -11,10 +11,10 @@ from tqdm import tqdm
 from gluon_resnet.cli.arguments import MAX_SIDE, image_size, number, one_spelling
 from gluon_resnet.cli.command import program
 from gluon_resnet.cli.parser import Parser
-from gluon_resnet.data import EvalTransform, Loader, RecordFile
+from gluon_resnet.data import EvalTransform, Loader
 from gluon_resnet.data._native import Batch
 from gluon_resnet.data.statistics import pixel_statistics
-from gluon_resnet.data.twins import refuse_same_records
+from gluon_resnet.data.twins import open_distinct
 from gluon_resnet.files import temporary_name
 from gluon_resnet.terminal import say
 
@@ -55,8 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     resize = 256 if args.resize is None and args.image_shape == 224 else args.resize
     transform = EvalTransform(resize, args.image_shape)
-    files = [RecordFile(path) for path in args.records]
-    refuse_same_records(files)
+    files = open_distinct(args.records)
     # Opened now, so that a folder that cannot be written to is reported before the work.
     with temporary_name(args.output) as output:
         statistics = pixel_statistics(files, transform, args.data_nthreads, _with_progress)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Union
+from collections.abc import Sequence
+from typing import Any, Union
 
 from gluon_resnet.cli.arguments import epoch, gpu_ids, number
 from gluon_resnet.errors import UsageError
@@ -63,6 +64,18 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cpus", type=number(int, 1), default=1, help="data-parallel CPU contexts (default: 1)"
     )
+
+
+def passes(args: argparse.Namespace, contexts: Sequence[Any]) -> dict[str, Any]:
+    """How the command line wants images to go through networks: keyword arguments of all that does so."""
+    from gluon_resnet.training.progress import Progress  # responses.py shows what was measured without MXNet
+
+    return {
+        "batch_size": args.batch_size,
+        "threads": args.data_nthreads,
+        "contexts": contexts,
+        "progress": Progress(every=0),
+    }
 
 
 def epochs(args: argparse.Namespace) -> list[Union[int, str, None]]:

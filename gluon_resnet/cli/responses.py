@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from statistics import median
-from typing import Any, Optional
+from typing import Optional
 
 from gluon_resnet.analysis.figures import require_figure
 from gluon_resnet.analysis.response_figure import draw_responses
@@ -19,6 +19,7 @@ from gluon_resnet.cli.network_options import (
     add_device_options,
     add_network_options,
     epochs,
+    passes,
 )
 from gluon_resnet.cli.parser import Parser
 from gluon_resnet.errors import EnvironmentProblem, UsageError
@@ -69,25 +70,15 @@ def _require_possible(args: argparse.Namespace) -> None:
 
 def _measured(args: argparse.Namespace, command: str) -> Iterator[Responses]:
     """Measure the networks one after the other, and write each one's file at once."""
-    from gluon_resnet.data import RecordFile
-    from gluon_resnet.data.twins import refuse_same_records
+    from gluon_resnet.data.twins import open_distinct
     from gluon_resnet.evaluation.networks import contexts_of, load_member
     from gluon_resnet.evaluation.responses import measure_responses
     from gluon_resnet.evaluation.statistics import recompute_statistics
-    from gluon_resnet.training.progress import Progress
 
     contexts = contexts_of(args.gpus, args.cpus)
     loaded = [load_member(prefix, epoch, contexts) for prefix, epoch in zip(args.model_prefix, epochs(args))]
-    files = [RecordFile(path) for path in args.data_val]
-    refuse_same_records(files)
-    training = [RecordFile(path) for path in args.recompute_statistics]
-    refuse_same_records(training)
-    how: dict[str, Any] = {
-        "batch_size": args.batch_size,
-        "threads": args.data_nthreads,
-        "contexts": contexts,
-        "progress": Progress(every=0),
-    }
+    files, training = open_distinct(args.data_val), open_distinct(args.recompute_statistics)
+    how = passes(args, contexts)
     if training:
         recompute_statistics([member for member, _ in loaded], training, **how)
     for (member, network), path in zip(loaded, args.output or [None] * len(loaded)):

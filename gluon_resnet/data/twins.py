@@ -30,13 +30,15 @@ def same_records(
     return None
 
 
-def refuse_same_records(files: Sequence[RecordFile]) -> None:
-    """Raise UsageError if two of `files` hold the same records, which would count twice."""
+def open_distinct(paths: Sequence[str]) -> list[RecordFile]:
+    """The record files at `paths`; UsageError if two of them hold the same records, which would count twice."""
+    files = [RecordFile(path) for path in paths]
     twins = same_records(files)
     if twins:
         raise UsageError(
             f"{twins[0]} and {twins[1]} hold the same records, which would count twice: leave one of them out"
         )
+    return files
 
 
 def same_names(names: Sequence[str]) -> Optional[str]:

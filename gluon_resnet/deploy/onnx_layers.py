@@ -56,11 +56,11 @@ def _activation(node: Node, graph: OnnxGraph) -> str:
         "softrelu": "Softplus",
         "softsign": "Softsign",
     }
-    return graph.add(kinds[node.get("act_type", "")], node.inputs, node.name)
+    return graph.add(kinds[node.require("act_type", *kinds)], node.inputs, node.name)
 
 
 def _leaky_relu(node: Node, graph: OnnxGraph) -> str:
-    kind = node.get("act_type", "leaky")
+    kind = node.require("act_type", "leaky", "elu", "selu", "gelu", "prelu")
     if kind == "prelu":
         return _prelu(node, graph)
     if kind == "gelu":
@@ -201,6 +201,7 @@ def _fully_connected(node: Node, graph: OnnxGraph) -> str:
 
 
 def _up_sampling(node: Node, graph: OnnxGraph) -> str:
+    node.require("sample_type", "nearest")
     scale = node.get("scale", 1)
     scales = graph.constant(f"{node.name}_scales", (1, 1, scale, scale))
     nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -208,6 +209,7 @@ def _up_sampling(node: Node, graph: OnnxGraph) -> str:
 
 
 def _bilinear_resize(node: Node, graph: OnnxGraph) -> str:
+    node.require("mode", "size")
     (x,), (height, width) = node.inputs, node.output_shape[2:]
     before = graph.shapes[x][2:]
     scales = [np.float32(after / side) for after, side in zip((height, width), before)]

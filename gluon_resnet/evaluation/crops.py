@@ -12,7 +12,7 @@ from gluon_resnet.data import EvalTransform, Loader, RecordFile
 from gluon_resnet.data.ten_crops import ten_crops
 from gluon_resnet.errors import ModelError, UsageError
 from gluon_resnet.evaluation.members import Member
-from gluon_resnet.evaluation.scorer import Images, dealt
+from gluon_resnet.evaluation.scorer import Images, on_devices
 
 
 class CropScorer:
@@ -75,10 +75,9 @@ class CropScorer:
             yield Images(np.array(batch.label), mx.nd.from_dlpack(batch.__dlpack__()))
 
     def scores(self, images: Images, rows: slice, contexts: Sequence[Any]) -> Callable[[], np.ndarray]:
-        pixels = images.pixels[rows]
         queued = [
-            [self._net(crop) for crop in self._crops(pixels[part].as_in_context(context).astype("float32"))]
-            for context, part in zip(contexts, dealt(len(pixels), len(contexts)))
+            [self._net(crop) for crop in self._crops(squares)]
+            for squares in on_devices(images.pixels[rows], contexts)
         ]
         return lambda: np.concatenate(
             [np.stack([scores.asnumpy() for scores in crops]) for crops in queued], axis=1

@@ -11,7 +11,7 @@ from gluon_resnet.deploy.symbol_file import SymbolFile
 from gluon_resnet.deploy.without_card import PartialCard
 from gluon_resnet.evaluation import Member
 from gluon_resnet.evaluation.report import Network
-from gluon_resnet.models.parameters import read_arrays
+from gluon_resnet.models.parameters import of_a_graph, read_arrays
 from gluon_resnet.models.saved import chosen_epoch, load_network, parameters_path
 from gluon_resnet.training.devices import cpu_contexts, gpu_contexts
 
@@ -30,7 +30,7 @@ def load_member(
     """
     chosen = chosen_epoch(prefix, wanted)
     path = parameters_path(prefix, chosen)
-    exported = all(name.startswith(("arg:", "aux:")) for name in read_arrays(path))
+    exported = of_a_graph(read_arrays(path))
     if exported:
         graph = f"{prefix}-symbol.json"
         if told:

@@ -35,6 +35,12 @@ class Scorer(Protocol):
         """
 
 
+def on_devices(pixels: Any, contexts: Sequence[Any]) -> list[Any]:
+    """Equal parts of a batch, float32, each on its device."""
+    parts = zip(contexts, dealt(len(pixels), len(contexts)))
+    return [pixels[part].as_in_context(context).astype("float32") for context, part in parts]
+
+
 def dealt(rows: int, parts: int) -> Iterator[slice]:
     """`rows` in at most `parts` slices of equal size, the first ones a row longer if needed."""
     begin = 0

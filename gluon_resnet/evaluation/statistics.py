@@ -11,7 +11,7 @@ from gluon_resnet.data import RecordFile
 from gluon_resnet.errors import UsageError
 from gluon_resnet.evaluation.crops import CropScorer
 from gluon_resnet.evaluation.members import Member, require_layers
-from gluon_resnet.evaluation.scorer import Images, dealt
+from gluon_resnet.evaluation.scorer import on_devices
 from gluon_resnet.models.batch_statistics import measure_statistics, normalizations
 from gluon_resnet.training.distributed.engine import Engine
 from gluon_resnet.training.distributed.running_statistics import RunningStatistics
@@ -54,12 +54,8 @@ def recompute_statistics(
         scorer = CropScorer(member, False, files, batch_size, threads, shuffle=True)
         followed = (progress or Progress(every=0)).follow(scorer, "statistics", len(scorer))
         with closing(followed):
-            measured = measure_statistics(member.net, (_on_devices(images, contexts) for images in followed))
+            measured = measure_statistics(
+                member.net, (on_devices(images.pixels, contexts) for images in followed)
+            )
         member.net.hybridize(static_alloc=True, static_shape=True)
         RunningStatistics(member.net._collect_params_with_prefix(), contexts, Engine()).replace(measured)
-
-
-def _on_devices(images: Images, contexts: Sequence[Any]) -> list[Any]:
-    """The parts of a batch, float32, each on its device."""
-    parts = zip(contexts, dealt(len(images.labels), len(contexts)))
-    return [images.pixels[part].as_in_context(context).astype("float32") for context, part in parts]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if reader.offset != len(reader.data):
         raise reader.error(f"{len(reader.data) - reader.offset} bytes follow the end", reader.offset)
     return named
+
+
+def of_a_graph(names: Iterable[str]) -> bool:
+    """Whether parameters are named as those of a -symbol.json are, 'arg:NAME' and 'aux:NAME'."""
+    return all(name.startswith(("arg:", "aux:")) for name in names)
 
 
 def check_arrays(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Sequence[int]]) -> None:

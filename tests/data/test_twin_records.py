@@ -9,7 +9,7 @@ import pytest
 
 from gluon_resnet.data import RecordFile
 from gluon_resnet.data.holdout import hold_out
-from gluon_resnet.data.twins import refuse_same_records, same_names, same_records
+from gluon_resnet.data.twins import open_distinct, same_names, same_records
 from gluon_resnet.errors import UsageError
 from tests.support.pictures import write_records
 
@@ -36,7 +36,7 @@ def test_a_copy_and_a_link_hold_the_same_and_another_file_and_another_part_do_no
         with pytest.raises(
             UsageError, match=r"a\.rec and .*\.rec hold the same records, which would count twice"
         ):
-            refuse_same_records([file, twin])
+            open_distinct([file.path, twin.path])
     rest, held = hold_out(file, 2, tmp_path / "train.idx", tmp_path / "held.idx")
     assert same_records([rest], [held]) is None
 
